@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""From tables to snapshot: the whole city once, afterwards only what the change log names."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cardservice.access import store
+from cardservice.access.rules import (
+    NEVER_MS,
+    REFUSED,
+    CardRecord,
+    Decision,
+    PointRecord,
+    Reason,
+    Timed,
+    TimedLevel,
+    Use,
+    Window,
+)
+from cardservice.access.schedules import ALWAYS, Interval, Schedule, compile_schedule, within
+from cardservice.cards.rules import CardState
+from cardservice.cards.store import card, credential
+from cardservice.people.store import person
+
+# A person is a subject like a group; negative numbers keep the two apart.
+_DAY_MS: Final = 86_400_000
+
+_STATE_REFUSAL: Final[Mapping[str, Reason]] = {
+    CardState.STOCK: Reason.CARD_NOT_ISSUED,
+    CardState.IN_PRODUCTION: Reason.CARD_NOT_ISSUED,
+    CardState.PRODUCED: Reason.CARD_NOT_ISSUED,
+    CardState.READY_FOR_PICKUP: Reason.CARD_NOT_ISSUED,
+    CardState.SUSPENDED: Reason.CARD_SUSPENDED,
+    CardState.REVOKED: Reason.CARD_REVOKED,
+    CardState.EXPIRED: Reason.CARD_EXPIRED,
+    CardState.RETURNED: Reason.CARD_REVOKED,
+    CardState.ERASED: Reason.CARD_REVOKED,
+    CardState.DESTROYED: Reason.CARD_REVOKED,
+}
+
+_CARDS: Final = (
+    sa.select(
+        credential.c.key,
+        card.c.id.label("card_id"),
+        card.c.state,
+        card.c.valid_from_ms,
+        card.c.valid_until_ms,
+        card.c.person_id,
+        person.c.enabled,
+        person.c.present,
+        person.c.valid_from_ms.label("person_from_ms"),
+        person.c.valid_until_ms.label("person_until_ms"),
+        person.c.groups,
+    )
+    .select_from(credential)
+    .join(card, credential.c.card_id == card.c.id)
+    .join(person, card.c.person_id == person.c.id, isouter=True)
+)
+
+
+class CardCompiler:
+    """Turns rows into records; equal subjects and windows are one object."""
+
+    def __init__(self) -> None:
+        self._subjects: dict[tuple[str, int], tuple[int, ...]] = {}
+        self._windows: dict[Window, Window] = {}
+
+    def records(self, rows: sa.CursorResult[Any], direct: frozenset[int]) -> Iterator[tuple[bytes, CardRecord]]:
+        """Yield credential key and record of each row; `direct` are the people named by a rule of their own."""
+        for row in rows:
+            yield (
+                bytes(row.key),
+                CardRecord(
+                    refusal=_refusal(row),
+                    window=self._window(row),
+                    subjects=self._subject_tuple(row, direct),
+                    holder=row.person_id or 0,
+                    card=row.card_id,
+                ),
+            )
+
+    def _subject_tuple(self, row: sa.Row[Any], direct: frozenset[int]) -> tuple[int, ...]:
+        own = row.person_id if row.person_id in direct else 0
+        key = (row.groups or "[]", own)
+        subjects = self._subjects.get(key)
+        if subjects is None:
+            subjects = tuple(json.loads(key[0])) + ((-own,) if own else ())
+            self._subjects[key] = subjects
+        return subjects
+
+    def _window(self, row: sa.Row[Any]) -> Window | None:
+        if (row.valid_from_ms, row.valid_until_ms, row.person_from_ms, row.person_until_ms) == (None,) * 4:
+            return None
+        froms = ((row.valid_from_ms, Reason.CARD_NOT_YET_VALID), (row.person_from_ms, Reason.PERSON_NOT_YET_VALID))
+        untils = ((row.valid_until_ms, Reason.CARD_EXPIRED), (row.person_until_ms, Reason.PERSON_EXPIRED))
+        from_ms, early = max(
+            ((at, why) for at, why in froms if at is not None), default=(-NEVER_MS, Reason.CARD_NOT_YET_VALID)
+        )
+        until_ms, late = min(
+            ((at, why) for at, why in untils if at is not None), default=(NEVER_MS, Reason.CARD_EXPIRED)
+        )
+        window = Window(from_ms, until_ms, REFUSED[early], REFUSED[late])
+        return self._windows.setdefault(window, window)
+
+
+def _refusal(row: sa.Row[Any]) -> Decision | None:
+    if row.state != CardState.ACTIVE:
+        return REFUSED[_STATE_REFUSAL[row.state]]
+    if row.person_id is None:
+        return REFUSED[Reason.NO_HOLDER]
+    if not row.present:
+        return REFUSED[Reason.PERSON_LEFT]
+    return None if row.enabled else REFUSED[Reason.PERSON_DISABLED]
+
+
+def people_named_directly(connection: Connection) -> frozenset[int]:
+    """Return the row numbers of the people that a grant or block names themselves."""
+    rows = connection.execute(
+        sa.select(store.access_rule.c.person_id).where(store.access_rule.c.person_id.is_not(None)).distinct()
+    )
+    return frozenset(row.person_id for row in rows)
+
+
+def all_cards(
+    connection: Connection, compiler: CardCompiler, direct: frozenset[int]
+) -> Iterator[tuple[bytes, CardRecord]]:
+    """Yield the record of every credential in the city."""
+    yield from compiler.records(connection.execute(_CARDS), direct)
+
+
+def cards_of(
+    connection: Connection,
+    compiler: CardCompiler,
+    direct: frozenset[int],
+    *,
+    people: Sequence[int] = (),
+    cards: Sequence[int] = (),
+) -> dict[bytes, CardRecord]:
+    """Return the records of the credentials of these people and these cards (row numbers)."""
+    found: dict[bytes, CardRecord] = {}
+    for column, numbers in ((card.c.person_id, people), (card.c.id, cards)):
+        for start in range(0, len(numbers), 500):
+            rows = connection.execute(_CARDS.where(column.in_(numbers[start : start + 500])))
+            found.update(compiler.records(rows, direct))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One grant or block, its times compiled for one zone of time on demand."""
+
+    effect: str
+    subject: int
+    schedule_id: int | None
+    valid_from_ms: int | None
+    valid_until_ms: int | None
+
+
+class PointCompiler:
+    """Compiles every point from the access tables as they stand in one transaction."""
+
+    def __init__(self, connection: Connection, now_ms: int) -> None:
+        self._now_ms = now_ms
+        self._schedules = _schedules(connection)
+        self._zone_parent = {row.id: row.parent_id for row in connection.execute(sa.select(store.zone))}
+        self._levels: dict[int, list[tuple[int, int]]] = {}
+        for row in connection.execute(sa.select(store.point_class_level)):
+            self._levels.setdefault(row.point_class_id, []).append((row.schedule_id, row.level))
+        self._rules: dict[tuple[str, Any], list[_Rule]] = {}
+        for row in connection.execute(sa.select(store.access_rule)):
+            self._rules.setdefault(_target(row), []).append(_rule(row))
+        self._toggles: dict[tuple[int | None, str], tuple[int, ...]] = {}
+
+    def points(self, connection: Connection) -> dict[str, PointRecord]:
+        """Return every point by code, compiled."""
+        rows = connection.execute(
+            sa.select(store.point, store.point_class)
+            .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
+            .join(store.point_class, store.point.c.point_class_id == store.point_class.c.id)
+        )
+        return {row.point_code: self._point(row) for row in rows}
+
+    def _point(self, row: sa.Row[Any]) -> PointRecord:
+        grants, blocks = self._rules_at(row)
+        always, timed = self._by_time(grants, row.point_time_zone)
+        _, timed_blocks = self._by_time(blocks, row.point_time_zone, keep_always=True)
+        return PointRecord(
+            code=row.point_code,
+            use=Use(row.point_use),
+            always=always,
+            timed=timed,
+            blocks=timed_blocks,
+            level=row.point_class_level,
+            timed_levels=tuple(
+                TimedLevel(self._compiled(schedule_id, row.point_time_zone), level)
+                for schedule_id, level in sorted(self._levels.get(row.point_class_id, ()))
+            ),
+            freshness_ms=row.point_class_freshness_ms,
+            stale_permits=row.point_class_stale_policy == "permit",
+            granted=Decision(permit=True, reason=Reason.GRANTED, open_ms=row.point_class_open_ms),
+            methods=tuple(row.point_class_methods.split(",")),
+            journal=row.point_class_journal_mode,
+            answer_budget_ms=row.point_class_answer_budget_ms,
+            tap_budget_ms=row.point_class_tap_budget_ms,
+            agent=row.point_agent,
+            reader=row.point_reader,
+        )
+
+    def _rules_at(self, row: sa.Row[Any]) -> tuple[list[_Rule], list[_Rule]]:
+        targets: list[tuple[str, Any]] = [("point", row.point_id), ("use", row.point_use)]
+        zone_id, depth = row.point_zone_id, 0
+        while zone_id is not None and depth < 32:
+            targets.append(("zone", zone_id))
+            zone_id, depth = self._zone_parent.get(zone_id), depth + 1
+        rules = [rule for target in targets for rule in self._rules.get(target, ())]
+        return [r for r in rules if r.effect == "grant"], [r for r in rules if r.effect == "block"]
+
+    def _by_time(
+        self, rules: Sequence[_Rule], zone: str, *, keep_always: bool = False
+    ) -> tuple[frozenset[int], tuple[Timed, ...]]:
+        """Split rules into subjects named at any time and subjects by their toggles."""
+        subjects: dict[tuple[int, ...], set[int]] = {}
+        for rule in rules:
+            toggles = within(self._compiled(rule.schedule_id, zone), rule.valid_from_ms, rule.valid_until_ms)
+            if toggles:
+                subjects.setdefault(toggles, set()).add(rule.subject)
+        always = frozenset() if keep_always else frozenset(subjects.pop(ALWAYS, ()))
+        return always, tuple(Timed(toggles, frozenset(named)) for toggles, named in sorted(subjects.items()))
+
+    def _compiled(self, schedule_id: int | None, zone: str) -> tuple[int, ...]:
+        key = (schedule_id, zone)
+        if key not in self._toggles:
+            schedule = None if schedule_id is None else self._schedules[schedule_id]
+            self._toggles[key] = compile_schedule(schedule, zone, self._now_ms)
+        return self._toggles[key]
+
+
+def horizon_ms(now_ms: int) -> int:
+    """Return until when schedules compiled at `now_ms` reach (two days are kept as a margin)."""
+    return now_ms + 398 * _DAY_MS
+
+
+def _schedules(connection: Connection) -> dict[int, Schedule]:
+    intervals: dict[int, list[Interval]] = {}
+    for row in connection.execute(sa.select(store.schedule_interval).order_by(store.schedule_interval.c.id)):
+        intervals.setdefault(row.schedule_id, []).append(Interval(row.day, row.start_minute, row.end_minute))
+    return {
+        row.id: Schedule(tuple(intervals.get(row.id, ())), row.land)
+        for row in connection.execute(sa.select(store.schedule))
+    }
+
+
+def _target(row: sa.Row[Any]) -> tuple[str, Any]:
+    if row.point_id is not None:
+        return "point", row.point_id
+    return ("zone", row.zone_id) if row.zone_id is not None else ("use", row.use)
+
+
+def _rule(row: sa.Row[Any]) -> _Rule:
+    subject = row.group_id if row.group_id is not None else -row.person_id
+    return _Rule(row.effect, subject, row.schedule_id, row.valid_from_ms, row.valid_until_ms)

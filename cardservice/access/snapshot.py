@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The compiled, immutable state of the city that every tap is answered from.
+
+A snapshot is never changed: a change makes a new one that shares everything the change did not touch, and the owner
+swaps one reference. Readers never wait for a writer. Pure: standard library only, no tables, no clock.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Final, Generic, Self, TypeVar
+
+from cardservice.access.rules import CardRecord, PointRecord
+
+# A change copies one shard: at a million cards about 250 entries.
+SHARDS: Final = 4096
+_MASK: Final = SHARDS - 1
+
+Value = TypeVar("Value")
+
+
+class ShardedMap(Generic[Value]):
+    """An immutable mapping from bytes whose changed copies share all shards but the changed ones."""
+
+    __slots__ = ("_shards", "_size")
+
+    def __init__(self, shards: tuple[dict[bytes, Value], ...], size: int) -> None:
+        self._shards = shards
+        self._size = size
+
+    @classmethod
+    def of(cls, items: Iterable[tuple[bytes, Value]]) -> "ShardedMap[Value]":
+        """Build a map of `items`; the last of equal keys wins."""
+        shards: tuple[dict[bytes, Value], ...] = tuple({} for _ in range(SHARDS))
+        for key, value in items:
+            shards[hash(key) & _MASK][key] = value
+        return cls(shards, sum(map(len, shards)))
+
+    def get(self, key: bytes) -> Value | None:
+        """Return the value of `key`, None if there is none."""
+        return self._shards[hash(key) & _MASK].get(key)
+
+    def changed(self, changes: Mapping[bytes, Value | None]) -> "ShardedMap[Value]":
+        """Return a map in which `changes` hold; None removes a key."""
+        copies: dict[int, dict[bytes, Value]] = {}
+        size = self._size
+        for key, value in changes.items():
+            number = hash(key) & _MASK
+            shard = copies.get(number)
+            if shard is None:
+                shard = copies[number] = dict(self._shards[number])
+            size -= len(shard)
+            if value is None:
+                shard.pop(key, None)
+            else:
+                shard[key] = value
+            size += len(shard)
+        shards = list(self._shards)
+        for number, shard in copies.items():
+            shards[number] = shard
+        return ShardedMap(tuple(shards), size)
+
+    def items(self) -> Iterable[tuple[bytes, Value]]:
+        """Yield every key and value, in no particular order."""
+        for shard in self._shards:
+            yield from shard.items()
+
+    def __len__(self) -> int:
+        return self._size
+
+
+class Snapshot:
+    """Credentials and points of the city at one revision of the change log.
+
+    `horizon_ms` is how far the compiled schedules reach.
+    """
+
+    __slots__ = ("_card", "_cards", "_points", "horizon_ms", "revision")
+
+    def __init__(
+        self,
+        revision: int,
+        cards: ShardedMap[CardRecord],
+        points: Mapping[str, PointRecord],
+        horizon_ms: int,
+    ) -> None:
+        self.revision = revision
+        self.horizon_ms = horizon_ms
+        self._cards = cards
+        self._card = cards.get
+        self._points = dict(points)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the snapshot that refuses everything."""
+        return cls(0, ShardedMap.of(()), {}, 0)
+
+    def card(self, credential: bytes) -> CardRecord | None:
+        """Return the record of `credential`, None if no card has it."""
+        return self._card(credential)
+
+    def point(self, code: str) -> PointRecord | None:
+        """Return the record of the point, None if there is none."""
+        return self._points.get(code)
+
+    @property
+    def points(self) -> Mapping[str, PointRecord]:
+        """All points by code."""
+        return self._points
+
+    @property
+    def card_count(self) -> int:
+        """How many credentials are known."""
+        return len(self._cards)
+
+    def with_cards(self, revision: int, changes: Mapping[bytes, CardRecord | None]) -> "Snapshot":
+        """Return the snapshot at `revision` in which the credentials of `changes` are replaced; None removes one."""
+        cards = self._cards.changed(changes) if changes else self._cards
+        return Snapshot(revision, cards, self._points, self.horizon_ms)
+
+    def with_points(self, revision: int, points: Mapping[str, PointRecord], horizon_ms: int) -> "Snapshot":
+        """Return the snapshot at `revision` with these points and all its cards."""
+        return Snapshot(revision, self._cards, points, horizon_ms)
+
+    def content_hash(self) -> str:
+        """Return a SHA-256 over all records: equal for equal content, however it was reached. Slow; for checks."""
+        digest = hashlib.sha256()
+        for key, card in sorted(self._cards.items()):
+            digest.update(repr((key, card)).encode())
+        for code, point in sorted(self._points.items()):
+            digest.update(repr((code, _comparable(point))).encode())
+        return digest.hexdigest()
+
+
+def _comparable(point: PointRecord) -> tuple[object, ...]:
+    """Return the point's content in one order: sets print in whatever order they were filled."""
+    return (
+        point.use,
+        sorted(point.always),
+        [(entry.toggles, sorted(entry.subjects)) for entry in point.timed],
+        [(entry.toggles, sorted(entry.subjects)) for entry in point.blocks],
+        point.level,
+        point.timed_levels,
+        point.freshness_ms,
+        point.stale_permits,
+        point.granted,
+    )

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Tables of the access model: zones, points and their classes, schedules, grants and blocks."""
+
+import sqlalchemy as sa
+
+from cardservice.database import STATE, RowNumber
+
+zone = sa.Table(
+    "zone",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("organisation_id", sa.ForeignKey("organisation.id"), nullable=False),
+    sa.Column("parent_id", sa.ForeignKey("zone.id")),
+    sa.Column("code", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+)
+
+schedule = sa.Table(
+    "schedule",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("code", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    # The German Land whose public holidays count as special days ("NW", "BY" ...); none: no special days.
+    sa.Column("land", sa.String(2)),
+)
+
+schedule_interval = sa.Table(
+    "schedule_interval",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("schedule_id", sa.ForeignKey("schedule.id"), nullable=False, index=True),
+    # 0 Monday .. 6 Sunday, 7 special day.
+    sa.Column("day", sa.Integer, nullable=False),
+    # Local wall time of the point's zone, minutes since midnight, end exclusive and at most 1440.
+    sa.Column("start_minute", sa.Integer, nullable=False),
+    sa.Column("end_minute", sa.Integer, nullable=False),
+    sa.CheckConstraint("day BETWEEN 0 AND 7", name="day"),
+    sa.CheckConstraint("0 <= start_minute AND start_minute < end_minute AND end_minute <= 1440", name="minutes"),
+)
+
+point_class = sa.Table(
+    "point_class",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("code", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    # What a card may prove itself with, in the order it is tried: "desfire", "piv", separated by commas.
+    sa.Column("methods", sa.String(40), nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("freshness_ms", sa.BigInteger, nullable=False),
+    sa.Column("stale_policy", sa.String(10), nullable=False),
+    sa.Column("journal_mode", sa.String(10), nullable=False),
+    sa.Column("open_ms", sa.Integer, nullable=False),
+    sa.Column("answer_budget_ms", sa.Integer, nullable=False),
+    sa.Column("tap_budget_ms", sa.Integer, nullable=False),
+    sa.CheckConstraint("stale_policy IN ('deny', 'permit')", name="stale_policy"),
+    sa.CheckConstraint("journal_mode IN ('full', 'refusals', 'counts')", name="journal_mode"),
+)
+
+point_class_level = sa.Table(
+    "point_class_level",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("point_class_id", sa.ForeignKey("point_class.id"), nullable=False, index=True),
+    sa.Column("schedule_id", sa.ForeignKey("schedule.id"), nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+)
+
+point = sa.Table(
+    "point",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("organisation_id", sa.ForeignKey("organisation.id"), nullable=False),
+    sa.Column("code", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("use", sa.String(20), nullable=False),
+    sa.Column("zone_id", sa.ForeignKey("zone.id"), nullable=False),
+    sa.Column("point_class_id", sa.ForeignKey("point_class.id"), nullable=False),
+    sa.Column("time_zone", sa.String(64), nullable=False),
+    # Which agent serves it with which of its readers ("*": every reader no other point names).
+    sa.Column("agent", sa.String(40), index=True),
+    sa.Column("reader", sa.String(127)),
+)
+
+access_rule = sa.Table(
+    "access_rule",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("organisation_id", sa.ForeignKey("organisation.id"), nullable=False),
+    # A grant permits, a block refuses and wins.
+    sa.Column("effect", sa.String(10), nullable=False),
+    sa.Column("group_id", sa.ForeignKey("directory_group.id"), index=True),
+    sa.Column("person_id", sa.ForeignKey("person.id"), index=True),
+    sa.Column("point_id", sa.ForeignKey("point.id")),
+    sa.Column("zone_id", sa.ForeignKey("zone.id")),
+    sa.Column("use", sa.String(20)),
+    # None: at any time.
+    sa.Column("schedule_id", sa.ForeignKey("schedule.id")),
+    sa.Column("valid_from_ms", sa.BigInteger),
+    sa.Column("valid_until_ms", sa.BigInteger),
+    sa.CheckConstraint("effect IN ('grant', 'block')", name="effect"),
+    sa.CheckConstraint("(group_id IS NULL) <> (person_id IS NULL)", name="one_subject"),
+    sa.CheckConstraint(
+        "(CASE WHEN point_id IS NULL THEN 0 ELSE 1 END) + (CASE WHEN zone_id IS NULL THEN 0 ELSE 1 END)"
+        " + (CASE WHEN use IS NULL THEN 0 ELSE 1 END) = 1",
+        name="one_target",
+    ),
+)

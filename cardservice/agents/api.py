@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The agents' WebSocket, and the live feed for those who watch."""
+
+import hmac
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, HTTPException, Request, WebSocket, WebSocketDisconnect
+from fastapi.responses import StreamingResponse
+
+from cardservice.agents.hub import AgentHub, Channel, ChannelClosed
+from cardservice.agents.live import LiveFeed, TooManyWatchers
+
+_KEEP_ALIVE_S = 10.0
+
+
+def agents_router(hub: AgentHub) -> APIRouter:
+    """Return the route of the agents' channel."""
+    router = APIRouter()
+
+    @router.websocket("/agents/v1")
+    async def channel(socket: WebSocket) -> None:
+        # Browsers always send an Origin, agents never do: a page must not be able to speak for an agent.
+        if "origin" in socket.headers:
+            await socket.close(code=1008)
+            return
+        await socket.accept()
+        try:
+            await hub.serve(_channel(socket))
+        except (ChannelClosed, WebSocketDisconnect):
+            return
+
+    return router
+
+
+def _channel(socket: WebSocket) -> Channel:
+    async def receive() -> str:
+        try:
+            return await socket.receive_text()
+        except (KeyError, RuntimeError) as error:
+            raise ChannelClosed("closed, or a binary frame") from error
+
+    async def send(text: str) -> None:
+        try:
+            await socket.send_text(text)
+        except (RuntimeError, WebSocketDisconnect) as error:
+            raise ChannelClosed("closed") from error
+
+    async def close() -> None:
+        try:
+            await socket.close()
+        except (RuntimeError, WebSocketDisconnect) as error:
+            raise ChannelClosed("closed already") from error
+
+    return Channel(receive, send, close)
+
+
+def live_router(live: LiveFeed, token: str | None) -> APIRouter:
+    """Return the live feed's route: server-sent events, for whoever holds `token`."""
+    router = APIRouter(prefix="/api/v1")
+
+    @router.get(
+        "/live",
+        tags=["live"],
+        summary="What happens now, as server-sent events",
+        response_class=StreamingResponse,
+        responses={
+            200: {"content": {"text/event-stream": {}}, "description": "One JSON object per event"},
+            401: {"description": "No token, or a wrong one"},
+            503: {"description": "Too many watch already"},
+        },
+    )
+    async def watch(
+        request: Request, authorization: Annotated[str | None, Header(max_length=300)] = None
+    ) -> StreamingResponse:
+        expected = f"Bearer {token}" if token else None
+        if expected is None or not hmac.compare_digest((authorization or "").encode(), expected.encode()):
+            raise HTTPException(401, "the live feed needs the token of service.live_token_file")
+        if live.full:
+            raise HTTPException(503, "too many watch already", headers={"Retry-After": "5"})
+        return StreamingResponse(
+            _events(live, request), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
+        )
+
+    return router
+
+
+async def _events(live: LiveFeed, request: Request) -> AsyncIterator[str]:
+    try:
+        async with live.watch() as watch:
+            yield ": watching\n\n"
+            while not await request.is_disconnected():
+                event = await watch.next(_KEEP_ALIVE_S)
+                yield ": still here\n\n" if event is None else f"data: {json.dumps(event)}\n\n"
+    except TooManyWatchers:
+        yield "event: full\ndata: {}\n\n"

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What happens now, for pages and operators that watch: points, outcomes, stages. Never who, never which card."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+MAX_WATCHERS: Final = 64
+MAX_WAITING: Final = 256
+KEPT: Final = 50
+
+
+class LiveFeed:
+    """Hands every event to all who watch; one that does not keep up loses the oldest, never slows a tap.
+
+    Used from the event loop only.
+    """
+
+    def __init__(self) -> None:
+        self._watchers: set[deque[Mapping[str, Any]]] = set()
+        self._news = asyncio.Event()
+        self._recent: deque[Mapping[str, Any]] = deque(maxlen=KEPT)
+
+    @property
+    def full(self) -> bool:
+        """Whether as many watch as are served."""
+        return len(self._watchers) >= MAX_WATCHERS
+
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """Show `event` to everyone who watches."""
+        self._recent.append(event)
+        for watcher in self._watchers:
+            watcher.append(event)
+        self._news.set()
+        self._news = asyncio.Event()
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator["Watch"]:
+        """Begin to watch; the newest events of before come first.
+
+        Raises:
+            TooManyWatchers: the bound is reached.
+        """
+        if self.full:
+            raise TooManyWatchers(f"{MAX_WATCHERS} watch already")
+        waiting: deque[Mapping[str, Any]] = deque(self._recent, maxlen=MAX_WAITING)
+        self._watchers.add(waiting)
+        try:
+            yield Watch(self, waiting)
+        finally:
+            self._watchers.discard(waiting)
+
+    async def news(self, timeout_s: float) -> None:
+        """Wait until something is published, at most `timeout_s`."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+
+class TooManyWatchers(Exception):
+    """As many as the feed serves watch already."""
+
+
+class Watch:
+    """One watcher's view of the feed."""
+
+    def __init__(self, feed: LiveFeed, waiting: deque[Mapping[str, Any]]) -> None:
+        self._feed = feed
+        self._waiting = waiting
+
+    async def next(self, timeout_s: float) -> Mapping[str, Any] | None:
+        """Return the next event, None if none came within `timeout_s`."""
+        if not self._waiting:
+            await self._feed.news(timeout_s)
+        return self._waiting.popleft() if self._waiting else None

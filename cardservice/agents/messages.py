@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The wire between a reader agent and the centre: one WebSocket, one JSON object per text frame.
+
+Every message carries its type and the major version of the protocol. Both sides refuse an unknown major version and
+ignore unknown optional fields. Binary values are lower-case hexadecimal text. Instants are milliseconds since
+1970-01-01T00:00:00Z, durations microseconds; both say so in their names.
+
+A tap, as the two sides see it (agent on the left):
+
+    card.present        ->
+                        <-  card.open, card.apdus n=0
+    card.responses n=0  ->
+                        <-  card.apdus n=1 ...
+                        <-  decision
+    event               ->      what came of it, kept in the outbox until
+                        <-  event.ack
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+PROTOCOL_MAJOR = 1
+MAX_MESSAGE_BYTES = 256 * 1024
+MAX_BATCH = 8
+
+AgentId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+PointCode = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
+Epoch = Annotated[int, Field(ge=1, lt=2**53)]
+Sequence = Annotated[int, Field(ge=1, lt=2**53)]
+InstantMs = Annotated[int, Field(ge=0, lt=2**53)]
+DurationUs = Annotated[int, Field(ge=0, lt=2**53)]
+ApduHex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$", max_length=2 * 65_544)]
+Token = Annotated[str, Field(pattern=r"^[0-9a-f]{1,128}$")]
+ShortText = Annotated[str, Field(max_length=200)]
+
+
+class MessageRefused(Exception):
+    """A frame that is not a message of this protocol: what was wrong, never the frame itself."""
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    v: Literal[1] = 1
+
+
+class EventId(BaseModel):
+    """(agent, boot epoch, sequence without gaps): made by the agent, unique for ever."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    agent: AgentId
+    epoch: Epoch
+    sequence: Sequence
+
+
+class Challenge(_Message):
+    """Centre: the first message of every connection."""
+
+    type: Literal["challenge"] = "challenge"
+    nonce: Token
+    centre_time_ms: InstantMs
+
+
+class Hello(_Message):
+    """Agent: proves with its enrolled key that it is who it says (signature over `hello_signing_input`)."""
+
+    type: Literal["hello"] = "hello"
+    agent: AgentId
+    epoch: Epoch
+    signature: Token
+    software: ShortText
+
+
+class PointSetup(BaseModel):
+    """One point the agent serves: which reader, how long things may take, what its output does."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    point: PointCode
+    # The reader's PC/SC name, or "*": every reader of this agent that no other point names.
+    reader: Annotated[str, Field(min_length=1, max_length=127)]
+    use: Literal["door", "workstation", "timeclock", "printer", "canteen"]
+    answer_budget_ms: Annotated[int, Field(ge=50, le=60_000)] = 300
+    tap_budget_ms: Annotated[int, Field(ge=100, le=120_000)] = 3_000
+
+
+class Welcome(_Message):
+    """Centre: the agent is accepted and serves these points."""
+
+    type: Literal["welcome"] = "welcome"
+    points: Annotated[tuple[PointSetup, ...], Field(max_length=64)]
+    centre_time_ms: InstantMs
+
+
+class Refused(_Message):
+    """Centre: the connection ends, and why."""
+
+    type: Literal["refused"] = "refused"
+    code: Literal["unknown_agent", "bad_signature", "locked", "version", "protocol", "replaced", "overloaded"]
+    message: ShortText
+
+
+class CardPresent(_Message):
+    """Agent: a card arrived at a reader. Nothing in it identifies the card or its holder."""
+
+    type: Literal["card.present"] = "card.present"
+    event: EventId
+    point: PointCode
+    atr: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){0,33}$")]
+    at_ms: InstantMs
+    detected_us: DurationUs = 0
+
+
+class CardOpen(_Message):
+    """Centre: a conversation begins; the agent keeps the card powered until the decision."""
+
+    type: Literal["card.open"] = "card.open"
+    event: EventId
+    conversation: Token
+    applications: Annotated[tuple[Literal["desfire", "piv"], ...], Field(min_length=1, max_length=4)]
+
+
+class CardApdus(_Message):
+    """Centre: transmit these in order and answer once. `n` counts the exchanges of the conversation from 0."""
+
+    type: Literal["card.apdus"] = "card.apdus"
+    conversation: Token
+    n: Annotated[int, Field(ge=0, lt=64)]
+    apdus: Annotated[tuple[ApduHex, ...], Field(min_length=1, max_length=MAX_BATCH)]
+
+
+class CardResponses(_Message):
+    """Agent: the card's answers, status words included; fewer than asked for only if `gone` says why."""
+
+    type: Literal["card.responses"] = "card.responses"
+    conversation: Token
+    n: Annotated[int, Field(ge=0, lt=64)]
+    responses: Annotated[tuple[ApduHex, ...], Field(max_length=MAX_BATCH)]
+    took_us: DurationUs
+    gone: Literal["pulled", "reader", "timeout"] | None = None
+
+
+class Sentence(BaseModel):
+    """One sentence for the holder, in both languages."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    de: ShortText
+    en: ShortText
+
+
+class DecisionMessage(_Message):
+    """Centre: the answer to one tap. `receipt` proves later, when the event is uploaded, that the centre said so."""
+
+    type: Literal["decision"] = "decision"
+    event: EventId
+    decision: Token
+    permit: bool
+    reason: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")]
+    level: Literal["none", "uid", "reader_attested", "card", "card_pin"]
+    text: Sentence
+    open_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    receipt: Token
+    stages_us: dict[Annotated[str, Field(pattern=r"^[a-z_]{1,24}$")], DurationUs] = Field(
+        default_factory=dict, max_length=16
+    )
+
+
+Outcome = Literal["acted", "shown", "late", "no_answer", "card_gone", "output_failed", "abandoned"]
+
+
+class TapEvent(_Message):
+    """Agent: what came of a tap. Kept in the outbox until acknowledged; repeats change nothing.
+
+    `acted`: the output did what the decision said. `shown`: a refusal was shown. `late`: the decision came after its
+    deadline and was not acted on. `no_answer`: the centre did not answer in time. `card_gone`: pulled out during the
+    conversation. `output_failed`: permitted, but the output failed. `abandoned`: the agent stopped in between (found
+    at its next start).
+    """
+
+    type: Literal["event"] = "event"
+    event: EventId
+    kind: Literal["tap"] = "tap"
+    point: PointCode
+    at_ms: InstantMs
+    outcome: Outcome
+    decision: Token | None = None
+    permit: bool | None = None
+    receipt: Token | None = None
+    stages_us: dict[Annotated[str, Field(pattern=r"^[a-z_]{1,24}$")], DurationUs] = Field(
+        default_factory=dict, max_length=16
+    )
+
+
+class EventAck(_Message):
+    """Centre: stored durably; the agent may forget it."""
+
+    type: Literal["event.ack"] = "event.ack"
+    event: EventId
+
+
+class EventRefused(_Message):
+    """Centre: not stored. The agent moves the entry aside, keeps it for an administrator, and goes on with the next."""
+
+    type: Literal["event.refused"] = "event.refused"
+    event: EventId
+    code: Literal["different_content", "unseen_tap", "foreign_point", "foreign_event"]
+    message: ShortText
+
+
+class ReaderHealth(BaseModel):
+    """One reader as the agent sees it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    reader: Annotated[str, Field(max_length=127)]
+    present: bool
+    last_good_tap_ms: InstantMs | None = None
+
+
+class Health(_Message):
+    """Agent: sent after connecting, on change and every 10 s."""
+
+    type: Literal["health"] = "health"
+    pcsc: Literal["up", "down", "in_process"]
+    readers: Annotated[tuple[ReaderHealth, ...], Field(max_length=64)]
+    outbox_depth: Annotated[int, Field(ge=0)]
+
+
+class OutputState(_Message):
+    """Agent: an output changed (a strike released or locked again, what the reader shows)."""
+
+    type: Literal["output"] = "output"
+    point: PointCode
+    state: Literal["released", "locked", "fault"]
+    led: Literal["off", "green", "red", "amber"]
+    buzzer: Literal["silent", "ok", "refused"]
+    text: Sentence | None = None
+    at_ms: InstantMs
+
+
+FromAgent = Annotated[
+    Hello | CardPresent | CardResponses | TapEvent | Health | OutputState, Field(discriminator="type")
+]
+FromCentre = Annotated[
+    Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused,
+    Field(discriminator="type"),
+]
+_FROM_AGENT: TypeAdapter[Any] = TypeAdapter(FromAgent)
+_FROM_CENTRE: TypeAdapter[Any] = TypeAdapter(FromCentre)
+
+
+def hello_signing_input(nonce: str, agent: str, epoch: int) -> bytes:
+    """Return the bytes an agent signs with its enrolled Ed25519 key (RFC 8032) to answer a challenge."""
+    return b"cardservice agent hello v1\0" + json.dumps([nonce, agent, epoch], separators=(",", ":")).encode()
+
+
+def encode(message: BaseModel) -> str:
+    """Return the text frame of `message`."""
+    return message.model_dump_json(exclude_none=True)
+
+
+def decode_from_agent(
+    frame: str | bytes,
+) -> Hello | CardPresent | CardResponses | TapEvent | Health | OutputState:
+    """Parse a frame the centre received.
+
+    Raises:
+        MessageRefused: too long, not JSON, unknown type or version, or a field out of its bounds.
+    """
+    return _decode(_FROM_AGENT, frame)  # type: ignore[no-any-return]  # the adapter is built from this union
+
+
+def decode_from_centre(
+    frame: str | bytes,
+) -> Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused:
+    """Parse a frame the agent received.
+
+    Raises:
+        MessageRefused: too long, not JSON, unknown type or version, or a field out of its bounds.
+    """
+    return _decode(_FROM_CENTRE, frame)  # type: ignore[no-any-return]  # the adapter is built from this union
+
+
+def _decode(adapter: TypeAdapter[Any], frame: str | bytes) -> Any:
+    if len(frame) > MAX_MESSAGE_BYTES:
+        raise MessageRefused(f"a frame of {len(frame)} bytes; at most {MAX_MESSAGE_BYTES} are read")
+    try:
+        return adapter.validate_json(frame)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "frame"
+        raise MessageRefused(f"{where}: {first['msg'][:150]} ({error.error_count()} in all)") from None

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""One connected agent: who it is, which points it serves, and the conversations that run over it.
+
+Knows no WebSocket: frames come in through `receive`, leave through `send`. Everything is bounded: one conversation per
+point, a deadline on each, and a queue of uploads.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from pydantic import BaseModel
+
+from cardservice.access.rules import PointRecord
+from cardservice.agents.events import EventDesk
+from cardservice.agents.live import LiveFeed
+from cardservice.agents.messages import (
+    CardApdus,
+    CardOpen,
+    CardPresent,
+    CardResponses,
+    DecisionMessage,
+    Health,
+    Hello,
+    OutputState,
+    PointSetup,
+    TapEvent,
+    Welcome,
+)
+from cardservice.agents.taps import TapDesk
+from cardservice.clock import Clock
+from cardservice.errors import CardServiceError
+from cardservice.metrics import Metrics
+
+MAX_POINTS: Final = 64
+MAX_UPLOADS: Final = 64
+Send = Callable[[BaseModel], Awaitable[None]]
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Desks:
+    """Where a session takes what its agent sends."""
+
+    taps: TapDesk
+    events: EventDesk
+    live: LiveFeed
+    metrics: Metrics
+    clock: Clock
+
+
+class _Conversation:
+    """One card at one point; its exchanges are numbered, answers to others are ignored."""
+
+    def __init__(self, present: CardPresent, methods: Sequence[str], send: Send) -> None:
+        self.present = present
+        self.id = secrets.token_hex(16)
+        self._methods = methods
+        self._send = send
+        self._n = -1
+        self._waiting: asyncio.Future[tuple[bytes, ...]] | None = None
+
+    async def exchange(self, commands: Sequence[bytes]) -> tuple[bytes, ...]:
+        """Send commands to the card, return its answers; fewer than asked for if it went away."""
+        if self._n < 0:
+            await self._send(
+                CardOpen(event=self.present.event, conversation=self.id, applications=tuple(self._methods))
+            )
+        self._n += 1
+        self._waiting = asyncio.get_running_loop().create_future()
+        apdus = tuple(command.hex() for command in commands)
+        await self._send(CardApdus(conversation=self.id, n=self._n, apdus=apdus))
+        return await self._waiting
+
+    def answered(self, message: CardResponses) -> bool:
+        """Take the answers to the exchange under way; tell whether they were expected."""
+        if message.n != self._n or self._waiting is None or self._waiting.done():
+            return False
+        self._waiting.set_result(tuple(bytes.fromhex(response) for response in message.responses))
+        return True
+
+
+class AgentSession:
+    """A connected agent whose hello was accepted."""
+
+    def __init__(self, agent: str, desks: Desks, send: Send) -> None:
+        self.agent = agent
+        self._desks = desks
+        self._send = send
+        self._points: dict[str, PointRecord] = {}
+        self._conversations: dict[str, _Conversation] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._uploads = asyncio.Semaphore(MAX_UPLOADS)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def welcome(self, points: Sequence[PointRecord]) -> None:
+        """Tell the agent which points it serves; again whenever that changed."""
+        self._points = {point.code: point for point in points[:MAX_POINTS]}
+        setups = tuple(
+            PointSetup(
+                point=point.code,
+                reader=point.reader or "*",
+                use=point.use.value,
+                answer_budget_ms=point.answer_budget_ms,
+                tap_budget_ms=point.tap_budget_ms,
+            )
+            for point in self._points.values()
+        )
+        await self._send(Welcome(points=setups, centre_time_ms=self._desks.clock.now_ms()))
+
+    async def receive(self, message: BaseModel) -> None:
+        """Handle one message of the agent; never waits for a card."""
+        match message:
+            case CardPresent():
+                await self._begin(message)
+            case CardResponses():
+                self._continue(message)
+            case TapEvent():
+                await self._upload(message)
+            case Health():
+                self._desks.metrics.agent_outbox.labels(self.agent).set(message.outbox_depth)
+                self._publish("agent", message)
+            case OutputState() if message.point in self._points:
+                self._publish("output", message)
+            case Hello() | OutputState() | _:
+                self._strange("unexpected")
+
+    def _strange(self, what: str) -> None:
+        self._desks.metrics.refused_messages.labels(self.agent).inc()
+        _log.warning("agent.strange_message", agent=self.agent, what=what)
+
+    def _publish(self, kind: str, message: BaseModel) -> None:
+        self._desks.live.publish(
+            {"kind": kind, "agent": self.agent} | message.model_dump(mode="json", exclude={"type", "v"})
+        )
+
+    async def _begin(self, present: CardPresent) -> None:
+        if present.event.agent != self.agent or present.point not in self._points:
+            self._strange("foreign point or event")
+            return
+        older = self._running.pop(present.point, None)
+        if older is not None:
+            older.cancel()
+        point = self._points[present.point]
+        task = asyncio.create_task(self._tap(present, point))
+        self._running[present.point] = task
+        task.add_done_callback(lambda done: self._ended(present.point, done))
+
+    def _ended(self, point: str, task: asyncio.Task[None]) -> None:
+        if self._running.get(point) is task:
+            del self._running[point]
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("tap.failed", agent=self.agent, point=point, error=repr(task.exception()))
+
+    async def _tap(self, present: CardPresent, point: PointRecord) -> None:
+        conversation = _Conversation(present, point.methods, self._send)
+        self._conversations[conversation.id] = conversation
+        try:
+            async with asyncio.timeout(point.tap_budget_ms / 1000):
+                decision = await self._desks.taps.answer(present, conversation.exchange)
+        except TimeoutError:
+            # The agent gave up long before; what became of the tap arrives as an event.
+            _log.warning("tap.abandoned", agent=self.agent, point=present.point)
+            return
+        finally:
+            del self._conversations[conversation.id]
+        await self._send(decision)
+        self._publish_decision(present, decision)
+
+    def _publish_decision(self, present: CardPresent, decision: DecisionMessage) -> None:
+        self._desks.live.publish(
+            {
+                "kind": "tap",
+                "agent": self.agent,
+                "point": present.point,
+                "event": decision.event.model_dump(),
+                "decision": decision.decision,
+                "permit": decision.permit,
+                "reason": decision.reason,
+                "level": decision.level,
+                "text": decision.text.model_dump(),
+                "stages_us": decision.stages_us,
+                "at_ms": self._desks.clock.now_ms(),
+            }
+        )
+
+    def _continue(self, message: CardResponses) -> None:
+        conversation = self._conversations.get(message.conversation)
+        # An answer that comes after the tap has ended is late, not strange.
+        if conversation is not None and not conversation.answered(message):
+            self._strange("answer to another exchange")
+
+    async def _upload(self, uploaded: TapEvent) -> None:
+        await self._uploads.acquire()
+        task = asyncio.create_task(self._take_upload(uploaded))
+        self._tasks.add(task)
+        task.add_done_callback(self._uploaded)
+
+    def _uploaded(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._uploads.release()
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("agent.upload_failed", agent=self.agent, error=repr(task.exception()))
+
+    async def _take_upload(self, uploaded: TapEvent) -> None:
+        try:
+            answer = await self._desks.events.take(self.agent, uploaded)
+        except CardServiceError as error:
+            _log.error("agent.event_not_stored", agent=self.agent, error=str(error))
+            return
+        await self._send(answer)
+        self._desks.live.publish(
+            {
+                "kind": "event",
+                "agent": self.agent,
+                "point": uploaded.point,
+                "event": uploaded.event.model_dump(),
+                "outcome": uploaded.outcome,
+                "stages_us": uploaded.stages_us,
+            }
+        )
+
+    def close(self) -> None:
+        """End everything that runs for this agent."""
+        for task in (*self._running.values(), *self._tasks):
+            task.cancel()

@@ -1,0 +1,312 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""One tap at the centre: the conversation with the card, the decision, the line in the journal, the answer.
+
+The centre runs the conversation itself, with its own keys and its own random numbers; the agent only transmits.
+Identifier and level stay in here: nothing an agent says about a card is believed.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+import structlog
+
+from cardservice.access.rules import REFUSED, Decision, Level, PointRecord, Reason, Tap, Use, decide
+from cardservice.access.sentences import SENTENCES
+from cardservice.access.snapshot import Snapshot
+from cardservice.agents.messages import CardPresent, DecisionMessage, Sentence
+from cardservice.agents.receipts import make_receipt
+from cardservice.cards.rules import desfire_credential, piv_credential
+from cardservice.chip import errors as chip
+from cardservice.chip.conversation import Conversation
+from cardservice.chip.layout import CardUse
+from cardservice.chip.locate import ProvenNumber, UseKeys, identify
+from cardservice.chip.piv import ProvenCard, authenticate_card
+from cardservice.chip.piv_certificate import CardAuthTrust
+from cardservice.clock import Clock
+from cardservice.errors import CardServiceError, Overloaded
+from cardservice.journal.rules import Scalar
+from cardservice.journal.service import Entry, Journal
+from cardservice.metrics import Metrics
+from cardservice.recorder import Recorder
+
+# Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away.
+Exchange = Callable[[Sequence[bytes]], Awaitable[tuple[bytes, ...]]]
+
+MAX_ROUNDS: Final = 60
+# SELECT refused with one of these: the card does not know the application, or no application at all.
+_NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x911C})
+_LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
+_log = structlog.get_logger()
+
+
+class Keys(Protocol):
+    """What a tap needs of the key store."""
+
+    @property
+    def system_id(self) -> bytes:
+        """The installation's part of every diversification."""
+        ...
+
+    def ring(self, use: str) -> UseKeys:
+        """Return the keys of one use."""
+        ...
+
+    def secret(self, purpose: str) -> bytes:
+        """Return the service's own secret for `purpose`."""
+        ...
+
+
+class Directory(Protocol):
+    """What a tap needs to know of the directory copy."""
+
+    def age_ms(self) -> int:
+        """Return how long ago the copy was last proved."""
+        ...
+
+    def source(self) -> str:
+        """Return server, mode and cookie of the copy."""
+        ...
+
+
+class SnapshotSource(Protocol):
+    """Where the current snapshot is."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot as it is now."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TapServices:
+    """What every tap uses; put together once."""
+
+    city: SnapshotSource
+    directory: Directory
+    keys: Keys
+    trust: CardAuthTrust
+    recorder: Recorder
+    journal: Journal
+    metrics: Metrics
+    clock: Clock
+
+
+@dataclass(slots=True)
+class _Proof:
+    """What the conversation established: a credential and its level, or the reason why there is none."""
+
+    credential: bytes = b""
+    level: Level = Level.NONE
+    reason: Reason | None = None
+    method: str = ""
+    evidence: bytes = b""
+
+
+@dataclass(slots=True)
+class _Stopwatch:
+    """Durations of the stages, in microseconds; a stage entered twice adds up."""
+
+    clock: Clock
+    stages_us: dict[str, int] = field(default_factory=dict)
+
+    def add(self, stage: str, started_ns: int) -> int:
+        """Add the time since `started_ns` to `stage`; return now."""
+        now_ns = self.clock.monotonic_ns()
+        self.stages_us[stage] = self.stages_us.get(stage, 0) + (now_ns - started_ns) // 1_000
+        return now_ns
+
+
+class TapDesk:
+    """Answers taps. Used from the event loop; many taps at once."""
+
+    def __init__(self, services: TapServices) -> None:
+        self._services = services
+
+    def point(self, code: str) -> PointRecord | None:
+        """Return the point as it is now, None if there is none."""
+        return self._services.city.snapshot.point(code)
+
+    async def answer(self, present: CardPresent, exchange: Exchange) -> DecisionMessage:
+        """Run the whole tap of `present`; return the decision, which is journalled by then."""
+        services = self._services
+        watch = _Stopwatch(services.clock)
+        started_ns = services.clock.monotonic_ns()
+        point = self.point(present.point)
+        if point is None:
+            proof = _Proof(reason=Reason.POINT_UNKNOWN)
+        else:
+            proof = await self._prove(point, present, exchange, watch)
+        began_ns = services.clock.monotonic_ns()
+        at_ms = services.clock.now_ms()
+        snapshot, age_ms = services.city.snapshot, services.directory.age_ms()
+        if proof.reason is not None:
+            decision = REFUSED[proof.reason]
+        else:
+            tap = Tap(present.point, proof.credential, proof.level)
+            decision = decide(snapshot, tap, at_ms, age_ms)
+        began_ns = watch.add("decide", began_ns)
+        decision_id = secrets.token_hex(12)
+        facts = self._facts(present, decision, proof, decision_id)
+        facts |= {"revision": snapshot.revision, "directory_age_ms": min(age_ms, 2**53)}
+        decision = await self._record(point, decision, self._entry(point, proof, facts, at_ms), at_ms)
+        watch.add("journal", began_ns)
+        watch.add("centre", started_ns)
+        self._measure(point, decision, watch)
+        return self._message(present, decision, proof, decision_id, watch)
+
+    async def _prove(self, point: PointRecord, present: CardPresent, exchange: Exchange, watch: _Stopwatch) -> _Proof:
+        """Try the point's methods in order until the card knows one of them."""
+        for method in point.methods:
+            proof = await self._attempt(method, point, present, exchange, watch)
+            if proof.reason is not Reason.CARD_UNSUPPORTED:
+                return proof
+        return _Proof(reason=Reason.CARD_UNSUPPORTED)
+
+    async def _attempt(
+        self, method: str, point: PointRecord, present: CardPresent, exchange: Exchange, watch: _Stopwatch
+    ) -> _Proof:
+        reason: Reason
+        try:
+            if method == "piv":
+                card = await self._run(self._piv(point, present), exchange, watch)
+                credential = piv_credential(card.card_uuid.bytes)
+                return _Proof(credential, Level.CARD, method=method, evidence=card.evidence)
+            number = await self._run(self._desfire(point.use), exchange, watch)
+            credential = desfire_credential(point.use, number.number)
+            return _Proof(credential, Level.CARD, method=method, evidence=number.evidence)
+        except chip.ChipError as error:
+            reason = _reason_of(error)
+            _log.info("tap.card_refused", point=point.code, method=method, reason=reason, error=type(error).__name__)
+        except (CardServiceError, ValueError) as error:
+            # No key for this use, or a configuration the card language refuses: ours to mend, never the card's fault.
+            reason = Reason.CARD_UNSUPPORTED
+            _log.error("tap.misconfigured", point=point.code, method=method, error=str(error))
+        return _Proof(reason=reason, method=method)
+
+    def _desfire(self, use: Use) -> Conversation[ProvenNumber]:
+        keys = self._services.keys
+        return identify(CardUse(use.value), keys.ring(use.value), system_id=keys.system_id)
+
+    def _piv(self, point: PointRecord, present: CardPresent) -> Conversation[ProvenCard]:
+        event = present.event
+        context = f"{point.code}\0{event.agent}\0{event.epoch}\0{event.sequence}".encode()
+        at = datetime.fromtimestamp(self._services.clock.now_ms() / 1000, UTC)
+        return authenticate_card(context, self._services.trust, at=at)
+
+    async def _run(self, conversation: Conversation[Any], exchange: Exchange, watch: _Stopwatch) -> Any:
+        """Drive a conversation over the agent; bounded in rounds."""
+        clock = self._services.clock
+        began_ns = clock.monotonic_ns()
+        try:
+            commands = next(conversation)
+            for _ in range(MAX_ROUNDS):
+                began_ns = watch.add("crypto", began_ns)
+                responses = await exchange(commands)
+                began_ns = watch.add("relay", began_ns)
+                if len(responses) < len(commands):
+                    commands = conversation.throw(chip.CardGone("the card left during the conversation"))
+                else:
+                    commands = conversation.send(responses)
+        except StopIteration as finished:
+            watch.add("crypto", began_ns)
+            return finished.value
+        finally:
+            conversation.close()
+        raise chip.ProtocolError("conversation", f"no end after {MAX_ROUNDS} exchanges")
+
+    def _facts(self, present: CardPresent, decision: Decision, proof: _Proof, decision_id: str) -> dict[str, Scalar]:
+        event = present.event
+        return {
+            "kind": "tap",
+            "event": f"{event.agent}/{event.epoch}/{event.sequence}",
+            "point": present.point,
+            "permit": decision.permit,
+            "reason": decision.reason.value,
+            "level": _LEVEL_NAMES[proof.level],
+            "method": proof.method,
+            "decision": decision_id,
+            "evidence": proof.evidence.hex(),
+            "directory": self._services.directory.source(),
+        }
+
+    def _entry(self, point: PointRecord | None, proof: _Proof, facts: dict[str, Scalar], at_ms: int) -> Entry:
+        stream = "system" if point is None else point.use.value
+        record = self._services.city.snapshot.card(proof.credential) if proof.credential else None
+        if record is None or not record.holder:
+            return Entry(stream, at_ms, facts)
+        return Entry(stream, at_ms, facts, record.holder, {"person": record.holder, "card": record.card})
+
+    async def _record(self, point: PointRecord | None, decision: Decision, entry: Entry, at_ms: int) -> Decision:
+        """Keep what the point's mode asks for, on disk before the answer; what cannot be kept is not permitted."""
+        mode = "full" if point is None else point.journal
+        services = self._services
+        if mode == "refusals" and decision.permit:
+            return decision
+        try:
+            if mode == "counts":
+                outcome = decision.reason.value
+                future = services.recorder.submit(
+                    lambda connection: services.journal.count(connection, entry.stream, at_ms, outcome)
+                )
+            else:
+                future = services.recorder.submit(lambda connection: _append(services.journal, connection, entry))
+            await asyncio.wrap_future(future)
+        except Overloaded:
+            return REFUSED[Reason.OVERLOADED]
+        except CardServiceError as error:
+            _log.error("tap.not_recorded", point=entry.payload["point"], error=str(error))
+            return REFUSED[Reason.OVERLOADED] if decision.permit else decision
+        return decision
+
+    def _measure(self, point: PointRecord | None, decision: Decision, watch: _Stopwatch) -> None:
+        use = "none" if point is None else point.use.value
+        outcome = "permitted" if decision.permit else "refused"
+        self._services.metrics.taps.labels(use, outcome, decision.reason.value).inc()
+        for stage, took_us in watch.stages_us.items():
+            self._services.metrics.stage.labels(stage).observe(took_us / 1e6)
+
+    def _message(
+        self, present: CardPresent, decision: Decision, proof: _Proof, decision_id: str, watch: _Stopwatch
+    ) -> DecisionMessage:
+        sentences = SENTENCES[decision.reason]
+        receipt = make_receipt(
+            self._services.keys.secret("receipts"),
+            present.event,
+            point=present.point,
+            decision=decision_id,
+            permit=decision.permit,
+        )
+        return DecisionMessage(
+            event=present.event,
+            decision=decision_id,
+            permit=decision.permit,
+            reason=decision.reason.value,
+            level=_LEVEL_NAMES[proof.level],
+            text=Sentence(de=sentences.holder_de, en=sentences.holder_en),
+            open_ms=decision.open_ms,
+            receipt=receipt,
+            stages_us=watch.stages_us,
+        )
+
+
+def _append(journal: Journal, connection: Any, entry: Entry) -> None:
+    journal.append(connection, entry)
+
+
+def _reason_of(error: chip.ChipError) -> Reason:
+    """Return the reason code for what went wrong in a conversation."""
+    if isinstance(error, chip.CardGone):
+        return Reason.CARD_GONE
+    if isinstance(error, chip.CertificateRefused):
+        return Reason.CERTIFICATE_REFUSED
+    if isinstance(error, chip.CardNotGenuine | chip.AuthenticationRefused):
+        return Reason.CARD_NOT_GENUINE
+    if isinstance(error, chip.ApplicationNotFound):
+        return Reason.CARD_UNSUPPORTED
+    if isinstance(error, chip.StatusError) and error.sw in _NO_APPLICATION:
+        return Reason.CARD_UNSUPPORTED
+    return Reason.CARD_GARBLED

@@ -1,0 +1,361 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The composition root: the one file that sees everything and puts the service together."""
+
+import asyncio
+import fcntl
+import os
+import socket
+import ssl
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvicorn
+from cryptography import x509
+from fastapi import FastAPI
+
+from cardservice import __version__
+from cardservice.access.service import City
+from cardservice.agents.api import agents_router, live_router
+from cardservice.agents.events import EventDesk
+from cardservice.agents.hub import AgentHub
+from cardservice.agents.live import LiveFeed
+from cardservice.agents.messages import MAX_MESSAGE_BYTES
+from cardservice.agents.service import Agents
+from cardservice.agents.session import Desks
+from cardservice.agents.taps import TapDesk, TapServices
+from cardservice.cards.keystore import SealedKeyStore, open_store
+from cardservice.changes import ChangeKind
+from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
+from cardservice.clock import Clock, SystemClock
+from cardservice.database import Databases, open_databases, require_head, require_writable
+from cardservice.errors import DatabaseUnavailable, SettingsError
+from cardservice.follower import ChangeFollower
+from cardservice.journal.service import Journal
+from cardservice.metrics import Metrics
+from cardservice.people.ports import DirectorySource
+from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
+from cardservice.recorder import Recorder
+from cardservice.settings import DirectorySection, Settings, contradictions, read_secret
+from cardservice.web.health import DirectoryHealth, Health, health_router
+from integrations.ldap import AttributeMapping, LdapSettings, SettingsRefused, StatusAttribute, SyncreplSource
+from integrations.ldap.settings import Timing
+
+SHUTDOWN_S: Final = 5
+# A copy older than this is worth a sentence, whatever the points accept.
+_DIRECTORY_ALARM_MS: Final = 60_000
+_log = structlog.get_logger()
+
+
+class Service:
+    """The running service: stores, city, directory, recorder, agents.
+
+    `start` refuses to run on anything it cannot rely on; `stop` writes what waits and ends every thread.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        found = contradictions(settings)
+        if found:
+            raise SettingsError("\n".join(found))
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self.metrics = Metrics()
+        self._keys = _open_keys(settings)
+        self._source = _directory_source(settings.directory)
+        self._databases = open_databases(settings.database.url)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop_directory = threading.Event()
+        self._only_one: int | None = None
+        self.city = City(self._databases.state, self._clock, self._on_change)
+
+    def start(self) -> None:
+        """Check the stores, compile the city, start the threads.
+
+        Raises:
+            CardServiceError: anything that would make an answer unreliable, in one sentence.
+        """
+        require_head(self._databases)
+        require_writable(self._databases)
+        self._only_one = _claim(self._databases)
+        self.city.build()
+        organisation = self._settings.organisation
+        self.directory = DirectoryCopy(
+            self._databases.state,
+            self._settings.directory.name,
+            organisation=(organisation.code, organisation.name),
+            clock=self._clock,
+            publish=self.city.catch_up,
+        )
+        self._journal = Journal(lambda stream, purpose: self._keys.secret(f"journal {stream} {purpose}"))
+        self._journal.begin_epoch(self._databases.record, self._clock.now_ms())
+        self.recorder = Recorder(self._databases.record, (self._journal,))
+        self.recorder.start()
+        self._follower = ChangeFollower(self._databases.state, self.city)
+        self._follower.start()
+        self._directory_thread = threading.Thread(
+            target=self._source.run, args=(self.directory, self._stop_directory), name="directory", daemon=True
+        )
+        self._directory_thread.start()
+
+    def stop(self) -> None:
+        """Stop following, write what waits, close the stores."""
+        self._stop_directory.set()
+        self._follower.stop()
+        self._directory_thread.join(timeout=SHUTDOWN_S)
+        self.recorder.stop()
+        self._databases.close()
+        if self._only_one is not None:
+            os.close(self._only_one)
+
+    def asgi(self) -> FastAPI:
+        """Return the HTTP application of a started service."""
+        taps = TapServices(
+            city=self.city,
+            directory=self.directory,
+            keys=self._keys,
+            trust=_trust(self._settings.piv.trusted_ca_files),
+            recorder=self.recorder,
+            journal=self._journal,
+            metrics=self.metrics,
+            clock=self._clock,
+        )
+        live = LiveFeed()
+        desks = Desks(TapDesk(taps), EventDesk(taps), live, self.metrics, self._clock)
+        self._hub = AgentHub(Agents(self._databases.state, self._clock), desks)
+
+        @asynccontextmanager
+        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+            self._loop = asyncio.get_running_loop()
+            await self._hub.points_changed(self.city.snapshot)
+            yield
+            self._loop = None
+
+        app = FastAPI(title="One card", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+        app.include_router(health_router(self.health, self.metrics))
+        app.include_router(agents_router(self._hub))
+        token_file = self._settings.service.live_token_file
+        token = read_secret(token_file, "service.live_token_file").decode() if token_file else None
+        app.include_router(live_router(live, token))
+        return app
+
+    def _on_change(self, kinds: frozenset[ChangeKind]) -> None:
+        """Tell the connected agents, from whichever thread applied a change to the city."""
+        loop = self._loop
+        if loop is None or kinds.isdisjoint({"access", "agent"}):
+            return
+        asyncio.run_coroutine_threadsafe(self._hub.points_changed(self.city.snapshot), loop)
+        if "agent" in kinds:
+            asyncio.run_coroutine_threadsafe(self._hub.cut_off_locked(), loop)
+
+    def health(self) -> Health:
+        """Return the state of the service, and bring the gauges up to date."""
+        status = self.directory.status()
+        snapshot, metrics = self.city.snapshot, self.metrics
+        known = status.age_ms < UNKNOWN_AGE_MS
+        metrics.directory_age.labels(status.directory).set(status.age_ms / 1000 if known else -1)
+        metrics.directory_connected.labels(status.directory).set(status.connected)
+        metrics.directory_people.labels(status.directory).set(status.people)
+        metrics.removals_held.labels(status.directory).set(status.held_removals)
+        metrics.snapshot_revision.set(snapshot.revision)
+        metrics.snapshot_cards.set(snapshot.card_count)
+        metrics.snapshot_build.set(self.city.build_us / 1e6)
+        metrics.recorder_depth.set(self.recorder.depth)
+        metrics.recorder_flushes.set(self.recorder.flushes)
+        degraded = self._degraded()
+        ready = known and self.recorder.trouble is None
+        return Health(
+            status="not_ready" if not ready else "degraded" if degraded else "ready",
+            degraded=degraded,
+            snapshot_revision=snapshot.revision,
+            credentials=snapshot.card_count,
+            points=len(snapshot.points),
+            agents_online=sorted(self._hub.online),
+            directory=DirectoryHealth(
+                directory=status.directory,
+                connected=status.connected,
+                server=status.server,
+                mode=status.mode,
+                since_ms=status.since_ms,
+                age_ms=status.age_ms if known else None,
+                people=status.people,
+                groups=status.groups,
+                held_removals=status.held_removals,
+                trouble=status.trouble,
+            ),
+        )
+
+    def _degraded(self) -> list[str]:
+        """Return what does not work, one sentence each."""
+        status = self.directory.status()
+        found = []
+        if status.age_ms >= UNKNOWN_AGE_MS:
+            found.append(f"directory {status.directory}: never read completely: {status.trouble or 'still reading'}")
+        elif not status.connected:
+            found.append(
+                f"directory {status.directory}: not followed for {status.age_ms // 1000} s, taps are decided from the "
+                f"copy: {status.trouble or 'connecting'}"
+            )
+        elif status.age_ms > _DIRECTORY_ALARM_MS:
+            found.append(f"directory {status.directory}: not proved current for {status.age_ms // 1000} s")
+        if status.held_removals:
+            found.append(
+                f"directory {status.directory}: no longer names {status.held_removals} people; too many to believe, "
+                "they are kept until somebody looks"
+            )
+        if self.recorder.trouble:
+            found.append(f"record store: {self.recorder.trouble}")
+        if self._follower.trouble:
+            found.append(self._follower.trouble)
+        return found
+
+
+def _open_keys(settings: Settings) -> SealedKeyStore:
+    passphrase = read_secret(settings.keys.passphrase_file, "keys.passphrase_file")
+    return open_store(settings.keys.store, passphrase, demonstration_allowed=settings.demonstration)
+
+
+def ldap_settings(section: DirectorySection) -> LdapSettings:
+    """Return what the LDAP integration needs of the settings; the password is read when it is needed."""
+    password_file = section.password_file
+    if password_file is None:
+        raise SettingsError("directory.password_file: must be set")
+    disabled = section.mapping.disabled_attribute
+    status = (StatusAttribute(disabled, section.mapping.disabled_values),) if disabled else ()
+    return LdapSettings(
+        servers=section.servers,
+        bind_dn=section.bind_dn,
+        password=lambda: read_secret(password_file, "directory.password_file").decode(),
+        people_base=section.people_base,
+        groups_base=section.groups_base,
+        ca_file=section.ca_file,
+        people_filter=section.person_filter,
+        groups_filter=section.group_filter,
+        mapping=AttributeMapping(status=status),
+        timing=Timing(beat_s=section.beat_s, dead_s=section.dead_s, reconcile_s=section.reconcile_s),
+        plain_on_loopback=section.plain_ldap_on_loopback,
+    )
+
+
+def _directory_source(section: DirectorySection) -> DirectorySource:
+    try:
+        return SyncreplSource(ldap_settings(section))
+    except SettingsRefused as error:
+        raise SettingsError(f"directory: {error}") from error
+
+
+def _trust(files: tuple[Path, ...]) -> CardAuthTrust:
+    """Return the CAs of PIV cards; their revocation lists come with the life cycle of certificates."""
+    issuers = []
+    for file in files:
+        try:
+            certificates = x509.load_pem_x509_certificates(file.read_bytes())
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"piv.trusted_ca_files: {file}: {error}") from error
+        issuers += [TrustedIssuer(certificate, _never_revoked) for certificate in certificates]
+    return CardAuthTrust(tuple(issuers))
+
+
+def _never_revoked(_: int) -> bool:
+    # A lost PIV card is refused by its own state in the card table; no CA's list is read yet.
+    return False
+
+
+def _claim(databases: Databases) -> int | None:
+    """On SQLite there is one serving process: hold a lock file for as long as we run.
+
+    Raises:
+        DatabaseUnavailable: another process serves from these files.
+    """
+    if databases.state.dialect.name != "sqlite":
+        return None
+    path = Path(str(databases.state.url.database)).with_name("serve.lock")
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise DatabaseUnavailable(
+            f"database {path.parent}: another 'cardservice serve' uses these files; end it first"
+        ) from None
+    return descriptor
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket, so that a port in use is told before anything else starts.
+
+    Raises:
+        SettingsError: the address cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        raise SettingsError(
+            f"service.host, service.port: cannot listen on {host} port {port}: {error.strerror}; "
+            "choose another port or end the program that uses it"
+        ) from error
+    return listener
+
+
+def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
+    """Run the service until it is asked to stop; `on_ready` gets its URL once taps can be sent.
+
+    Raises:
+        CardServiceError: it could not start, in one sentence.
+    """
+    listener = listen(settings.service.host, settings.service.port)
+    service = Service(settings)
+    service.start()
+    try:
+        server = _Server(_uvicorn_config(settings, service.asgi()))
+        host, port = listener.getsockname()[:2]
+        scheme = "https" if settings.service.tls_certificate else "http"
+        server.when_ready = lambda: on_ready(f"{scheme}://{host}:{port}")
+        server.run(sockets=[listener])
+    finally:
+        service.stop()
+
+
+class _Server(uvicorn.Server):
+    """Says when it is ready."""
+
+    when_ready: Callable[[], None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start listening, then say so."""
+        await super().startup(sockets)
+        if self.when_ready is not None:
+            self.when_ready()
+
+
+def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+    section = settings.service
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_ping_interval=10,
+        ws_ping_timeout=10,
+        timeout_graceful_shutdown=SHUTDOWN_S,
+        limit_concurrency=4_096,
+        ssl_certfile=str(section.tls_certificate) if section.tls_certificate else None,
+        ssl_keyfile=str(section.tls_key) if section.tls_key else None,
+    )
+    try:
+        config.load()
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(f"service.tls_certificate, service.tls_key: {error}") from error
+    if isinstance(config.ssl, ssl.SSLContext):
+        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        config.ssl.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+    return config

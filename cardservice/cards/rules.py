@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Cards and what identifies them. Pure."""
+
+from enum import StrEnum, unique
+from typing import Final
+
+NUMBER_BYTES: Final = 12
+UUID_BYTES: Final = 16
+
+
+@unique
+class CardState(StrEnum):
+    """Where a card is in its life."""
+
+    STOCK = "stock"
+    IN_PRODUCTION = "in_production"
+    PRODUCED = "produced"
+    READY_FOR_PICKUP = "ready_for_pickup"
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    RETURNED = "returned"
+    ERASED = "erased"
+    DESTROYED = "destroyed"
+
+
+# What an administrator may do by hand in this version; the whole table of the life cycle comes with issuing.
+ALLOWED: Final = frozenset(
+    {
+        (CardState.ACTIVE, CardState.SUSPENDED),
+        (CardState.SUSPENDED, CardState.ACTIVE),
+        (CardState.ACTIVE, CardState.REVOKED),
+        (CardState.SUSPENDED, CardState.REVOKED),
+    }
+)
+REVOCATION_REASONS: Final = ("lost", "stolen", "damaged", "left", "replaced")
+SUSPENSION_REASONS: Final = ("forgotten", "missing", "long_absence", "investigation", "pin_blocked")
+
+# One byte before the identifier, so that a number of one use can never be mistaken for another's.
+_USE_PREFIX: Final = {"door": 0x01, "timeclock": 0x02, "printer": 0x03, "canteen": 0x04}
+_PIV_PREFIX: Final = 0x10
+
+
+def desfire_credential(use: str, number: bytes) -> bytes:
+    """Return the key under which the number of one use (12 bytes) is known.
+
+    Raises:
+        ValueError: a use without a DESFire application, or a number of another length.
+    """
+    if use not in _USE_PREFIX:
+        raise ValueError(f"{use!r} has no application on the card; allowed are {', '.join(_USE_PREFIX)}")
+    if len(number) != NUMBER_BYTES:
+        raise ValueError(f"a number of {len(number)} bytes; it has {NUMBER_BYTES}")
+    return bytes((_USE_PREFIX[use],)) + number
+
+
+def piv_credential(card_uuid: bytes) -> bytes:
+    """Return the key under which the PIV card with this UUID (16 bytes, the GUID of its CHUID) is known.
+
+    Raises:
+        ValueError: a UUID of another length.
+    """
+    if len(card_uuid) != UUID_BYTES:
+        raise ValueError(f"a card UUID of {len(card_uuid)} bytes; it has {UUID_BYTES}")
+    return bytes((_PIV_PREFIX,)) + card_uuid

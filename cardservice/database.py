@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The two stores: *state* (who may do what) and *record* (what happened), apart so that neither ever blocks the other.
+
+On SQLite they are two files (WAL, `synchronous=FULL`), on PostgreSQL two schemas of one database. No transaction spans
+both. Writers take the write lock at once (`BEGIN IMMEDIATE`), so that two of them queue instead of failing half-way.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.engine import Connection, Engine, make_url
+
+from cardservice.errors import DatabaseUnavailable, MigrationMissing, SettingsError
+
+StoreName = Literal["state", "record"]
+STORES: Final[tuple[StoreName, ...]] = ("state", "record")
+BUSY_TIMEOUT_MS: Final = 5_000
+
+_NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+    "pk": "pk_%(table_name)s",
+}
+STATE: Final = sa.MetaData(naming_convention=_NAMING)
+RECORD: Final = sa.MetaData(naming_convention=_NAMING)
+
+# SQLite gives automatic row numbers only to INTEGER primary keys.
+RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+@dataclass(frozen=True, slots=True)
+class Databases:
+    """The engines of both stores."""
+
+    state: Engine
+    record: Engine
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.state.dispose()
+        self.record.dispose()
+
+
+def open_databases(url: str) -> Databases:
+    """Open both stores of `url` without reading or creating anything.
+
+    `url` is `sqlite:///DIRECTORY` (two files are kept in it) or a `postgresql://` URL of one database.
+
+    Raises:
+        SettingsError: another kind of URL.
+    """
+    return Databases(state=_open(url, "state"), record=_open(url, "record"))
+
+
+def _open(url: str, store: StoreName) -> Engine:
+    try:
+        parsed = make_url(url)
+    except sa.exc.ArgumentError:
+        raise SettingsError("database.url: not a database URL; allowed are sqlite:/// and postgresql://") from None
+    if parsed.get_backend_name() == "sqlite":
+        if not parsed.database:
+            raise SettingsError(
+                "database.url: sqlite:/// needs a directory, for example sqlite:////var/lib/cardservice"
+            )
+        file = Path(parsed.database) / f"{store}.db"
+        engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    if parsed.get_backend_name() == "postgresql":
+        return sa.create_engine(
+            parsed.set(drivername="postgresql+psycopg"),
+            connect_args={"options": f"-c search_path=cardservice_{store}", "connect_timeout": 5},
+            pool_pre_ping=True,
+        )
+    raise SettingsError(
+        f"database.url: {parsed.get_backend_name()!r} is not supported; allowed are sqlite:/// and postgresql://"
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    # The driver's own transaction handling is off: SAVEPOINT and BEGIN IMMEDIATE are ours.
+    connection.isolation_level = None
+    for pragma in (
+        f"busy_timeout={BUSY_TIMEOUT_MS}",
+        "journal_mode=WAL",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
+        connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    immediate = connection.get_execution_options().get("write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def write(engine: Engine) -> Iterator[Connection]:
+    """Run one transaction that writes; commits at the end, rolls back on any error.
+
+    Raises:
+        DatabaseUnavailable: locked, read-only, full or unreachable.
+    """
+    try:
+        with engine.execution_options(write=True).begin() as connection:
+            yield connection
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        raise unavailable(engine, error) from error
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """Run one transaction that only reads.
+
+    Raises:
+        DatabaseUnavailable: locked or unreachable.
+    """
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+        raise unavailable(engine, error) from error
+
+
+def unavailable(engine: Engine, error: sa.exc.DBAPIError) -> DatabaseUnavailable:
+    """Say in one sentence why the database cannot be used, and what to do."""
+    where = _where(engine)
+    cause = str(error.orig).strip().splitlines()[0] if error.orig else "unknown error"
+    hints = {
+        "locked": "another program holds its write lock; end it or wait",
+        "readonly": "it is read-only; check the owner and mode of the file and its directory",
+        "read-only": "it is read-only; check the server's mode and this user's rights",
+        "disk is full": "the disk is full; free some space, nothing acknowledged is lost",
+        "unable to open": "it cannot be opened; check that the directory exists and this user may write in it",
+    }
+    hint = next((text for mark, text in hints.items() if mark in cause), "check that it runs and is reachable")
+    return DatabaseUnavailable(f"database {where}: {cause}: {hint}")
+
+
+def _where(engine: Engine) -> str:
+    return engine.url.render_as_string(hide_password=True)
+
+
+def _migrations() -> Path:
+    """Return the folder of the migrations: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parent / "migrations"
+    return inside if inside.is_dir() else Path(__file__).parents[1] / "migrations"
+
+
+def _config(store: StoreName) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()))
+    config.set_main_option("version_locations", str(_migrations() / store))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def upgrade(databases: Databases) -> None:
+    """Bring both stores to the newest revision, creating what is missing.
+
+    Raises:
+        DatabaseUnavailable: locked, read-only, full or unreachable.
+    """
+    for store in STORES:
+        engine: Engine = getattr(databases, store)
+        _make_place(engine, store)
+        config = _config(store)
+        with write(engine) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+
+def _make_place(engine: Engine, store: StoreName) -> None:
+    if engine.dialect.name == "sqlite":
+        directory = Path(str(engine.url.database)).parent
+        try:
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailable(f"database {_where(engine)}: {directory}: {error.strerror}") from error
+        return
+    with write(engine) as connection:
+        connection.execute(sa.schema.CreateSchema(f"cardservice_{store}", if_not_exists=True))
+
+
+def require_head(databases: Databases) -> None:
+    """Refuse a database that this program was not written for.
+
+    Raises:
+        MigrationMissing: a store is absent, older or newer.
+        DatabaseUnavailable: locked or unreachable.
+    """
+    for store in STORES:
+        engine: Engine = getattr(databases, store)
+        wanted = ScriptDirectory.from_config(_config(store)).get_current_head()
+        found = _current_revision(engine)
+        if found != wanted:
+            raise MigrationMissing(
+                f"database {_where(engine)} is at revision {found or 'none (empty)'}, this program needs {wanted}: "
+                "run 'cardservice db upgrade' (a newer revision means a newer program has been here: use that one)"
+            )
+
+
+def require_writable(databases: Databases) -> None:
+    """Refuse a database that cannot be written now.
+
+    Raises:
+        DatabaseUnavailable: locked, read-only or unreachable.
+    """
+    for store in STORES:
+        engine: Engine = getattr(databases, store)
+        with write(engine) as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+
+
+def _current_revision(engine: Engine) -> str | None:
+    if engine.dialect.name == "sqlite" and not Path(str(engine.url.database)).exists():
+        return None
+    with read(engine) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def row_id(result: sa.CursorResult[Any]) -> int:
+    """Return the number the database gave to the one row just inserted."""
+    key = result.inserted_primary_key
+    if key is None:
+        raise AssertionError("an insert of one row always yields its key")
+    return int(key[0])

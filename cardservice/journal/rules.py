@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The journal's entries and the chain that holds them together. Pure.
+
+One stream per use, one chain per stream and writer epoch. An entry's hash covers the hash before it, its place, its
+payload and the hash of its sealed personal part: the personal part can be erased and the chain still verifies.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+GENESIS: Final = bytes(32)
+MAX_PAYLOAD_BYTES: Final = 16 * 1024
+
+Scalar = str | int | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an entry stands: stream, writer epoch, sequence from 1 without gaps."""
+
+    stream: str
+    epoch: int
+    sequence: int
+
+
+def canonical(payload: Mapping[str, Scalar]) -> str:
+    """Return the one text of `payload`: JSON, keys sorted, no spaces (in the manner of RFC 8785 for flat objects).
+
+    Raises:
+        ValueError: longer than 16 KiB.
+    """
+    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    if len(text.encode()) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a journal payload of {len(text)} characters; at most {MAX_PAYLOAD_BYTES} bytes are kept")
+    return text
+
+
+def sealed_digest(sealed: bytes | None) -> bytes:
+    """Return what the chain keeps of the sealed personal part: its SHA-256, all zeros for none."""
+    return GENESIS if sealed is None else hashlib.sha256(sealed).digest()
+
+
+def chain_hash(previous: bytes, place: Place, at_ms: int, payload: str, personal: bytes) -> bytes:
+    """Return the SHA-256 that links an entry to the one before it; `personal` is a `sealed_digest`."""
+    digest = hashlib.sha256(b"cardservice journal v1\0")
+    digest.update(previous)
+    for part in (place.stream.encode(), payload.encode()):
+        digest.update(len(part).to_bytes(4, "big"))
+        digest.update(part)
+    for number in (place.epoch, place.sequence, at_ms):
+        digest.update(number.to_bytes(8, "big", signed=True))
+    digest.update(personal)
+    return digest.digest()

@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Appending to the journal, and proving that nobody changed it.
+
+`Journal.append` runs inside the recorder's transaction. Personal data never stand in an entry's payload: they are
+sealed with AES-256-GCM under a key of this person in this stream, which is itself wrapped under the stream's key.
+"""
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import sqlalchemy as sa
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy.engine import Connection, Engine
+
+from cardservice.database import read, row_id, write
+from cardservice.errors import JournalBroken
+from cardservice.journal import store
+from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
+
+_NONCE_BYTES: Final = 12
+_DAY_MS: Final = 86_400_000
+MAX_CACHED_KEYS: Final = 50_000
+
+# Returns the 32-byte secret of a purpose ("pseudonym", "seal") in one stream, from the key store.
+StreamSecret = Callable[[str, str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing to remember: `payload` is open to auditors, `personal` is sealed for `person` (a stable number)."""
+
+    stream: str
+    at_ms: int
+    payload: Mapping[str, Scalar]
+    person: int | None = None
+    personal: Mapping[str, Scalar] | None = None
+
+
+class Journal:
+    """The chains of this writer's epoch. Used by the recorder's thread only."""
+
+    def __init__(self, secret: StreamSecret) -> None:
+        self._secret = secret
+        self._epoch = 0
+        self._heads: dict[str, tuple[int, bytes]] = {}
+        self._keys: dict[tuple[str, str], AESGCM] = {}
+
+    def begin_epoch(self, engine: Engine, now_ms: int) -> int:
+        """Start the chains of a new writer; return its epoch, never used before.
+
+        Raises:
+            DatabaseUnavailable: the record store cannot be written.
+        """
+        with write(engine) as connection:
+            self._epoch = row_id(connection.execute(sa.insert(store.journal_epoch).values(started_ms=now_ms)))
+        self._heads.clear()
+        return self._epoch
+
+    def append(self, connection: Connection, entry: Entry) -> Place:
+        """Append `entry`; return its place in the chain."""
+        sequence, previous = self._head(connection, entry.stream)
+        place = Place(entry.stream, self._epoch, sequence + 1)
+        payload = canonical(entry.payload)
+        sealed = self._seal(connection, place, entry)
+        link = chain_hash(previous, place, entry.at_ms, payload, sealed_digest(sealed))
+        connection.execute(
+            sa.insert(store.journal_entry),
+            {
+                "stream": place.stream,
+                "epoch": place.epoch,
+                "sequence": place.sequence,
+                "at_ms": entry.at_ms,
+                "payload": payload,
+                "sealed": sealed,
+                "sealed_digest": sealed_digest(sealed),
+                "hash": link,
+            },
+        )
+        self._move_head(connection, place, link)
+        return place
+
+    def count(self, connection: Connection, stream: str, at_ms: int, outcome: str) -> None:
+        """Count one tap of the day, without keeping it."""
+        table = store.journal_count
+        key = {"stream": stream, "day": at_ms // _DAY_MS, "outcome": outcome}
+        matching = [table.c[name] == value for name, value in key.items()]
+        updated = connection.execute(sa.update(table).where(*matching).values(count=table.c["count"] + 1))
+        if updated.rowcount == 0:
+            connection.execute(sa.insert(table), key | {"count": 1})
+
+    def mark(self) -> object:
+        """Return what `back_to` needs to undo what follows."""
+        return dict(self._heads)
+
+    def back_to(self, mark: object) -> None:
+        """Undo everything since `mark`."""
+        self._heads = cast("dict[str, tuple[int, bytes]]", mark)
+        # A key made since may have been rolled back with its row; reading it again costs nothing worth counting.
+        self._keys.clear()
+
+    def forget(self) -> None:
+        """Drop what is held in memory; the store is read again."""
+        self._heads.clear()
+        self._keys.clear()
+
+    def _head(self, connection: Connection, stream: str) -> tuple[int, bytes]:
+        if stream not in self._heads:
+            table = store.journal_head
+            row = connection.execute(
+                sa.select(table).where(table.c.stream == stream, table.c.epoch == self._epoch)
+            ).first()
+            if row is None:
+                first = {"stream": stream, "epoch": self._epoch, "sequence": 0, "hash": GENESIS}
+                connection.execute(sa.insert(table), first)
+            self._heads[stream] = (0, GENESIS) if row is None else (row.sequence, bytes(row.hash))
+        return self._heads[stream]
+
+    def _move_head(self, connection: Connection, place: Place, link: bytes) -> None:
+        table = store.journal_head
+        connection.execute(
+            sa.update(table)
+            .where(table.c.stream == place.stream, table.c.epoch == place.epoch)
+            .values(sequence=place.sequence, hash=link)
+        )
+        self._heads[place.stream] = (place.sequence, link)
+
+    def _seal(self, connection: Connection, place: Place, entry: Entry) -> bytes | None:
+        if entry.person is None or entry.personal is None:
+            return None
+        pseudonym = self._pseudonym(entry.stream, entry.person)
+        key = self._subject_key(connection, entry.stream, pseudonym)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        connection.execute(
+            sa.insert(store.journal_subject),
+            {"stream": place.stream, "epoch": place.epoch, "sequence": place.sequence, "pseudonym": pseudonym},
+        )
+        return nonce + key.encrypt(nonce, canonical(entry.personal).encode(), _context(place))
+
+    def _pseudonym(self, stream: str, person: int) -> str:
+        secret = self._secret(stream, "pseudonym")
+        return hmac.new(secret, str(person).encode(), hashlib.sha256).hexdigest()[:32]
+
+    def _subject_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM:
+        known = self._keys.get((stream, pseudonym))
+        if known is not None:
+            return known
+        table = store.journal_subject_key
+        wrapping = AESGCM(self._secret(stream, "seal"))
+        row = connection.execute(
+            sa.select(table.c.wrapped_key).where(table.c.stream == stream, table.c.pseudonym == pseudonym)
+        ).first()
+        if row is None:
+            raw = secrets.token_bytes(32)
+            nonce = secrets.token_bytes(_NONCE_BYTES)
+            wrapped = nonce + wrapping.encrypt(nonce, raw, pseudonym.encode())
+            connection.execute(sa.insert(table), {"stream": stream, "pseudonym": pseudonym, "wrapped_key": wrapped})
+        else:
+            wrapped = bytes(row.wrapped_key)
+            raw = wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], pseudonym.encode())
+        if len(self._keys) >= MAX_CACHED_KEYS:
+            self._keys.clear()
+        key = self._keys[stream, pseudonym] = AESGCM(raw)
+        return key
+
+    def open_sealed(self, connection: Connection, place: Place) -> Mapping[str, Scalar] | None:
+        """Return the personal part of one entry, None if it has none or it was erased."""
+        entry, subject = store.journal_entry, store.journal_subject
+        row = connection.execute(
+            sa.select(entry.c.sealed, subject.c.pseudonym)
+            .select_from(entry)
+            .join(
+                subject,
+                sa.and_(
+                    entry.c.stream == subject.c.stream,
+                    entry.c.epoch == subject.c.epoch,
+                    entry.c.sequence == subject.c.sequence,
+                ),
+            )
+            .where(
+                entry.c.stream == place.stream,
+                entry.c.epoch == place.epoch,
+                entry.c.sequence == place.sequence,
+            )
+        ).first()
+        if row is None or row.sealed is None:
+            return None
+        key = self._subject_key(connection, place.stream, row.pseudonym)
+        sealed = bytes(row.sealed)
+        opened: Mapping[str, Scalar] = json.loads(
+            key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _context(place))
+        )
+        return opened
+
+
+def _context(place: Place) -> bytes:
+    return f"{place.stream}\0{place.epoch}\0{place.sequence}".encode()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """One verified chain."""
+
+    stream: str
+    epoch: int
+    entries: int
+
+
+def verify(engine: Engine) -> list[ChainReport]:
+    """Recompute every chain; return them.
+
+    Raises:
+        JournalBroken: names the first entry that is missing, moved or changed.
+    """
+    with read(engine) as connection:
+        heads = connection.execute(
+            sa.select(store.journal_head).order_by(store.journal_head.c.stream, store.journal_head.c.epoch)
+        ).all()
+        _refuse_orphans(connection)
+        return [_verify_chain(connection, head) for head in heads]
+
+
+def _refuse_orphans(connection: Connection) -> None:
+    entry, head = store.journal_entry, store.journal_head
+    same = sa.and_(entry.c.stream == head.c.stream, entry.c.epoch == head.c.epoch)
+    orphan = connection.execute(
+        sa.select(entry.c.stream, entry.c.epoch).join(head, same, isouter=True).where(head.c.stream.is_(None)).limit(1)
+    ).first()
+    if orphan is not None:
+        raise JournalBroken(f"stream {orphan.stream}, epoch {orphan.epoch}: entries without a head; it was removed")
+
+
+def _verify_chain(connection: Connection, head: sa.Row[Any]) -> ChainReport:
+    previous, expected = GENESIS, 1
+    for row in _entries(connection, head.stream, head.epoch):
+        where = f"stream {head.stream}, epoch {head.epoch}, entry {expected}"
+        if row.sequence != expected:
+            raise JournalBroken(f"{where}: missing; the next one found is {row.sequence}")
+        if row.sealed is not None and sealed_digest(bytes(row.sealed)) != bytes(row.sealed_digest):
+            raise JournalBroken(f"{where}: the sealed part was changed")
+        place = Place(row.stream, row.epoch, row.sequence)
+        link = chain_hash(previous, place, row.at_ms, row.payload, bytes(row.sealed_digest))
+        if link != bytes(row.hash):
+            raise JournalBroken(f"{where}: does not fit its hash; it or its place was changed")
+        previous, expected = link, expected + 1
+    if (expected - 1, previous) != (head.sequence, bytes(head.hash)):
+        raise JournalBroken(
+            f"stream {head.stream}, epoch {head.epoch}: ends at entry {expected - 1}, its head says {head.sequence}; "
+            "it was cut short"
+        )
+    return ChainReport(head.stream, head.epoch, expected - 1)
+
+
+def _entries(connection: Connection, stream: str, epoch: int) -> Iterator[sa.Row[Any]]:
+    table = store.journal_entry
+    yield from connection.execution_options(yield_per=1_000).execute(
+        sa.select(table).where(table.c.stream == stream, table.c.epoch == epoch).order_by(table.c.sequence)
+    )

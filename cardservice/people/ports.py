@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What a corporate directory must offer: a source that tells a sink what changed, and proves that it is current."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cardservice.people.rules import DirectoryEntry
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryChange:
+    """Entries that appeared or changed, and stable ids that are gone.
+
+    `complete` marks the end of a full read: `removed` then holds everything the copy knew and the server did not
+    name. `cookie` is the state of the server that the copy equals once this change is applied, None while a refresh
+    is still under way.
+    """
+
+    upserts: tuple[DirectoryEntry, ...] = ()
+    removed: frozenset[str] = frozenset()
+    cookie: str | None = None
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The copy equalled the server at the moment the question was sent."""
+
+    server: str
+    mode: str
+    cookie: str | None
+    sent_at_monotonic_ns: int
+    sent_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SourceState:
+    """Whether the source is connected, to what, since when, and the last trouble in one plain sentence."""
+
+    connected: bool
+    server: str
+    mode: str
+    since_ms: int
+    trouble: str | None = None
+
+
+class DirectorySink(Protocol):
+    """Receives what a source learns. Called from the source's own thread only."""
+
+    def known_dns(self) -> Mapping[str, str]:
+        """Return stable id -> normalised DN of every entry in the copy, to see what was removed or renamed."""
+        ...
+
+    def cookie(self) -> str | None:
+        """Return the cookie the copy was last stored with, None for an empty copy."""
+        ...
+
+    def apply(self, change: DirectoryChange) -> None:
+        """Store `change` durably and publish it; when it returns, the next tap sees it."""
+        ...
+
+    def proved(self, proof: Proof) -> None:
+        """Note that the copy was current when `proof` was asked for."""
+        ...
+
+    def state(self, state: SourceState) -> None:
+        """Note that the source connected, or why it is not connected."""
+        ...
+
+
+class DirectorySource(Protocol):
+    """A directory that can be followed."""
+
+    def run(self, sink: DirectorySink, stop: threading.Event) -> None:
+        """Follow the directory until `stop` is set; heals itself, reports every trouble to the sink, never raises."""
+        ...

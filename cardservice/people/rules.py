@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Who the directory says there is: people, groups, and who is effectively in which group.
+
+Pure. Instants are integers: milliseconds since 1970-01-01T00:00:00Z.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+MAX_DN_LENGTH = 4096
+_HEX_PAIR = 2
+
+
+class MalformedDn(Exception):
+    """The text is not a distinguished name (RFC 4514)."""
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryPerson:
+    """One person as the directory shows them.
+
+    `stable_id` is the directory's own immutable id (entryUUID, objectGUID, nsUniqueId) as a lower-case UUID text,
+    never the login. `dn` is normalised (`normalise_dn`). `valid_from_ms`/`valid_until_ms` bound the account: from
+    inclusive, until exclusive, None where the directory sets no bound. `locked_out` is the directory's
+    wrong-password lock, which anybody can cause.
+    """
+
+    stable_id: str
+    dn: str
+    name: str
+    enabled: bool
+    locked_out: bool = False
+    valid_from_ms: int | None = None
+    valid_until_ms: int | None = None
+    login: str | None = None
+    mail: str | None = None
+    personnel_number: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryGroup:
+    """One group; `member_dns` are normalised and may name people, groups or nothing at all."""
+
+    stable_id: str
+    dn: str
+    name: str
+    member_dns: frozenset[str]
+
+
+DirectoryEntry = DirectoryPerson | DirectoryGroup
+
+
+def normalise_dn(dn: str) -> str:
+    """Return `dn` in one comparable form: types and values lower-cased, spaces folded, escapes resolved (RFC 4514).
+
+    Two spellings of one name give one text: a key for comparison, not a DN to send to a server.
+
+    Raises:
+        MalformedDn: not a distinguished name, or longer than 4,096 characters.
+    """
+    if len(dn) > MAX_DN_LENGTH:
+        raise MalformedDn(f"a DN of {len(dn)} characters; at most {MAX_DN_LENGTH} are read")
+    return ",".join(
+        "+".join(sorted(_normalise_assertion(assertion) for assertion in _split(rdn, "+"))) for rdn in _split(dn, ",")
+    )
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Split at unescaped separators."""
+    parts: list[str] = []
+    current: list[str] = []
+    escaped = False
+    for character in text:
+        if escaped:
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == separator:
+            parts.append("".join(current))
+            current = []
+            continue
+        current.append(character)
+    if escaped:
+        raise MalformedDn("a DN ends with a backslash")
+    parts.append("".join(current))
+    return parts
+
+
+def _normalise_assertion(assertion: str) -> str:
+    kind, equals, value = assertion.partition("=")
+    if not equals or not kind.strip():
+        raise MalformedDn("a part of a DN has no attribute type (expected type=value)")
+    folded = " ".join(unicodedata.normalize("NFKC", _unescape(value)).casefold().split())
+    # Re-escape what separates, so that a value holding a comma never equals two parts.
+    for special in ("\\", ",", "+", "="):
+        folded = folded.replace(special, f"\\{ord(special):02x}")
+    return f"{kind.strip().lower()}={folded}"
+
+
+def _unescape(value: str) -> str:
+    raw = bytearray()
+    position = 0
+    while position < len(value):
+        character = value[position]
+        if character != "\\":
+            raw += character.encode("utf-8", "surrogatepass")
+            position += 1
+            continue
+        pair = value[position + 1 : position + 1 + _HEX_PAIR]
+        if len(pair) == _HEX_PAIR and all(digit in "0123456789abcdefABCDEF" for digit in pair):
+            raw.append(int(pair, 16))
+            position += 1 + _HEX_PAIR
+        else:
+            raw += value[position + 1 : position + 2].encode("utf-8", "surrogatepass")
+            position += 2
+    return raw.decode("utf-8", "replace")
+
+
+class Memberships:
+    """Who is in which group, nested groups resolved, from the groups' `member` values alone; kept up to date.
+
+    `memberOf` is not used: OpenLDAP's overlay changes it without telling anybody.
+    """
+
+    def __init__(self, groups: Iterable[DirectoryGroup] = ()) -> None:
+        self._parents: dict[str, set[str]] = {}
+        self._groups: dict[str, DirectoryGroup] = {}
+        self._group_at: dict[str, str] = {}
+        for group in groups:
+            self.replace(group)
+
+    def replace(self, group: DirectoryGroup) -> set[str]:
+        """Take over `group` as it is now; return the DNs of everyone whose membership may have changed."""
+        before = self._groups.get(group.stable_id)
+        if before == group:
+            return set()
+        touched = set(group.member_dns) if before is None else set(group.member_dns ^ before.member_dns)
+        if before is not None and before.dn != group.dn:
+            touched |= group.member_dns
+        affected = self._leaves_below(touched)
+        self._unlink(group.stable_id)
+        self._groups[group.stable_id] = group
+        self._group_at[group.dn] = group.stable_id
+        for member in group.member_dns:
+            self._parents.setdefault(member, set()).add(group.stable_id)
+        return affected | self._leaves_below(touched)
+
+    def remove(self, stable_id: str) -> set[str]:
+        """Forget a group; return the DNs of everyone whose membership may have changed."""
+        group = self._groups.get(stable_id)
+        if group is None:
+            return set()
+        affected = self._leaves_below(set(group.member_dns))
+        self._unlink(stable_id)
+        return affected
+
+    def forget_member(self, dn: str) -> list[DirectoryGroup]:
+        """Drop `dn` from every group, since its owner was deleted or renamed; return the groups as they are now.
+
+        The server's own clean-up (refint) sends no event, and a person created anew under the same name must not
+        inherit what the old one had.
+        """
+        changed = []
+        for stable_id in tuple(self._parents.get(dn, ())):
+            group = self._groups[stable_id]
+            smaller = DirectoryGroup(group.stable_id, group.dn, group.name, group.member_dns - {dn})
+            self.replace(smaller)
+            changed.append(smaller)
+        return changed
+
+    def of(self, dn: str) -> frozenset[str]:
+        """Return the stable ids of all groups that hold `dn` directly or through other groups; cycles end."""
+        found: set[str] = set()
+        waiting = [dn]
+        while waiting:
+            for stable_id in self._parents.get(waiting.pop(), ()):
+                if stable_id not in found:
+                    found.add(stable_id)
+                    waiting.append(self._groups[stable_id].dn)
+        return frozenset(found)
+
+    def _leaves_below(self, dns: set[str]) -> set[str]:
+        """Return the members of `dns` and of every group below them that are not groups themselves."""
+        seen: set[str] = set()
+        waiting = list(dns)
+        while waiting:
+            dn = waiting.pop()
+            if dn not in seen:
+                seen.add(dn)
+                group_id = self._group_at.get(dn)
+                waiting.extend(self._groups[group_id].member_dns if group_id is not None else ())
+        return {dn for dn in seen if dn not in self._group_at}
+
+    def _unlink(self, stable_id: str) -> None:
+        group = self._groups.pop(stable_id, None)
+        if group is None:
+            return
+        if self._group_at.get(group.dn) == stable_id:
+            del self._group_at[group.dn]
+        for member in group.member_dns:
+            parents = self._parents[member]
+            parents.discard(stable_id)
+            if not parents:
+                del self._parents[member]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalGuard:
+    """How many people may vanish or be disabled in one step before an administrator must confirm it."""
+
+    floor: int = 20
+    share: float = 0.02
+
+    def allows(self, losing: int, total: int) -> bool:
+        """Tell whether `losing` of `total` people at once is believable."""
+        return losing <= max(self.floor, int(total * self.share))

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The directory copy: takes what a source learns, stores it, publishes it, and knows how old it is.
+
+One object per directory, called from its source's thread. When `apply` returns, the change is on disk and the next tap
+sees it.
+"""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+from sqlalchemy.engine import Connection, Engine
+
+from cardservice import changes
+from cardservice.clock import Clock
+from cardservice.database import read, write
+from cardservice.people import store
+from cardservice.people.ports import DirectoryChange, Proof, SourceState
+from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson, Memberships, RemovalGuard
+
+UNKNOWN_AGE_MS: Final = 2**62
+_KEEP_PROOF_MS: Final = 5_000
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryStatus:
+    """What operations and metrics show: counts, age of the last proof, where it came from, and any trouble."""
+
+    directory: str
+    people: int
+    groups: int
+    age_ms: int
+    server: str
+    mode: str
+    connected: bool
+    since_ms: int
+    trouble: str | None
+    held_removals: int
+
+
+@dataclass(slots=True)
+class _Step:
+    """What one change does, worked out before anything is stored."""
+
+    new_people: list[DirectoryPerson] = field(default_factory=list)
+    known_people: dict[int, DirectoryPerson] = field(default_factory=dict)
+    gone_people: list[str] = field(default_factory=list)
+    new_groups: list[DirectoryGroup] = field(default_factory=list)
+    known_groups: dict[int, DirectoryGroup] = field(default_factory=dict)
+    gone_groups: list[str] = field(default_factory=list)
+    affected_dns: set[str] = field(default_factory=set)
+
+
+class DirectoryCopy:
+    """The durable copy of one directory; a `DirectorySink`.
+
+    `publish` is called after each stored change and must bring the snapshot up to date before it returns.
+    """
+
+    def __init__(
+        self, engine: Engine, name: str, *, organisation: tuple[str, str], clock: Clock, publish: Callable[[], None]
+    ) -> None:
+        self._engine = engine
+        self._name = name
+        self._clock = clock
+        self._publish = publish
+        self._guard = RemovalGuard()
+        self._lock = threading.Lock()
+        self._held = 0
+        self._kept_proof_ms = 0
+        self._proved_monotonic_ns: int | None = None
+        self._state = SourceState(connected=False, server="", mode="", since_ms=clock.now_ms())
+        with write(engine) as connection:
+            self._organisation = store.ensure_organisation(connection, *organisation)
+        self._load()
+
+    def _load(self) -> None:
+        """Read the copy from the database: at the start, and after a change that could not be stored."""
+        with read(self._engine) as connection:
+            self._people = store.load_people(connection, self._name)
+            self._groups = store.load_groups(connection, self._name)
+            copy = store.load_copy(connection, self._name)
+        self._by_dn = {known.entry.dn: stable_id for stable_id, known in self._people.items() if known.present}
+        self._memberships = Memberships(known.entry for known in self._groups.values() if known.present)
+        self._cookie = None if copy is None else copy.cookie
+        self._proof_source = ("", "") if copy is None else (copy.server or "", copy.mode or "")
+        if self._proved_monotonic_ns is None and copy is not None and copy.verified_at_ms is not None:
+            age_ms = self._clock.now_ms() - copy.verified_at_ms
+            # A clock that was set back says nothing about the age: then the copy counts as never proved.
+            if age_ms >= 0:
+                self._proved_monotonic_ns = self._clock.monotonic_ns() - age_ms * 1_000_000
+
+    def known_dns(self) -> Mapping[str, str]:
+        """Return stable id -> normalised DN of every entry in the copy."""
+        people = {stable_id: known.entry.dn for stable_id, known in self._people.items() if known.present}
+        groups = {stable_id: known.entry.dn for stable_id, known in self._groups.items() if known.present}
+        return people | groups
+
+    def cookie(self) -> str | None:
+        """Return the cookie the copy was last stored with, None for an empty copy."""
+        return self._cookie
+
+    def age_ms(self) -> int:
+        """Return how long ago the copy was last proved to equal the server, measured monotonically."""
+        proved = self._proved_monotonic_ns
+        return UNKNOWN_AGE_MS if proved is None else (self._clock.monotonic_ns() - proved) // 1_000_000
+
+    def status(self) -> DirectoryStatus:
+        """Return what operations and metrics show."""
+        return DirectoryStatus(
+            directory=self._name,
+            people=sum(1 for known in self._people.values() if known.present),
+            groups=sum(1 for known in self._groups.values() if known.present),
+            age_ms=self.age_ms(),
+            server=self._state.server or self._proof_source[0],
+            mode=self._state.mode or self._proof_source[1],
+            connected=self._state.connected,
+            since_ms=self._state.since_ms,
+            trouble=self._state.trouble,
+            held_removals=self._held,
+        )
+
+    def source(self) -> str:
+        """Return what a decision records of where its people came from: server, mode and cookie."""
+        server, mode = self._proof_source
+        return f"{server} {mode} {self._cookie or ''}".strip()
+
+    def state(self, state: SourceState) -> None:
+        """Note that the source connected, or why it is not connected."""
+        self._state = state
+
+    def proved(self, proof: Proof) -> None:
+        """Note that the copy was current when `proof` was asked for.
+
+        Raises:
+            DatabaseUnavailable: the proof could not be stored; it holds in memory all the same.
+        """
+        with self._lock:
+            self._proved_monotonic_ns = max(self._proved_monotonic_ns or 0, proof.sent_at_monotonic_ns)
+            self._proof_source = (proof.server, proof.mode)
+            due = proof.sent_at_ms - self._kept_proof_ms >= _KEEP_PROOF_MS or proof.sent_at_ms < self._kept_proof_ms
+        if due:
+            with write(self._engine) as connection:
+                store.store_copy(
+                    connection,
+                    self._name,
+                    verified_at_ms=proof.sent_at_ms,
+                    server=proof.server,
+                    mode=proof.mode,
+                )
+            self._kept_proof_ms = proof.sent_at_ms
+
+    def apply(self, change: DirectoryChange) -> None:
+        """Store `change` durably and publish it.
+
+        Raises:
+            DatabaseUnavailable: nothing was stored; the copy is as it was.
+        """
+        with self._lock:
+            try:
+                self._store(change)
+            except BaseException:
+                self._load()
+                raise
+        self._publish()
+
+    def _store(self, change: DirectoryChange) -> None:
+        step = _Step()
+        self._take_removals(change, step)
+        for entry in change.upserts:
+            self._take_entry(entry, step)
+        with write(self._engine) as connection:
+            touched = self._store_people(connection, step)
+            self._store_groups(connection, step)
+            touched |= self._store_memberships(connection, step, touched)
+            changes.append(connection, "person", sorted(touched))
+            if change.cookie is not None:
+                store.store_copy(connection, self._name, cookie=change.cookie)
+        if change.cookie is not None:
+            self._cookie = change.cookie
+
+    def _take_removals(self, change: DirectoryChange, step: _Step) -> None:
+        removed = [stable_id for stable_id in change.removed if self._is_present(stable_id)]
+        people = [stable_id for stable_id in removed if stable_id in self._people]
+        total = sum(1 for known in self._people.values() if known.present) if people else 0
+        if change.complete:
+            self._held = 0
+        if not self._guard.allows(len(people), total):
+            # Nobody believes that a city lost so many at once: keep them, say so, wait for a person to look.
+            self._held = len(people)
+            _log.error("directory.removals_held", people=len(people), of=total)
+            people = []
+        step.gone_people = people
+        step.gone_groups = [stable_id for stable_id in removed if stable_id in self._groups]
+        for stable_id in step.gone_people:
+            self._forget_dn(self._people[stable_id].entry.dn, step)
+        for stable_id in step.gone_groups:
+            step.affected_dns |= self._memberships.remove(stable_id)
+
+    def _is_present(self, stable_id: str) -> bool:
+        known = self._people.get(stable_id) or self._groups.get(stable_id)
+        return known is not None and known.present
+
+    def _take_entry(self, entry: DirectoryEntry, step: _Step) -> None:
+        if isinstance(entry, DirectoryGroup):
+            known_group = self._groups.get(entry.stable_id)
+            step.affected_dns |= self._memberships.replace(entry)
+            if known_group is None:
+                step.new_groups.append(entry)
+            else:
+                step.known_groups[known_group.row] = entry
+            return
+        known = self._people.get(entry.stable_id)
+        if known is None:
+            step.new_people.append(entry)
+        else:
+            if known.present and known.entry.dn != entry.dn:
+                self._forget_dn(known.entry.dn, step)
+            step.known_people[known.row] = entry
+        self._by_dn[entry.dn] = entry.stable_id
+        step.affected_dns.add(entry.dn)
+
+    def _forget_dn(self, dn: str, step: _Step) -> None:
+        """A name without its owner must not lend its memberships to whoever gets the name next."""
+        self._by_dn.pop(dn, None)
+        for group in self._memberships.forget_member(dn):
+            step.known_groups[self._groups[group.stable_id].row] = group
+
+    def _store_people(self, connection: Connection, step: _Step) -> set[int]:
+        rows = store.insert_people(connection, self._name, self._organisation, step.new_people)
+        for entry in step.new_people:
+            self._people[entry.stable_id] = store.KnownPerson(rows[entry.stable_id], entry, frozenset(), present=True)
+        store.update_people(connection, step.known_people)
+        for row, entry in step.known_people.items():
+            groups = self._people[entry.stable_id].groups
+            self._people[entry.stable_id] = store.KnownPerson(row, entry, groups, present=True)
+        gone = [self._people[stable_id] for stable_id in step.gone_people]
+        store.mark_gone(connection, store.person, [known.row for known in gone])
+        for known in gone:
+            self._people[known.entry.stable_id] = store.KnownPerson(known.row, known.entry, known.groups, present=False)
+        return {*rows.values(), *step.known_people, *(known.row for known in gone)}
+
+    def _store_groups(self, connection: Connection, step: _Step) -> None:
+        rows = store.insert_groups(connection, self._name, step.new_groups)
+        for entry in step.new_groups:
+            self._groups[entry.stable_id] = store.KnownGroup(rows[entry.stable_id], entry, present=True)
+        store.update_groups(connection, step.known_groups)
+        for row, entry in step.known_groups.items():
+            self._groups[entry.stable_id] = store.KnownGroup(row, entry, present=True)
+        gone = [self._groups[stable_id] for stable_id in step.gone_groups]
+        store.mark_gone(connection, store.directory_group, [known.row for known in gone])
+        for known in gone:
+            self._groups[known.entry.stable_id] = store.KnownGroup(known.row, known.entry, present=False)
+
+    def _store_memberships(self, connection: Connection, step: _Step, touched: set[int]) -> set[int]:
+        """Store the effective groups of everyone the change may have moved; return the rows that did change."""
+        moved: dict[int, frozenset[int]] = {}
+        for dn in step.affected_dns:
+            stable_id = self._by_dn.get(dn)
+            if stable_id is None:
+                continue
+            known = self._people[stable_id]
+            groups = frozenset(self._groups[group_id].row for group_id in self._memberships.of(dn))
+            if groups != known.groups:
+                moved[known.row] = groups
+                self._people[stable_id] = store.KnownPerson(known.row, known.entry, groups, known.present)
+        store.store_effective_groups(connection, moved)
+        return set(moved) - touched

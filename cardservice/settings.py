@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The service's settings: one TOML file, overridden by environment variables (`CARDSERVICE_DIRECTORY__BIND_DN=...`).
+
+Secrets are never settings: a setting names the file that holds one. The example file in `docs/` is generated from here.
+"""
+
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from cardservice.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "CARDSERVICE_"
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ServiceSection(_Section):
+    """Where the service listens."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8443, ge=0, le=65_535, description="TCP port to listen on.")
+    tls_certificate: Path | None = Field(None, description="PEM certificate chain; none: plain HTTP, on loopback only.")
+    tls_key: Path | None = Field(None, description="PEM key of the certificate, readable by the service alone.")
+    live_token_file: Path | None = Field(
+        None, description="File with the token that may watch /api/v1/live; none: nobody may."
+    )
+
+
+class DatabaseSection(_Section):
+    """Where the two stores are."""
+
+    url: str = Field(
+        "sqlite:////var/lib/cardservice",
+        description="sqlite:///DIRECTORY (two files are kept in it) or postgresql://USER@HOST/DATABASE.",
+    )
+
+
+class KeysSection(_Section):
+    """The sealed key store."""
+
+    store: Path = Field(Path("/var/lib/cardservice/keys.json"), description="The sealed file, mode 0600.")
+    passphrase_file: Path = Field(
+        Path("/run/credentials/cardservice.service/keys"), description="File with its passphrase."
+    )
+
+
+class PivSection(_Section):
+    """Which PIV cards are believed at points that accept PIV card authentication."""
+
+    trusted_ca_files: tuple[Path, ...] = Field(
+        (), description="PEM certificates of the CAs that issue 9E certificates."
+    )
+
+
+class MappingSection(_Section):
+    """How the directory says who is disabled, and until when."""
+
+    disabled_attribute: str | None = Field(
+        None, description="Attribute that disables a person, besides pwdAccountLockedTime."
+    )
+    disabled_values: tuple[str, ...] = Field((), description="Values of it that mean: disabled.")
+
+
+class DirectorySection(_Section):
+    """The corporate directory."""
+
+    name: str = Field("city", pattern=r"^[a-z0-9-]{1,40}$", description="What this directory is called here.")
+    servers: tuple[str, ...] = Field((), max_length=8, description="ldaps:// or ldap:// URLs, tried in this order.")
+    bind_dn: str = Field("", description="The account the service reads with.")
+    password_file: Path | None = Field(None, description="File with its password.")
+    ca_file: Path | None = Field(None, description="PEM certificates that the servers' certificates must lead to.")
+    people_base: str = Field("", description="Where people are.")
+    groups_base: str = Field("", description="Where groups are.")
+    person_filter: str = Field("(objectClass=inetOrgPerson)", description="Which entries are people.")
+    group_filter: str = Field("(objectClass=groupOfNames)", description="Which entries are groups.")
+    beat_s: float = Field(0.2, ge=0.05, le=60, description="How often the copy is proved current.")
+    dead_s: float = Field(2.0, ge=0.3, le=60, description="How long a server may be silent before it counts as dead.")
+    reconcile_s: float = Field(600, ge=10, le=86_400, description="How often everything is read anew.")
+    plain_ldap_on_loopback: bool = Field(
+        False, description="Allow ldap:// without TLS to 127.0.0.1; for demonstrations and tests only."
+    )
+    mapping: MappingSection = MappingSection()
+
+
+class OrganisationSection(_Section):
+    """The organisation this installation belongs to."""
+
+    code: str = Field("city", pattern=r"^[a-z0-9-]{1,40}$", description="Short name.")
+    name: str = Field("Stadtverwaltung", max_length=200, description="Full name.")
+
+
+class LoggingSection(_Section):
+    """What the service writes to standard error."""
+
+    format: Literal["json", "text"] = Field("json", description="One JSON object a line, or text for people.")
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is written.")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    demonstration: bool = Field(False, description="Accept the published demonstration keys. Never for real doors.")
+    service: ServiceSection = ServiceSection()
+    database: DatabaseSection = DatabaseSection()
+    keys: KeysSection = KeysSection()
+    piv: PivSection = PivSection()
+    directory: DirectorySection = DirectorySection()
+    organisation: OrganisationSection = OrganisationSection()
+    logging: LoggingSection = LoggingSection()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before file; arguments of the constructor before both."""
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls))
+
+
+def load(path: Path | None) -> Settings:
+    """Read the settings of the TOML file `path` (none: defaults) and the environment.
+
+    Raises:
+        SettingsError: file missing or not TOML, a key unknown, a value not allowed; one line for each.
+    """
+    if path is not None:
+        _require_toml(path)
+    _require_known_variables()
+
+    class _FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return _FromFile()
+    except ValidationError as error:
+        raise SettingsError(_explain(error, path)) from None
+
+
+def _require_toml(path: Path) -> None:
+    try:
+        tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"settings file {path}: not valid TOML: {error}") from error
+
+
+def _require_known_variables() -> None:
+    """Refuse a misspelt section in the environment, which would otherwise be passed over in silence."""
+    prefix = ENVIRONMENT_PREFIX.lower()
+    for variable in os.environ:
+        name = variable.lower()
+        section = name.removeprefix(prefix).partition("__")[0]
+        if name.startswith((prefix + "agent_", prefix + "require_")) or not name.startswith(prefix):
+            continue
+        if section not in Settings.model_fields:
+            raise SettingsError(f"environment: {variable}: there is no such setting; {_allowed(('',))[2:]}")
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    where = str(path) if path is not None else "environment"
+    lines = []
+    for detail in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(part) for part in detail["loc"])
+        if detail["type"] == "extra_forbidden":
+            lines.append(f"{where}: {key}: there is no such setting{_allowed(detail['loc'])}")
+        else:
+            lines.append(f"{where}: {key}: {detail['msg']}")
+    return "\n".join(lines)
+
+
+def _allowed(location: Sequence[int | str]) -> str:
+    """Name the settings that exist where an unknown one was found."""
+    model: Any = Settings
+    for part in location[:-1]:
+        field = model.model_fields.get(part) if isinstance(part, str) else None
+        if field is None:
+            return ""
+        model = field.annotation
+    return f"; allowed here: {', '.join(sorted(model.model_fields))}"
+
+
+def contradictions(settings: Settings) -> list[str]:
+    """Return what the settings say that cannot work, one sentence each; empty if all is well."""
+    found = []
+    service, directory = settings.service, settings.directory
+    if (service.tls_certificate is None) != (service.tls_key is None):
+        found.append("service.tls_certificate and service.tls_key: set both or neither")
+    if service.tls_certificate is None and service.host not in {"127.0.0.1", "::1", "localhost"}:
+        found.append(f"service.host: without TLS the service listens on loopback only, not on {service.host}")
+    if not directory.servers:
+        found.append("directory.servers: name at least one server, for example ldaps://ldap.example.org")
+    found += [
+        f"directory.{needed}: must be set; anonymous reading is not supported"
+        for needed in ("bind_dn", "people_base", "groups_base")
+        if directory.servers and not getattr(directory, needed)
+    ]
+    if directory.servers and directory.password_file is None:
+        found.append("directory.password_file: must name the file that holds the password of directory.bind_dn")
+    files = {
+        "service.tls_certificate": service.tls_certificate,
+        "service.tls_key": service.tls_key,
+        "service.live_token_file": service.live_token_file,
+        "directory.password_file": directory.password_file,
+        "directory.ca_file": directory.ca_file,
+        "keys.store": settings.keys.store,
+        "keys.passphrase_file": settings.keys.passphrase_file,
+    } | {f"piv.trusted_ca_files[{i}]": file for i, file in enumerate(settings.piv.trusted_ca_files)}
+    found += [f"{key}: {file}: there is no such file" for key, file in files.items() if file and not file.is_file()]
+    return found
+
+
+def read_secret(path: Path, key: str) -> bytes:
+    """Return the first line of a secret's file, without its line end.
+
+    Raises:
+        SettingsError: unreadable or empty.
+    """
+    try:
+        secret = path.read_bytes().split(b"\n", 1)[0].strip()
+    except OSError as error:
+        raise SettingsError(f"{key}: {path}: {error.strerror}") from error
+    if not secret:
+        raise SettingsError(f"{key}: {path}: the file is empty")
+    return secret
+
+
+def example() -> str:
+    """Return the documented example file: every setting with its meaning and default, commented out."""
+    lines = ["# Settings of the one-card service. Every line shows the default; remove the '#' to change it."]
+    lines += _describe(Settings, "")
+    return "\n".join(lines) + "\n"
+
+
+def _describe(model: type[BaseModel], prefix: str) -> list[str]:
+    own: list[str] = []
+    sections: list[str] = []
+    for name, field in model.model_fields.items():
+        annotation: Any = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            title = f"{prefix}{name}"
+            heading = ["", f"# {(annotation.__doc__ or '').splitlines()[0]}", f"[{title}]"]
+            sections += heading + _describe(annotation, f"{title}.")
+        else:
+            own += [f"# {field.description}", f"#{name} = {_toml(field.default)}"]
+    return own + sections
+
+
+def _toml(value: Any) -> str:
+    if value is None:
+        return '""  # not set'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    return f'"{value}"' if isinstance(value, str | Path) else str(value)

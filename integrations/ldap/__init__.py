@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Follows a corporate directory over LDAP. Modes: `syncrepl` (OpenLDAP, RFC 4533).
+
+ldap3 is imported below this package only. The error tree is drawn in `errors.py`.
+"""
+
+from integrations.ldap.check import Finding, check
+from integrations.ldap.errors import LdapTrouble, SettingsRefused
+from integrations.ldap.mapping import AttributeMapping, StatusAttribute
+from integrations.ldap.settings import LdapSettings
+from integrations.ldap.syncrepl import SyncreplSource
+
+__all__ = [
+    "AttributeMapping",
+    "Finding",
+    "LdapSettings",
+    "LdapTrouble",
+    "SettingsRefused",
+    "StatusAttribute",
+    "SyncreplSource",
+    "check",
+]

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""One simulated door: a strike that times its own pulse, a reader's light, buzzer and display, and a fault switch.
+
+The door's errors are the port's: `OutputFault`.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+
+from cardservice.doors.ports import OutputFault, Shown, StrikeState
+
+# (point, what the strike does, what is shown); called for every change, in order, from any thread.
+Observer = Callable[[str, StrikeState, Shown], None]
+
+DARK = Shown("off", "silent")
+SHOWN_US = 3_000_000
+
+
+class SimulatedDoor:
+    """A `DoorOutput` whose strike locks again by its own timer, like a device would.
+
+    `clock_us` is monotonic. With `own_timer=False` nothing happens by itself: call `advance` after moving the clock.
+    """
+
+    def __init__(
+        self,
+        point: str,
+        observer: Observer,
+        *,
+        clock_us: Callable[[], int] = lambda: time.monotonic_ns() // 1_000,
+        own_timer: bool = True,
+    ) -> None:
+        self._point = point
+        self._observer = observer
+        self._clock_us = clock_us
+        self._own_timer = own_timer
+        self._changed = threading.Condition(threading.RLock())
+        self._timer: threading.Thread | None = None
+        self._shown = DARK
+        self._lock_at_us: int | None = None
+        self._dark_at_us: int | None = None
+        self._broken: str | None = None
+
+    def pulse(self, open_ms: int) -> None:
+        """Release the strike for `open_ms` milliseconds; a pulse while it is released only ever makes it longer.
+
+        Raises:
+            OutputFault: the door is broken (`break_down`).
+        """
+        with self._changed:
+            self._must_work()
+            was = self.state()
+            until_us = self._clock_us() + open_ms * 1_000
+            self._lock_at_us = max(until_us, self._lock_at_us or 0)
+            self._start_timer()
+            if was != "released":
+                self._tell()
+
+    def show(self, shown: Shown) -> None:
+        """Show `shown` for three seconds, then go dark.
+
+        Raises:
+            OutputFault: the door is broken (`break_down`).
+        """
+        with self._changed:
+            self._must_work()
+            self._shown = shown
+            self._dark_at_us = self._clock_us() + SHOWN_US
+            self._start_timer()
+            self._tell()
+
+    def state(self) -> StrikeState:
+        """Return what the strike does now."""
+        with self._changed:
+            if self._broken is not None:
+                return "fault"
+            return "released" if self._lock_at_us is not None else "locked"
+
+    def shown(self) -> Shown:
+        """Return what the reader shows now."""
+        with self._changed:
+            return self._shown
+
+    def break_down(self, reason: str) -> None:
+        """From now on every call fails with `reason`; the strike drops into its lock."""
+        with self._changed:
+            self._broken = reason
+            self._lock_at_us = self._dark_at_us = None
+            self._shown = DARK
+            self._tell()
+
+    def repair(self) -> None:
+        """End what `break_down` began."""
+        with self._changed:
+            self._broken = None
+            self._tell()
+
+    def advance(self) -> None:
+        """Do what the clock says is due: lock the strike, go dark."""
+        with self._changed:
+            now_us = self._clock_us()
+            lock = self._lock_at_us is not None and now_us >= self._lock_at_us
+            dark = self._dark_at_us is not None and now_us >= self._dark_at_us
+            if lock:
+                self._lock_at_us = None
+            if dark:
+                self._dark_at_us = None
+                self._shown = DARK
+            if lock or dark:
+                self._tell()
+
+    def _must_work(self) -> None:
+        if self._broken is not None:
+            raise OutputFault(f"simulated door {self._point}: {self._broken}")
+
+    def _tell(self) -> None:
+        self._observer(self._point, self.state(), self._shown)
+
+    def _start_timer(self) -> None:
+        if not self._own_timer:
+            return
+        if self._timer is None:
+            self._timer = threading.Thread(target=self._keep_time, name=f"door {self._point}", daemon=True)
+            self._timer.start()
+        self._changed.notify()
+
+    def _keep_time(self) -> None:
+        """The timer's thread: lives while something is due."""
+        with self._changed:
+            while True:
+                due = [at_us for at_us in (self._lock_at_us, self._dark_at_us) if at_us is not None]
+                if not due:
+                    self._timer = None
+                    return
+                wait_us = min(due) - self._clock_us()
+                if wait_us > 0:
+                    self._changed.wait(wait_us / 1_000_000)
+                self.advance()
+
+
+def build(point: str, observer: Observer) -> SimulatedDoor:
+    """Make the output of `point`; the agent calls this for the adapter its settings name."""
+    return SimulatedDoor(point, observer)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The reader agent: one program beside one driver (one pcscd), or beside the centre with readers in the process."""
+
+import asyncio
+
+import structlog
+
+from readers.clock import Clock, SystemClock
+from readers.identity import Identity
+from readers.metrics import Metrics
+from readers.outbox_thread import OutboxThread
+from readers.points import PointMap
+from readers.ports import OutputFactory, ReaderDriver
+from readers.session import REMEMBERED_POINTS, AgentParts, AgentTimes, Session
+from readers.settings import AgentSettings
+
+__all__ = ["Agent", "AgentTimes"]
+
+_log = structlog.get_logger("readers.agent")
+
+
+class Agent:
+    """One reader agent; `run` it once, in an event loop.
+
+    `settings.agent`, its key file and its outbox belong to this agent alone. `driver` gives the readers and is closed
+    at the end; `outputs` makes the output of each point.
+    """
+
+    def __init__(
+        self,
+        settings: AgentSettings,
+        driver: ReaderDriver,
+        outputs: OutputFactory,
+        *,
+        clock: Clock | None = None,
+        times: AgentTimes = AgentTimes(),  # noqa: B008  # frozen
+    ) -> None:
+        self.metrics = Metrics()
+        self._parts = AgentParts(settings, driver, outputs, clock or SystemClock(), self.metrics, times)
+        self._stopping = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until `stop` or `request_stop`.
+
+        Raises:
+            IdentityFault: the key cannot be used.
+            OutboxFault: the outbox cannot be used.
+            SettingsFault: a file the settings name cannot be used.
+        """
+        try:
+            await self._run()
+        finally:
+            self._stopped.set()
+
+    def request_stop(self) -> None:
+        """Ask a running `run` to end; for signal handlers of the loop."""
+        self._stopping.set()
+
+    async def stop(self) -> None:
+        """Ask a running `run` to end, and wait until everything is closed."""
+        self.request_stop()
+        await self._stopped.wait()
+
+    async def _run(self) -> None:
+        parts, settings = self._parts, self._parts.settings
+        identity = Identity.load(settings.key_file)
+        outbox = await OutboxThread.open(
+            settings.outbox_file, settings.agent, at_ms=parts.clock.wall_ms(), capacity=settings.outbox_capacity
+        )
+        try:
+            points = PointMap.from_json(await outbox.recall(REMEMBERED_POINTS))
+            session = Session(parts, identity, outbox, points)
+            _log.info("agent_started", agent=settings.agent, epoch=outbox.epoch, abandoned=outbox.abandoned)
+            await session.serve(self._stopping)
+        finally:
+            await outbox.close()
+            _log.info("agent_stopped", agent=settings.agent)

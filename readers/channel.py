@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The one WebSocket to the centre: connects, says hello, sends and receives, and comes back when it breaks."""
+
+import asyncio
+import secrets
+import socket as sockets
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import structlog
+from pydantic import BaseModel
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from cardservice.agents.messages import (
+    MAX_MESSAGE_BYTES,
+    CardApdus,
+    CardOpen,
+    Challenge,
+    DecisionMessage,
+    EventAck,
+    EventRefused,
+    Hello,
+    MessageRefused,
+    Refused,
+    Welcome,
+    decode_from_centre,
+    encode,
+)
+from readers.clock import Clock
+from readers.errors import CentreRefused, ChannelFault, SettingsFault
+from readers.metrics import Metrics
+from readers.settings import AgentSettings
+
+FromCentreInSession = CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused
+
+OUTGOING_FRAMES = 256
+INCOMING_FRAMES = 16
+MAX_BAD_FRAMES = 20
+
+_log = structlog.get_logger("readers.channel")
+
+
+class ChannelListener(Protocol):
+    """Who is told what the channel hears; all methods are called in the event loop and return at once."""
+
+    def connected(self, welcome: Welcome) -> None:
+        """The centre accepted the agent."""
+        ...
+
+    def disconnected(self) -> None:
+        """The connection that was accepted is gone; nothing sent on it can be answered any more."""
+        ...
+
+    def received(self, message: FromCentreInSession, at_us: int) -> None:
+        """A message arrived at the monotonic time `at_us`."""
+        ...
+
+
+def _uniform(shortest_s: float, longest_s: float) -> float:
+    return secrets.SystemRandom().uniform(shortest_s, longest_s)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTimes:
+    """How patient the channel is; seconds."""
+
+    retry_min_s: float = 0.1
+    retry_max_s: float = 5.0
+    refused_retry_s: float = 30.0
+    open_timeout_s: float = 5.0
+    ping_s: float = 5.0
+    close_timeout_s: float = 2.0
+    # A connection that held this long was a good one: the next retry is quick again.
+    settled_s: float = 5.0
+    jitter: Callable[[float, float], float] = _uniform
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelTools:
+    """What the channel measures with and counts in."""
+
+    clock: Clock
+    metrics: Metrics
+    times: ChannelTimes
+
+
+class _Connect(connect):
+    """Never follows a redirect: the centre is where the settings say."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+class Channel:
+    """The agent's side of the wire; `hello` answers a challenge's nonce."""
+
+    def __init__(
+        self, settings: AgentSettings, hello: Callable[[str], Hello], listener: ChannelListener, tools: ChannelTools
+    ) -> None:
+        self._url = settings.centre_url
+        self._tls = _tls_context(settings)
+        self._hello = hello
+        self._listener = listener
+        self._clock = tools.clock
+        self._metrics = tools.metrics
+        self._times = tools.times
+        self._outgoing: asyncio.Queue[str] | None = None
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the centre has accepted this agent on a connection that still stands."""
+        return self._outgoing is not None
+
+    def send(self, message: BaseModel) -> bool:
+        """Queue `message` for the centre; False when there is no connection, it is too slow, or the frame too long."""
+        if self._outgoing is None:
+            return False
+        frame = encode(message)
+        if len(frame) > MAX_MESSAGE_BYTES:
+            self._metrics.faults.labels("frame_too_long").inc()
+            return False
+        try:
+            self._outgoing.put_nowait(frame)
+        except asyncio.QueueFull:
+            self._metrics.faults.labels("channel_full").inc()
+            return False
+        return True
+
+    async def run(self) -> None:
+        """Stay connected until cancelled."""
+        failures = 0
+        while True:
+            began_us = self._clock.monotonic_us()
+            longest_s = min(self._times.retry_max_s, self._times.retry_min_s * 2 ** min(failures, 16))
+            try:
+                await self._session()
+            except CentreRefused as refused:
+                longest_s = self._times.refused_retry_s
+                _log.error("centre_refused", code=refused.code, reason=str(refused))
+            except ChannelFault as fault:
+                # Powers of two: an outage of hours does not fill the log.
+                if failures & (failures - 1) == 0:
+                    _log.warning("centre_unreachable", failures=failures + 1, reason=str(fault))
+            settled = self._clock.monotonic_us() - began_us > self._times.settled_s * 1_000_000
+            failures = 0 if settled else failures + 1
+            await asyncio.sleep(self._times.jitter(self._times.retry_min_s, max(longest_s, self._times.retry_min_s)))
+
+    async def _session(self) -> None:
+        """One connection from beginning to end."""
+        try:
+            async with self._connect() as socket:
+                _no_delay(socket)
+                welcome = await self._say_hello(socket)
+                await self._converse(socket, welcome)
+        except TimeoutError as error:
+            raise ChannelFault("the centre did not answer in time") from error
+        except (OSError, WebSocketException) as error:
+            raise ChannelFault(str(error) or type(error).__name__) from error
+
+    def _connect(self) -> _Connect:
+        return _Connect(
+            self._url,
+            ssl=self._tls,
+            compression=None,
+            proxy=None,
+            open_timeout=self._times.open_timeout_s,
+            ping_interval=self._times.ping_s,
+            ping_timeout=self._times.ping_s,
+            close_timeout=self._times.close_timeout_s,
+            max_size=MAX_MESSAGE_BYTES,
+            max_queue=INCOMING_FRAMES,
+        )
+
+    async def _say_hello(self, socket: ClientConnection) -> Welcome:
+        async with asyncio.timeout(self._times.open_timeout_s):
+            challenge = await self._expect(socket)
+            if not isinstance(challenge, Challenge):
+                raise ChannelFault(f"the centre began with {challenge.type!r} instead of a challenge")
+            await socket.send(encode(self._hello(challenge.nonce)))
+            welcome = await self._expect(socket)
+            if not isinstance(welcome, Welcome):
+                raise ChannelFault(f"the centre answered the hello with {welcome.type!r}")
+            return welcome
+
+    async def _expect(self, socket: ClientConnection) -> Challenge | Welcome | FromCentreInSession:
+        try:
+            message = decode_from_centre(await socket.recv())
+        except MessageRefused as error:
+            raise ChannelFault(f"the centre does not speak this protocol: {error}") from error
+        if isinstance(message, Refused):
+            raise CentreRefused(message.code, message.message)
+        return message
+
+    async def _converse(self, socket: ClientConnection, welcome: Welcome) -> None:
+        outgoing: asyncio.Queue[str] = asyncio.Queue(OUTGOING_FRAMES)
+        self._outgoing = outgoing
+        self._metrics.connected.set(1)
+        _log.info("centre_connected", points=len(welcome.points))
+        both = [asyncio.create_task(self._receive(socket)), asyncio.create_task(_send_all(socket, outgoing))]
+        try:
+            self._listener.connected(welcome)
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._outgoing = None
+            self._metrics.connected.set(0)
+            self._listener.disconnected()
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
+
+    async def _receive(self, socket: ClientConnection) -> None:
+        bad_frames = 0
+        while True:
+            frame = await socket.recv()
+            at_us = self._clock.monotonic_us()
+            try:
+                message = decode_from_centre(frame)
+            except MessageRefused as error:
+                bad_frames += 1
+                self._metrics.ignored.labels("garbage").inc()
+                _log.warning("message_refused", reason=str(error))
+                if bad_frames >= MAX_BAD_FRAMES:
+                    raise ChannelFault(f"{bad_frames} frames were no messages of this protocol") from error
+                continue
+            if isinstance(message, Refused):
+                raise CentreRefused(message.code, message.message)
+            if isinstance(message, Challenge | Welcome):
+                self._metrics.ignored.labels("out_of_turn").inc()
+                continue
+            self._listener.received(message, at_us)
+
+
+async def _send_all(socket: ClientConnection, outgoing: asyncio.Queue[str]) -> None:
+    while True:
+        await socket.send(await outgoing.get())
+
+
+def _no_delay(socket: ClientConnection) -> None:
+    """Small frames must not wait for each other (RFC 896)."""
+    plain = socket.transport.get_extra_info("socket")
+    if plain is not None and plain.family in {sockets.AF_INET, sockets.AF_INET6}:
+        plain.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
+
+
+def _tls_context(settings: AgentSettings) -> ssl.SSLContext | None:
+    if urlsplit(settings.centre_url).scheme != "wss":
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        raise SettingsFault(f"ca_file {settings.ca_file} cannot be used: {error}") from error
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The reader agent's command line: `init`, `run`, `outbox`.
+
+Exit codes: 0 ended as asked, 1 a fault while running, 2 the command line or the configuration is wrong.
+"""
+
+import argparse
+import asyncio
+import importlib
+import signal
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import structlog
+from prometheus_client import start_http_server
+
+from readers import logs
+from readers.agent import Agent
+from readers.errors import AgentError, IdentityFault, OutboxFault, SettingsFault
+from readers.identity import Identity
+from readers.outbox import read_aside
+from readers.ports import OutputFactory, ReaderDriver
+from readers.settings import AgentSettings, load_settings
+
+EXIT_OK = 0
+EXIT_FAULT = 1
+EXIT_CONFIGURATION = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the process's exit code."""
+    arguments = _parser().parse_args(argv)
+    try:
+        settings = load_settings(arguments.config)
+        if arguments.command == "init":
+            return _init(settings)
+        if arguments.command == "outbox":
+            return _outbox(settings)
+        return _run(settings)
+    except (SettingsFault, IdentityFault) as fault:
+        _complain(str(fault))
+        return EXIT_CONFIGURATION
+    except AgentError as fault:
+        _complain(str(fault))
+        return EXIT_FAULT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m readers", description="The agent beside the readers of one pcscd.")
+    parser.add_argument("--config", type=Path, help="settings file (TOML); environment: CARDSERVICE_AGENT_*")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("init", help="make the agent's key if there is none, and print its public key")
+    commands.add_parser("run", help="serve until a signal ends it")
+    commands.add_parser("outbox", help="list the events that the centre refused or that are lost")
+    return parser
+
+
+def _init(settings: AgentSettings) -> int:
+    exists = settings.key_file.exists()
+    identity = Identity.load(settings.key_file) if exists else Identity.create(settings.key_file)
+    _say(identity.public_key_hex())
+    return EXIT_OK
+
+
+def _outbox(settings: AgentSettings) -> int:
+    asides, lost = read_aside(settings.outbox_file)
+    for aside in asides:
+        event = aside.event
+        name = f"{event.event.epoch}/{event.event.sequence}"
+        _say(f"{name}\t{_instant(event.at_ms)}\t{event.point}\t{event.outcome}\trefused: {aside.code}")
+    for gap in lost:
+        name = f"{gap.epoch}/{gap.first}-{gap.last}"
+        _say(f"{name}\t{_instant(gap.since_ms)}\t-\t-\tlost: the outbox was full")
+    return EXIT_OK
+
+
+def _run(settings: AgentSettings) -> int:
+    logs.configure(settings.log_format, settings.log_level)
+    agent = Agent(settings, _driver(settings), _output_factory(settings.outputs))
+    if settings.metrics_port:
+        try:
+            start_http_server(settings.metrics_port, settings.metrics_address, agent.metrics.registry)
+        except OSError as error:
+            where = f"{settings.metrics_address}:{settings.metrics_port}"
+            raise SettingsFault(f"metrics_port: {where} cannot be used: {error.strerror}") from error
+    try:
+        asyncio.run(_until_signalled(agent))
+    except OutboxFault as fault:
+        structlog.get_logger("readers.main").critical("agent_failed", reason=str(fault))
+        return EXIT_FAULT
+    return EXIT_OK
+
+
+async def _until_signalled(agent: Agent) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.request_stop)
+    await agent.run()
+
+
+def _driver(settings: AgentSettings) -> ReaderDriver:
+    try:
+        # Only here: everything else of the agent also runs on a machine without pyscard.
+        module = importlib.import_module("readers.pcsc")
+    except ImportError as error:
+        raise SettingsFault(f"pyscard is not installed, or lacks libpcsclite: {error}") from error
+    return cast("ReaderDriver", module.PcscDriver(settings.pcsc_socket))
+
+
+def _output_factory(adapter: str) -> OutputFactory:
+    name = f"integrations.{adapter}"
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise SettingsFault(f"outputs: there is no adapter {adapter!r} ({error})") from error
+    build = getattr(module, "build", None)
+    if build is None:
+        raise SettingsFault(f"outputs: {name} makes no outputs (it has no `build`)")
+    return cast("OutputFactory", build)
+
+
+def _instant(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="seconds")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+
+
+def _complain(line: str) -> None:
+    sys.stderr.write(f"cardservice agent: {line}\n")

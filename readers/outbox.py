@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The durable outbox: every tap is on the disk before the centre hears of it, and stays until the centre has it.
+
+One SQLite file with nothing about cards or people in it. All methods are called from one thread (a `Worker`).
+
+Event ids are never used twice. The boot epoch grows with every start, by at least one, and never stays below the
+seconds of the wall clock: so an outbox restored from an older copy, or a lost one made anew, does not repeat itself.
+Within an epoch the sequence has no gaps. When the outbox is full, a tap still gets the next id, but is not kept:
+the outbox then remembers the range of ids whose reports are lost, and says so, instead of inventing reports later.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from cardservice.agents.messages import EventId, TapEvent
+from readers import outbox_file
+from readers.errors import OutboxFault
+
+DEFAULT_CAPACITY = 200_000
+# Once full, entries are kept again only below this share, so that the lost ranges stay few.
+REFILL_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """An event the centre did not take, kept for an administrator."""
+
+    event: TapEvent
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class LostRange:
+    """The reports of the events `first`..`last` of `epoch` were not kept: the outbox was full since `since_ms`."""
+
+    epoch: int
+    first: int
+    last: int
+    since_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """How many entries wait for the centre, were set aside, and are lost."""
+
+    waiting: int
+    aside: int
+    lost: int
+
+
+class Outbox:
+    """The outbox of one agent; made with `open`, which starts a new epoch."""
+
+    def __init__(self, connection: sqlite3.Connection, lock_fd: int, agent: str, capacity: int) -> None:
+        self._connection = connection
+        self._lock_fd = lock_fd
+        self._agent = agent
+        self._capacity = capacity
+        self._sequence = 0
+        self._full = False
+        self.depth = Depth(waiting=0, aside=0, lost=0)
+        self.epoch = 0
+        self.abandoned = 0
+
+    @classmethod
+    def open(cls, path: Path, agent: str, *, at_ms: int, capacity: int = DEFAULT_CAPACITY) -> Self:
+        """Open or make the outbox at `path`, begin a new epoch, and end every tap a crash left open as `abandoned`.
+
+        Raises:
+            OutboxFault: unreadable, damaged, readable by others, of another agent, of a newer version, or in use.
+        """
+        lock_fd = outbox_file.lock(path)
+        try:
+            outbox_file.make_private(path)
+            connection = outbox_file.connect(path)
+        except OutboxFault:
+            os.close(lock_fd)
+            raise
+        outbox = cls(connection, lock_fd, agent, capacity)
+        try:
+            outbox._begin_epoch(path, at_ms)
+        except OutboxFault:
+            outbox.close()
+            raise
+        return outbox
+
+    def open_tap(self, point: str, at_ms: int) -> EventId:
+        """Give a tap its id and store it as open; when the outbox is full, store only that its report is lost.
+
+        Raises:
+            OutboxFault: it did not become durable; the id was not used.
+        """
+        sequence = self._sequence + 1
+        full = self._is_full()
+        with self._durable():
+            if full:
+                self._note_lost(sequence, at_ms)
+            else:
+                self._connection.execute(
+                    "INSERT INTO entries (epoch, sequence, point, at_ms) VALUES (?, ?, ?, ?)",
+                    (self.epoch, sequence, point, at_ms),
+                )
+        self._sequence = sequence
+        self._count(waiting=0 if full else 1, lost=1 if full else 0)
+        return EventId(agent=self._agent, epoch=self.epoch, sequence=sequence)
+
+    def finish(self, event: TapEvent) -> bool:
+        """Store what came of a tap; return whether it was kept (not if the outbox was full when the tap began).
+
+        Raises:
+            OutboxFault: it did not become durable.
+        """
+        with self._durable():
+            changed = self._connection.execute(
+                "UPDATE entries SET content = ? WHERE epoch = ? AND sequence = ? AND content IS NULL",
+                (event.model_dump_json(exclude_none=True), event.event.epoch, event.event.sequence),
+            ).rowcount
+        return changed == 1
+
+    def pending(self, limit: int) -> Sequence[TapEvent]:
+        """Return up to `limit` finished events the centre has not acknowledged, oldest first.
+
+        Raises:
+            OutboxFault: the outbox cannot be read.
+        """
+        rows = self._select(
+            "SELECT content FROM entries WHERE content IS NOT NULL AND aside IS NULL ORDER BY epoch, sequence LIMIT ?",
+            (limit,),
+        )
+        return [TapEvent.model_validate_json(content) for (content,) in rows]
+
+    def acknowledged(self, events: Sequence[EventId]) -> int:
+        """Forget finished events that the centre has stored durably; return how many were known.
+
+        Raises:
+            OutboxFault: it did not become durable.
+        """
+        with self._durable():
+            forgotten = sum(
+                self._connection.execute(
+                    "DELETE FROM entries WHERE epoch = ? AND sequence = ? AND content IS NOT NULL AND aside IS NULL",
+                    (event.epoch, event.sequence),
+                ).rowcount
+                for event in events
+            )
+        self._count(waiting=-forgotten)
+        return forgotten
+
+    def set_aside(self, event: EventId, code: str) -> bool:
+        """Keep a finished event that the centre refused, but send it no more; return whether it was known.
+
+        Raises:
+            OutboxFault: it did not become durable.
+        """
+        with self._durable():
+            changed = self._connection.execute(
+                "UPDATE entries SET aside = ? WHERE epoch = ? AND sequence = ?"
+                " AND content IS NOT NULL AND aside IS NULL",
+                (code, event.epoch, event.sequence),
+            ).rowcount
+        self._count(waiting=-changed, aside=changed)
+        return changed == 1
+
+    def remember(self, key: str, value: str) -> None:
+        """Keep a small setting of the centre for the next start.
+
+        Raises:
+            OutboxFault: it did not become durable.
+        """
+        with self._durable():
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def recall(self, key: str) -> str | None:
+        """Return what was remembered under `key`.
+
+        Raises:
+            OutboxFault: the outbox cannot be read.
+        """
+        rows = self._select("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else None
+
+    def close(self) -> None:
+        """Close the file and let another process open it."""
+        self._connection.close()
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+    def _begin_epoch(self, path: Path, at_ms: int) -> None:
+        owner = self.recall("agent")
+        if owner is not None and owner != self._agent:
+            raise OutboxFault(f"outbox {path} belongs to agent {owner!r}, not to {self._agent!r}")
+        epoch = max(int(self.recall("epoch") or 0) + 1, at_ms // 1_000)
+        with self._durable():
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('agent', ?)", (self._agent,))
+            self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (str(epoch),))
+            self._abandon_open_taps()
+        self.epoch = epoch
+        waiting, aside = self._select("SELECT count(*) - count(aside), count(aside) FROM entries")[0]
+        (lost,) = self._select("SELECT coalesce(sum(last - first + 1), 0) FROM lost")[0]
+        self.depth = Depth(waiting=waiting, aside=aside, lost=lost)
+
+    def _abandon_open_taps(self) -> None:
+        open_taps = self._select("SELECT epoch, sequence, point, at_ms FROM entries WHERE content IS NULL")
+        for epoch, sequence, point, at_ms in open_taps:
+            event = TapEvent(
+                event=EventId(agent=self._agent, epoch=epoch, sequence=sequence),
+                point=point,
+                at_ms=at_ms,
+                outcome="abandoned",
+            )
+            self._connection.execute(
+                "UPDATE entries SET content = ? WHERE epoch = ? AND sequence = ?",
+                (event.model_dump_json(exclude_none=True), epoch, sequence),
+            )
+        self.abandoned = len(open_taps)
+
+    def _is_full(self) -> bool:
+        limit = self._capacity * REFILL_SHARE if self._full else self._capacity
+        self._full = self.depth.waiting + self.depth.aside >= limit
+        return self._full
+
+    def _note_lost(self, sequence: int, at_ms: int) -> None:
+        extended = self._connection.execute(
+            "UPDATE lost SET last = ? WHERE epoch = ? AND last = ?", (sequence, self.epoch, sequence - 1)
+        ).rowcount
+        if not extended:
+            self._connection.execute("INSERT INTO lost VALUES (?, ?, ?, ?)", (self.epoch, sequence, sequence, at_ms))
+
+    def _count(self, *, waiting: int = 0, aside: int = 0, lost: int = 0) -> None:
+        self.depth = Depth(self.depth.waiting + waiting, self.depth.aside + aside, self.depth.lost + lost)
+
+    def _select(self, statement: str, values: tuple[str | int, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise OutboxFault(f"outbox cannot be read: {error}") from error
+
+    @contextmanager
+    def _durable(self) -> Iterator[None]:
+        """One transaction, on the disk when the block ends without an error."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            yield
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise OutboxFault(f"outbox cannot be written: {error}") from error
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+
+
+def read_aside(path: Path) -> tuple[Sequence[Aside], Sequence[LostRange]]:
+    """Return what an administrator should look at in the outbox at `path`, even while its agent runs.
+
+    Raises:
+        OutboxFault: there is none, or it cannot be read.
+    """
+    with closing(outbox_file.connect_to_read(path)) as connection:
+        try:
+            refused = connection.execute(
+                "SELECT content, aside FROM entries WHERE aside IS NOT NULL ORDER BY epoch, sequence"
+            ).fetchall()
+            lost = connection.execute("SELECT epoch, first, last, since_ms FROM lost ORDER BY epoch, first").fetchall()
+        except sqlite3.Error as error:
+            raise OutboxFault(f"outbox {path} cannot be read: {error}") from error
+    asides = [Aside(TapEvent.model_validate_json(content), code) for content, code in refused]
+    return asides, [LostRange(*row) for row in lost]

@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Readers of a real pcscd, through pyscard's low-level calls. The only file that imports pyscard.
+
+Every PC/SC error is translated here, once: to `CardGone` if the card is no longer the one that was connected, to
+`ReaderFault` for everything else, with the PC/SC error in the message.
+
+Whatever happens to pcscd, `wait` comes back: a context that broke is made anew, with growing pauses. One context serves
+`wait`; each connection has its own, because libpcsclite lets only one call at a time into a context.
+"""
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from smartcard import scard
+
+from readers.ports import (
+    CardArrived,
+    CardGone,
+    CardRemoved,
+    DriverDown,
+    DriverUp,
+    ReaderAppeared,
+    ReaderError,
+    ReaderEvent,
+    ReaderFault,
+    ReaderFaulted,
+    ReaderState,
+    ReaderVanished,
+)
+
+# libpcsclite reports added and removed readers as a change of this one.
+PNP: Final = "\\\\?PnP?\\Notification"
+# PCSCLITE_MAX_READERS_CONTEXTS: as many states one SCardGetStatusChange takes, as many readers there can be.
+MAX_STATES: Final = 16
+# Also the longest time in which a missed notification is made good by listing the readers again.
+MAX_WAIT_MS: Final = 1_000
+RETRY_MIN_S: Final = 0.1
+RETRY_MAX_S: Final = 2.0
+# ISO/IEC 7816-3
+MAX_ATR_BYTES: Final = 33
+SAME_NAME: Final = "more than one reader has this name; give each its own"
+
+_PROTOCOLS: Final = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+_GONE: Final = frozenset(
+    {
+        scard.SCARD_W_REMOVED_CARD,
+        scard.SCARD_W_RESET_CARD,
+        scard.SCARD_W_UNPOWERED_CARD,
+        scard.SCARD_E_NO_SMARTCARD,
+    }
+)
+
+
+@dataclass(slots=True)
+class _Watched:
+    """One reader as last reported; `state` is what SCardGetStatusChange is told that we know."""
+
+    state: int = scard.SCARD_STATE_UNAWARE
+    present: bool = False
+    seen: bool = False
+
+
+class PcscDriver:
+    """All readers of one pcscd; `socket` is its socket if it is not the system's.
+
+    libpcsclite remembers the socket for the whole process, so a process can serve only one pcscd.
+    """
+
+    def __init__(self, socket: Path | None = None) -> None:
+        if socket is not None:
+            os.environ["PCSCLITE_CSOCK_NAME"] = str(socket)
+        self._context: int | None = None
+        self._watched: dict[str, _Watched] = {}
+        self._faulty: set[str] = set()
+        self._retry_s = RETRY_MIN_S
+        self._is_up: bool | None = None
+        self._waiting = threading.Lock()
+        self._closing = threading.Event()
+
+    @property
+    def kind(self) -> Literal["pcsc", "in_process"]:
+        """What the readers are, for the health message."""
+        return "pcsc"
+
+    def readers(self) -> Sequence[ReaderState]:
+        """Return the readers as `wait` last reported them."""
+        usable = [ReaderState(name, watched.present) for name, watched in tuple(self._watched.items())]
+        faulty = [ReaderState(name, present=False, fault=SAME_NAME) for name in tuple(self._faulty)]
+        return usable + faulty
+
+    def wait(self, timeout_s: float) -> Sequence[ReaderEvent]:
+        """Return what happened, in order, or nothing after `timeout_s` seconds."""
+        with self._waiting:
+            if self._closing.is_set():
+                return ()
+            try:
+                return self._come_up() or self._follow(min(MAX_WAIT_MS, int(timeout_s * 1_000)))
+            except ReaderFault as fault:
+                return self._go_down(str(fault), timeout_s)
+
+    def connect(self, reader: str, *, exclusive: bool) -> "PcscConnection":
+        """Power up the card in `reader`; a shared connection holds a transaction until it is disconnected.
+
+        Raises:
+            CardGone: there is no card any more.
+            ReaderFault: no such reader, in use by another program, or the card does not answer.
+        """
+        if reader in self._faulty:
+            raise ReaderFault(f"{reader}: {SAME_NAME}")
+        context = _establish()
+        try:
+            return _open(context, reader, exclusive=exclusive)
+        except BaseException:
+            scard.SCardReleaseContext(context)
+            raise
+
+    def close(self) -> None:
+        """Let a running `wait` return soon and free everything."""
+        self._closing.set()
+        context = self._context
+        if context is not None:
+            scard.SCardCancel(context)
+        # If the cancellation came a moment too early, `wait` still ends by its own timeout.
+        with self._waiting:
+            self._drop_context()
+
+    def _come_up(self) -> list[ReaderEvent]:
+        """Make the context if there is none, and take the readers that came and went."""
+        events: list[ReaderEvent] = []
+        if self._context is None:
+            self._context = _establish()
+        names = _list_readers(self._context)
+        self._retry_s = RETRY_MIN_S
+        if not self._is_up:
+            self._is_up = True
+            events.append(DriverUp())
+        return events + self._compare(names)
+
+    def _compare(self, names: Sequence[str]) -> list[ReaderEvent]:
+        counted = Counter(names)
+        single = {name for name, count in counted.items() if count == 1}
+        double = {name for name, count in counted.items() if count > 1}
+        events: list[ReaderEvent] = [ReaderVanished(name) for name in self._watched if name not in single]
+        events += [ReaderFaulted(name, SAME_NAME) for name in sorted(double - self._faulty)]
+        events += [ReaderAppeared(name) for name in names if name in single and name not in self._watched]
+        self._faulty = double
+        self._watched = {name: self._watched.get(name) or _Watched() for name in names if name in single}
+        return events
+
+    def _follow(self, timeout_ms: int) -> list[ReaderEvent]:
+        known = [(name, watched.state) for name, watched in self._watched.items()]
+        if len(known) < MAX_STATES:
+            known.append((PNP, scard.SCARD_STATE_UNAWARE))
+        result, states = scard.SCardGetStatusChange(self._context, timeout_ms, known)
+        if result in {scard.SCARD_E_TIMEOUT, scard.SCARD_E_CANCELLED, scard.SCARD_E_UNKNOWN_READER}:
+            return []
+        _must_succeed(result, "waiting for cards")
+        events: list[ReaderEvent] = []
+        for name, state, atr in states:
+            watched = self._watched.get(name)
+            if watched is not None and not state & scard.SCARD_STATE_UNKNOWN:
+                events += _update(name, watched, state, bytes(atr))
+        return events
+
+    def _go_down(self, reason: str, timeout_s: float) -> list[ReaderEvent]:
+        self._drop_context()
+        self._watched = {}
+        self._faulty = set()
+        if self._is_up is not False:
+            self._is_up = False
+            return [DriverDown(reason)]
+        self._closing.wait(min(self._retry_s, timeout_s))
+        self._retry_s = min(self._retry_s * 2, RETRY_MAX_S)
+        return []
+
+    def _drop_context(self) -> None:
+        context, self._context = self._context, None
+        if context is not None:
+            scard.SCardReleaseContext(context)
+
+
+class PcscConnection:
+    """One card, connected; `shared` connections hold a transaction."""
+
+    def __init__(self, context: int, card: int, protocol: int, *, shared: bool, atr: bytes) -> None:
+        self._context = context
+        self._card = card
+        self._pci = scard.SCARD_PCI_T0 if protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1
+        self._shared = shared
+        self._atr = atr
+        self._ended = False
+
+    @property
+    def atr(self) -> bytes:
+        """The answer to reset (ISO 7816-3, at most 33 bytes)."""
+        return self._atr
+
+    def transmit(self, apdu: bytes) -> bytes:
+        """Send one command APDU and return the response APDU, status word included.
+
+        Raises:
+            CardGone: the card is no longer there, or was reset.
+            ReaderFault: the reader or its driver failed.
+        """
+        if self._ended:
+            raise CardGone("the connection has ended")
+        result, response = scard.SCardTransmit(self._card, self._pci, list(apdu))
+        _must_succeed(result, "transmitting")
+        # Pulled out in mid-command, pcscd reports success with nothing in it.
+        if len(response) < 2:
+            raise CardGone("the card was removed during a command")
+        return bytes(response)
+
+    def disconnect(self, *, reset: bool) -> None:
+        """End the connection; `reset` makes the card forget everything it was shown. Never raises."""
+        if self._ended:
+            return
+        self._ended = True
+        disposition = scard.SCARD_RESET_CARD if reset else scard.SCARD_LEAVE_CARD
+        # The results do not matter: whatever is already gone needs no ending.
+        if self._shared:
+            scard.SCardEndTransaction(self._card, disposition)
+        scard.SCardDisconnect(self._card, disposition)
+        scard.SCardReleaseContext(self._context)
+
+
+def _establish() -> int:
+    result, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_SYSTEM)
+    _must_succeed(result, "reaching pcscd")
+    return int(context)
+
+
+def _list_readers(context: int) -> list[str]:
+    result, names = scard.SCardListReaders(context, [])
+    if result == scard.SCARD_E_NO_READERS_AVAILABLE:
+        return []
+    _must_succeed(result, "listing the readers")
+    return [str(name) for name in names]
+
+
+def _open(context: int, reader: str, *, exclusive: bool) -> PcscConnection:
+    share = scard.SCARD_SHARE_EXCLUSIVE if exclusive else scard.SCARD_SHARE_SHARED
+    result, card, protocol = scard.SCardConnect(context, reader, share, _PROTOCOLS)
+    _must_succeed(result, f"connecting to the card in {reader}")
+    try:
+        if not exclusive:
+            _must_succeed(scard.SCardBeginTransaction(card), f"reserving the card in {reader}")
+        result, _, _, _, atr = scard.SCardStatus(card)
+        _must_succeed(result, f"asking the card in {reader} for its answer to reset")
+    except ReaderError:
+        scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
+        raise
+    return PcscConnection(context, card, protocol, shared=not exclusive, atr=bytes(atr))
+
+
+def _update(name: str, watched: _Watched, state: int, atr: bytes) -> list[ReaderEvent]:
+    """Take a reader's new state; the upper 16 bits count insertions and removals, so a quick swap shows as well."""
+    present = bool(state & scard.SCARD_STATE_PRESENT)
+    counted = state >> 16 != watched.state >> 16
+    events: list[ReaderEvent] = []
+    if watched.present and (counted or not present):
+        events.append(CardRemoved(name))
+    if present and (counted or not watched.present):
+        events.append(CardArrived(name, atr[:MAX_ATR_BYTES], found=not watched.seen))
+    watched.state = state & ~scard.SCARD_STATE_CHANGED
+    watched.present = present
+    watched.seen = True
+    return events
+
+
+def _must_succeed(result: int, doing: str) -> None:
+    if result == scard.SCARD_S_SUCCESS:
+        return
+    message = f"{doing}: {scard.SCardGetErrorMessage(result)} (0x{result & 0xFFFFFFFF:08X})"
+    raise CardGone(message) if result in _GONE else ReaderFault(message)

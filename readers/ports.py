@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What the agent needs of readers and outputs, whoever provides them.
+
+`readers/pcsc.py` fulfils `ReaderDriver` with a real pcscd; a bank of virtual readers may fulfil it in process. All
+methods of a driver block and are called from worker threads: `wait` always from one and the same, `connect` and the
+connection's methods from one thread per reader.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from cardservice.doors.ports import DoorOutput, Shown, StrikeState
+from readers.errors import CardGone, ReaderError, ReaderFault
+
+__all__ = [
+    "CardArrived",
+    "CardConnection",
+    "CardGone",
+    "CardRemoved",
+    "DriverDown",
+    "DriverUp",
+    "OutputFactory",
+    "OutputObserver",
+    "ReaderAppeared",
+    "ReaderDriver",
+    "ReaderError",
+    "ReaderEvent",
+    "ReaderFault",
+    "ReaderFaulted",
+    "ReaderState",
+    "ReaderVanished",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class CardArrived:
+    """A card is in `reader`; `found` means it already was when the reader was first looked at."""
+
+    reader: str
+    atr: bytes
+    found: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CardRemoved:
+    """The card left `reader`; also reported before the arrival of another when two cards were swapped."""
+
+    reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderAppeared:
+    """`reader` can be used from now on."""
+
+    reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderVanished:
+    """`reader` was unplugged, or its driver is gone."""
+
+    reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderFaulted:
+    """`reader` exists but must not be used; `reason` is one sentence for the administrator."""
+
+    reader: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriverDown:
+    """No reader can be reached; `reason` is one sentence for the administrator."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriverUp:
+    """The driver answers; the readers it has follow as `ReaderAppeared`."""
+
+
+ReaderEvent = CardArrived | CardRemoved | ReaderAppeared | ReaderVanished | ReaderFaulted | DriverDown | DriverUp
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderState:
+    """One reader as its driver knows it; `fault` says why it must not be used."""
+
+    name: str
+    present: bool
+    fault: str | None = None
+
+
+class CardConnection(Protocol):
+    """An open connection to one card, until it is disconnected or the card is gone."""
+
+    @property
+    def atr(self) -> bytes:
+        """The answer to reset (ISO 7816-3, at most 33 bytes)."""
+        ...
+
+    def transmit(self, apdu: bytes) -> bytes:
+        """Send one command APDU and return the response APDU, status word included (at least 2 bytes).
+
+        Raises:
+            CardGone: the card is no longer there, or was reset.
+            ReaderFault: the reader or its driver failed.
+        """
+        ...
+
+    def disconnect(self, *, reset: bool) -> None:
+        """End the connection; `reset` makes the card forget everything it was shown. Never raises."""
+        ...
+
+
+class ReaderDriver(Protocol):
+    """All readers of one process."""
+
+    @property
+    def kind(self) -> Literal["pcsc", "in_process"]:
+        """What the readers are, for the health message."""
+        ...
+
+    def wait(self, timeout_s: float) -> Sequence[ReaderEvent]:
+        """Return what happened, in order, or nothing after `timeout_s` seconds. Never raises for a reader's fault."""
+        ...
+
+    def readers(self) -> Sequence[ReaderState]:
+        """Return the readers as `wait` last reported them."""
+        ...
+
+    def connect(self, reader: str, *, exclusive: bool) -> CardConnection:
+        """Power up the card in `reader`.
+
+        Raises:
+            CardGone: there is no card any more.
+            ReaderFault: no such reader, in use by another program, or the card does not answer.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let a running `wait` return soon and free everything. May be called from any thread, more than once."""
+        ...
+
+
+# (point, what the strike does, what is shown); called from any thread, must return at once.
+OutputObserver = Callable[[str, StrikeState, Shown], None]
+# Makes the output of one point; every change of it is told to the observer.
+OutputFactory = Callable[[str, OutputObserver], DoorOutput]

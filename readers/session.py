@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""A running agent: its parts wired to each other, from the opened outbox until everything is closed."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import structlog
+
+from cardservice.agents.messages import EventAck, EventRefused, Health, Hello, Welcome
+from cardservice.doors.ports import Shown
+from readers import __version__, texts
+from readers.bank import BankHooks, ReaderBank
+from readers.card import CardSide
+from readers.channel import Channel, ChannelTimes, ChannelTools, FromCentreInSession
+from readers.clock import Clock
+from readers.errors import OutboxFault
+from readers.identity import Identity
+from readers.metrics import Metrics
+from readers.outbox_thread import OutboxThread
+from readers.outputs import Outputs
+from readers.points import PointMap
+from readers.ports import OutputFactory, ReaderDriver
+from readers.router import Router
+from readers.settings import AgentSettings
+from readers.slot import ReaderSlot
+from readers.tap import Arrival, Tap, TapTools
+from readers.uploads import Uploads
+
+_log = structlog.get_logger("readers.session")
+
+HEALTH_EVERY_S = 10.0
+# Insertions come in bursts; the centre needs the state, not each change.
+HEALTH_PAUSE_S = 0.2
+CLOCK_OFFSET_WARNING_MS = 2_000
+REMEMBERED_POINTS = "points"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTimes:
+    """How patient the agent is when it stops, with a decision that is late, and with its channel."""
+
+    stop_grace_s: float = 4.0
+    late_grace_ms: int = 2_000
+    channel: ChannelTimes = field(default_factory=ChannelTimes)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParts:
+    """What an agent is made of."""
+
+    settings: AgentSettings
+    driver: ReaderDriver
+    outputs: OutputFactory
+    clock: Clock
+    metrics: Metrics
+    times: AgentTimes
+
+
+class Session:
+    """One run of an agent."""
+
+    def __init__(self, parts: AgentParts, identity: Identity, outbox: OutboxThread, points: PointMap) -> None:
+        self._parts = parts
+        self._outbox = outbox
+        self._points = points
+        self._settling: set[asyncio.Task[None]] = set()
+        self._health_due = asyncio.Event()
+        clock, metrics, times = parts.clock, parts.metrics, parts.times
+        hello = partial(_hello, identity, parts.settings.agent, outbox.epoch)
+        self._channel = Channel(parts.settings, hello, self, ChannelTools(clock, metrics, times.channel))
+        self._outputs = Outputs(parts.outputs, send=self._channel.send, clock=clock, metrics=metrics)
+        self._router = Router(metrics)
+        self._uploads = Uploads(
+            outbox, send=self._channel.send, changed=self._health_due.set, clock=clock, metrics=metrics
+        )
+        self._tools = TapTools(
+            clock=clock,
+            metrics=metrics,
+            outbox=outbox,
+            registry=self._router,
+            send=self._channel.send,
+            late_grace_ms=times.late_grace_ms,
+        )
+        hooks = BankHooks(
+            begin_tap=self._begin_tap,
+            tap_ended=self._tap_ended,
+            takes_found=self._takes_found,
+            ask_again=self._ask_again,
+            changed=self._health_due.set,
+        )
+        self._bank = ReaderBank(
+            parts.driver,
+            hooks,
+            clock=clock,
+            metrics=metrics,
+            removal_debounce_ms=parts.settings.removal_debounce_ms,
+        )
+
+    async def serve(self, stopping: asyncio.Event) -> None:
+        """Serve until `stopping` is set; what fails for good is raised."""
+        names = {"readers": self._bank.run(), "channel": self._channel.run()}
+        names |= {"uploads": self._uploads.run(), "health": self._report_health()}
+        tasks = {name: asyncio.create_task(work, name=name) for name, work in names.items()}
+        until = asyncio.create_task(stopping.wait(), name="stopping")
+        try:
+            done, _ = await asyncio.wait([until, *tasks.values()], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            until.cancel()
+            await self._shut_down(tasks)
+
+    def connected(self, welcome: Welcome) -> None:
+        """The centre accepted the agent."""
+        offset_ms = self._parts.clock.wall_ms() - welcome.centre_time_ms
+        self._parts.metrics.clock_offset.set(offset_ms / 1_000)
+        if abs(offset_ms) > CLOCK_OFFSET_WARNING_MS:
+            _log.warning("clock_differs", offset_ms=offset_ms)
+        if welcome.points != self._points.setups:
+            self._points = PointMap(welcome.points)
+            self._spawn(self._remember_points(self._points.to_json()), "remember points")
+        for reader in self._points.ambiguous:
+            _log.error("points_ambiguous", reader=reader)
+        self._uploads.connected()
+        self._outputs.tell_all()
+        self._health_due.set()
+        self._bank.centre_connected()
+
+    def disconnected(self) -> None:
+        """The connection is gone; nothing sent on it can be answered any more."""
+        self._uploads.disconnected()
+        self._router.disconnected()
+
+    def received(self, message: FromCentreInSession, at_us: int) -> None:
+        """Hand a message of the centre, received at `at_us`, to whom it is for."""
+        if isinstance(message, EventAck | EventRefused):
+            self._uploads.answered(message)
+        else:
+            self._router.deliver(message, at_us)
+
+    def _begin_tap(self, slot: ReaderSlot, arrival: Arrival) -> Tap | None:
+        setup = self._points.for_reader(slot.reader)
+        if setup is None:
+            self._parts.metrics.faults.labels("no_point").inc()
+            _log.warning("reader_without_point", reader=slot.reader)
+            return None
+        # A PC's reader is shared with the logon software on it; everywhere else nobody may come between.
+        exclusive = setup.use != "workstation"
+        card = CardSide(self._parts.driver, slot.worker, self._parts.clock, slot.reader, exclusive=exclusive)
+        return Tap(self._tools, setup, arrival, card=card, output=self._outputs.of(setup.point))
+
+    def _tap_ended(self, slot: ReaderSlot, tap: Tap) -> None:
+        if slot.last_good_tap_ms is not None:
+            self._parts.metrics.last_good_tap.labels(slot.reader).set(slot.last_good_tap_ms / 1_000)
+        self._spawn(self._settle(tap), f"settle {tap.point}")
+
+    async def _settle(self, tap: Tap) -> None:
+        await tap.settle()
+        self._uploads.event_finished()
+        self._health_due.set()
+
+    def _takes_found(self, reader: str) -> bool | None:
+        if not self._channel.is_connected:
+            return None
+        setup = self._points.for_reader(reader)
+        if setup is None:
+            return False
+        return setup.use == "workstation" or self._parts.settings.found_card == "tap"
+
+    def _ask_again(self, reader: str) -> None:
+        setup = self._points.for_reader(reader)
+        if setup is not None:
+            self._outputs.show(setup.point, Shown("amber", "silent", texts.PRESENT_AGAIN))
+
+    async def _remember_points(self, points: str) -> None:
+        try:
+            await self._outbox.remember(REMEMBERED_POINTS, points)
+        except OutboxFault as fault:
+            self._parts.metrics.faults.labels("outbox").inc()
+            _log.error("points_not_remembered", reason=str(fault))
+
+    async def _report_health(self) -> None:
+        while True:
+            self._health_due.clear()
+            depth = self._outbox.depth
+            self._parts.metrics.outbox_depth.set(depth.waiting)
+            self._parts.metrics.outbox_aside.set(depth.aside)
+            self._parts.metrics.outbox_lost.set(depth.lost)
+            self._channel.send(Health(pcsc=self._bank.pcsc, readers=self._bank.health(), outbox_depth=depth.waiting))
+            await asyncio.sleep(HEALTH_PAUSE_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(HEALTH_EVERY_S):
+                    await self._health_due.wait()
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._settling.add(task)
+        task.add_done_callback(self._settled)
+
+    def _settled(self, task: asyncio.Task[None]) -> None:
+        self._settling.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("background_failed", task=task.get_name(), exc_info=task.exception())
+
+    async def _shut_down(self, tasks: Mapping[str, asyncio.Task[None]]) -> None:
+        """Let running taps end, then the record of them, then everything else."""
+        self._bank.stop_accepting()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._parts.times.stop_grace_s):
+                await self._bank.wait_until_idle()
+        # The channel goes first: taps that still wait for a late decision learn that none will come.
+        for name in ("channel", "uploads", "health", "readers"):
+            tasks[name].cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        if self._settling:
+            await asyncio.wait(self._settling, timeout=self._parts.times.stop_grace_s)
+        for task in self._settling:
+            task.cancel()
+        await self._bank.close()
+
+
+def _hello(identity: Identity, agent: str, epoch: int, nonce: str) -> Hello:
+    signature = identity.sign_hello(nonce, agent, epoch)
+    return Hello(agent=agent, epoch=epoch, signature=signature, software=f"cardservice-agent/{__version__}")

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The agent's settings: a TOML file, overridden by environment variables `CARDSERVICE_AGENT_*`."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cardservice.agents.messages import AgentId
+from readers.errors import SettingsFault
+
+ENVIRONMENT_PREFIX = "CARDSERVICE_AGENT_"
+
+
+class AgentSettings(BaseSettings):
+    """What one agent needs to know; its points come from the centre."""
+
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, extra="forbid", frozen=True)
+
+    agent: AgentId
+    # wss://host[:port]/path; ws:// only to this machine, or with allow_plain_ws.
+    centre_url: Annotated[str, Field(max_length=300)]
+    # The CA that signed the centre's certificate; without it the system's CAs count.
+    ca_file: Path | None = None
+    allow_plain_ws: bool = False
+    key_file: Path = Path("agent.key")
+    outbox_file: Path = Path("outbox.sqlite")
+    outbox_capacity: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
+    # pcscd's socket, when it is not the system's (environment PCSCLITE_CSOCK_NAME of libpcsclite).
+    pcsc_socket: Path | None = None
+    # The package below `integrations/` that makes the outputs.
+    outputs: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = "simulated_io"
+    # A card that reappears this soon after a finished tap is still the same card (contactless flicker).
+    removal_debounce_ms: Annotated[int, Field(ge=0, le=5_000)] = 0
+    # A card already in the reader at start or after a restart of pcscd: the holder may be gone, so ask for it again.
+    # Workstations always take it.
+    found_card: Literal["ask_again", "tap"] = "ask_again"
+    metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    metrics_address: Annotated[str, Field(max_length=64)] = "127.0.0.1"
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _is_an_address(cls, value: str) -> str:
+        return str(ip_address(value))
+
+    @model_validator(mode="after")
+    def _is_protected(self) -> Self:
+        parts = urlsplit(self.centre_url)
+        if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.username or parts.password:
+            raise ValueError("centre_url must look like wss://host[:port]/path, without user and password")
+        if parts.scheme == "ws":
+            if self.ca_file is not None:
+                raise ValueError("ca_file is set, but centre_url is ws://; use wss://")
+            if not (self.allow_plain_ws or _is_loopback(parts.hostname)):
+                raise ValueError("centre_url is ws:// to another machine; use wss://, or set allow_plain_ws")
+        return self
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def load_settings(file: Path | None) -> AgentSettings:
+    """Read the settings from `file` (TOML) and the environment; the environment wins.
+
+    Raises:
+        SettingsFault: one line for everything that is wrong, with the name of each setting.
+    """
+    values = {} if file is None else _read_toml(file)
+    unknown = sorted(_in_environment() - set(AgentSettings.model_fields))
+    if unknown:
+        names = ", ".join(ENVIRONMENT_PREFIX + name.upper() for name in unknown)
+        raise SettingsFault(f"environment: unknown settings {names}; known: {', '.join(AgentSettings.model_fields)}")
+    return settings_from({name: value for name, value in values.items() if name not in _in_environment()})
+
+
+def settings_from(values: Mapping[str, Any]) -> AgentSettings:
+    """Return the settings of `values` (and of the environment, for what is not in it).
+
+    Raises:
+        SettingsFault: one line for everything that is wrong, with the name of each setting.
+    """
+    try:
+        return AgentSettings(**values)
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False)
+        raise SettingsFault("; ".join(_sentence(detail["loc"], detail["msg"]) for detail in details)) from None
+
+
+def _sentence(where: tuple[int | str, ...], message: str) -> str:
+    name = ".".join(str(part) for part in where)
+    return f"{name}: {message}" if name else message.removeprefix("Value error, ")
+
+
+def _in_environment() -> set[str]:
+    prefix = ENVIRONMENT_PREFIX
+    return {name[len(prefix) :].lower() for name in os.environ if name.upper().startswith(prefix)}
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsFault(f"settings file {file} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsFault(f"settings file {file} is not TOML: {error}") from error

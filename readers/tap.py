@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""One tap, from the card's arrival to its entry in the outbox.
+
+    STORING ──stored──▶ WAITING ◀──answered── TRANSMITTING
+                          │  └──card.apdus──────▲
+                 decision │  └─silence─▶ LINGERING ──▶ CLOSED
+                          ▼
+                        CLOSED
+
+Nothing acts unless the centre's decision for this very event arrived on the connection on which the card was
+reported, before its deadline by the monotonic clock. Everything else is ignored and counted. Where a point may one
+day decide by itself (`offline proof`), that decision takes the place of `_without_centre`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+import structlog
+from pydantic import BaseModel
+
+from cardservice.agents.messages import (
+    CardApdus,
+    CardOpen,
+    CardPresent,
+    CardResponses,
+    DecisionMessage,
+    EventId,
+    Outcome,
+    PointSetup,
+    TapEvent,
+)
+from cardservice.doors.ports import DoorOutput, OutputFault, Shown
+from readers import texts
+from readers.card import MIN_APDU_BYTES, CardSide, Gone
+from readers.clock import Clock
+from readers.errors import OutboxFault
+from readers.metrics import Metrics
+
+_log = structlog.get_logger("readers.tap")
+
+
+class TapState(Enum):
+    """Where a tap is; the module's docstring draws the ways between them."""
+
+    STORING = auto()
+    WAITING = auto()
+    TRANSMITTING = auto()
+    LINGERING = auto()
+    CLOSED = auto()
+
+
+class TapOutbox(Protocol):
+    """The two writes a tap makes."""
+
+    async def open_tap(self, point: str, at_ms: int) -> EventId:
+        """Give a tap its id and store it as open; raises OutboxFault."""
+        ...
+
+    async def finish(self, event: TapEvent) -> bool:
+        """Store what came of a tap; raises OutboxFault."""
+        ...
+
+
+class TapRegistry(Protocol):
+    """Where the centre's messages find the tap they are for."""
+
+    def add(self, tap: "Tap") -> None:
+        """From now on messages for `tap` reach it."""
+        ...
+
+    def remove(self, tap: "Tap") -> None:
+        """Messages for `tap` are ignored from now on."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TapTools:
+    """What every tap of an agent shares; `late_grace_ms` is how long a decision that is late is still waited for."""
+
+    clock: Clock
+    metrics: Metrics
+    outbox: TapOutbox
+    registry: TapRegistry
+    send: Callable[[BaseModel], bool]
+    late_grace_ms: int = 2_000
+    store_retry_s: float = 0.5
+    store_tries: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A card arrived: its answer to reset, wall clock (ms) and monotonic clock (us) of that moment."""
+
+    atr: bytes
+    at_ms: int
+    at_us: int
+
+
+class _CentreSilent(Exception):
+    """No usable answer within the budget."""
+
+
+class _CentreLost(Exception):
+    """The connection on which the answer would come is gone."""
+
+
+class Tap:
+    """One tap at one point; `run` while the card is needed, then `settle` until it is in the outbox."""
+
+    def __init__(
+        self, tools: TapTools, setup: PointSetup, arrival: Arrival, *, card: CardSide, output: DoorOutput
+    ) -> None:
+        self._tools = tools
+        self._setup = setup
+        self._arrival = arrival
+        self._card = card
+        self._output = output
+        self._state = TapState.STORING
+        self._inbox: asyncio.Queue[tuple[CardOpen | CardApdus | DecisionMessage, int] | None] = asyncio.Queue()
+        self._next_n = 0
+        self._deadline_us = arrival.at_us + setup.tap_budget_ms * 1_000
+        self._answer_by_us = self._deadline_us
+        self._decision: DecisionMessage | None = None
+        self._gone: Gone | None = None
+        self._stages_us = {"store": 0, "card": 0, "centre": 0, "output": 0}
+        self.event: EventId | None = None
+        self.conversation: str | None = None
+        self.outcome: Outcome | None = None
+
+    @property
+    def point(self) -> str:
+        """The code of the tap's point."""
+        return self._setup.point
+
+    def deliver(self, message: CardOpen | CardApdus | DecisionMessage, at_us: int) -> str | None:
+        """Take a message of the centre, received at `at_us`; return why it is ignored, or None if it counts."""
+        if self._decision is not None or self._state is TapState.CLOSED:
+            return "replay"
+        refused = self._refuses(message)
+        if refused is not None:
+            return refused
+        if isinstance(message, CardOpen):
+            self.conversation = message.conversation
+        elif isinstance(message, CardApdus):
+            self._next_n += 1
+            self._state = TapState.TRANSMITTING
+        else:
+            self._decision = message
+        # At most three at a time: an opening, one batch, the one decision.
+        self._inbox.put_nowait((message, at_us))
+        return None
+
+    def centre_lost(self) -> None:
+        """The connection on which this tap was reported is gone."""
+        self._inbox.put_nowait(None)
+
+    def card_lost(self, why: Gone) -> None:
+        """The reader reported that the card left; the rest of the conversation cannot happen."""
+        self._card.lost(why)
+
+    async def run(self) -> None:
+        """Report the card, relay the conversation, act on the decision, let the card go. Never raises."""
+        self._card.connect()
+        try:
+            if not await self._store():
+                return
+            self._tools.registry.add(self)
+            try:
+                await self._ask_centre()
+            except (_CentreSilent, _CentreLost) as reason:
+                self._without_centre(silent=isinstance(reason, _CentreSilent))
+        finally:
+            self._card.release()
+
+    async def settle(self) -> None:
+        """Wait for a decision that is only late, then store what came of the tap; the reader is free meanwhile."""
+        if self.event is None:
+            return
+        if self._state is TapState.LINGERING:
+            await self._linger()
+        self._state = TapState.CLOSED
+        self._tools.registry.remove(self)
+        await self._finish(self._report(self.event))
+
+    def _refuses(self, message: CardOpen | CardApdus | DecisionMessage) -> str | None:
+        if isinstance(message, DecisionMessage):
+            return None if message.event == self.event else "foreign_event"
+        if self._state is not TapState.WAITING:
+            return "out_of_turn"
+        if isinstance(message, CardOpen):
+            return "out_of_turn" if self.conversation is not None else None
+        if message.conversation != self.conversation or message.n != self._next_n:
+            return "out_of_turn"
+        if any(len(apdu) < 2 * MIN_APDU_BYTES for apdu in message.apdus):
+            return "bad_apdu"
+        return None
+
+    async def _store(self) -> bool:
+        began_us = self._tools.clock.monotonic_us()
+        try:
+            self.event = await self._tools.outbox.open_tap(self.point, self._arrival.at_ms)
+        except OutboxFault as fault:
+            # Stored before it is sent: what cannot be stored is not sent, and the point stays shut.
+            self._tools.metrics.faults.labels("outbox").inc()
+            _log.error("tap_not_stored", point=self.point, reason=str(fault))
+            self._show(Shown("amber", "refused", texts.READER_FAULT))
+            return False
+        self._stages_us["store"] = self._tools.clock.monotonic_us() - began_us
+        return True
+
+    async def _ask_centre(self) -> None:
+        assert self.event is not None  # noqa: S101  # _store has run
+        self._state = TapState.WAITING
+        detected_us = max(0, self._tools.clock.monotonic_us() - self._arrival.at_us)
+        present = CardPresent(
+            event=self.event,
+            point=self.point,
+            atr=self._arrival.atr.hex(),
+            at_ms=self._arrival.at_ms,
+            detected_us=detected_us,
+        )
+        if not self._tools.send(present):
+            raise _CentreLost
+        while True:
+            message = await self._next_message()
+            if isinstance(message, CardApdus):
+                await self._relay(message)
+            elif isinstance(message, DecisionMessage):
+                self._act(message)
+                return
+
+    async def _next_message(self) -> CardOpen | CardApdus | DecisionMessage:
+        began_us = self._tools.clock.monotonic_us()
+        by_us = began_us + self._setup.answer_budget_ms * 1_000
+        # Once the card is gone nothing can be opened any more: the whole answer budget is left for the reason.
+        self._answer_by_us = by_us if self._gone else min(by_us, self._deadline_us)
+        try:
+            async with asyncio.timeout(max(0, self._answer_by_us - began_us) / 1_000_000):
+                item = await self._inbox.get()
+        except TimeoutError:
+            raise _CentreSilent from None
+        finally:
+            self._stages_us["centre"] += self._tools.clock.monotonic_us() - began_us
+        if item is None:
+            raise _CentreLost
+        message, at_us = item
+        if at_us > self._answer_by_us:
+            raise _CentreSilent
+        return message
+
+    async def _relay(self, message: CardApdus) -> None:
+        left_us = self._deadline_us - self._tools.clock.monotonic_us()
+        apdus = [bytes.fromhex(apdu) for apdu in message.apdus]
+        batch = await self._card.transmit(apdus, timeout_s=max(0, left_us) / 1_000_000)
+        self._stages_us["card"] += batch.took_us
+        self._gone = batch.gone
+        if self._state is TapState.TRANSMITTING:
+            self._state = TapState.WAITING
+        answered = CardResponses(
+            conversation=message.conversation,
+            n=message.n,
+            responses=tuple(response.hex() for response in batch.responses),
+            took_us=batch.took_us,
+            gone=batch.gone,
+        )
+        if not self._tools.send(answered):
+            raise _CentreLost
+
+    def _act(self, decision: DecisionMessage) -> None:
+        began_us = self._tools.clock.monotonic_us()
+        if began_us > self._answer_by_us:
+            raise _CentreSilent
+        told = (decision.text.de, decision.text.en)
+        if self._gone is not None:
+            # A permit for a card that was not there to the end is never acted on.
+            self._show(Shown("amber", "refused", _gone_text(self._gone)) if decision.permit else _refusal(told))
+            self.outcome = "card_gone"
+        elif decision.permit:
+            self.outcome = "acted" if self._open(decision.open_ms) else "output_failed"
+            acted = self.outcome == "acted"
+            self._show(Shown("green", "ok", told) if acted else Shown("amber", "refused", texts.READER_FAULT))
+        else:
+            self.outcome = "shown" if self._show(_refusal(told)) else "output_failed"
+        ended_us = self._tools.clock.monotonic_us()
+        self._stages_us["output"] = ended_us - began_us
+        self._close(ended_us)
+
+    def _without_centre(self, *, silent: bool) -> None:
+        if self._gone is not None:
+            self.outcome = "card_gone"
+            self._show(Shown("amber", "refused", _gone_text(self._gone)))
+        else:
+            self.outcome = "no_answer" if self._decision is None else "late"
+            self._show(Shown("amber", "refused", texts.CENTRE_UNREACHABLE))
+        self._close(self._tools.clock.monotonic_us())
+        if silent and self._decision is None:
+            self._state = TapState.LINGERING
+
+    def _close(self, ended_us: int) -> None:
+        self._state = TapState.CLOSED
+        self._stages_us["total"] = max(0, ended_us - self._arrival.at_us)
+
+    async def _linger(self) -> None:
+        """Note a decision that comes after all, so that the centre's record and the door's agree."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._tools.late_grace_ms / 1_000):
+                await self._inbox.get()
+        if self._decision is not None and self.outcome == "no_answer":
+            self.outcome = "late"
+
+    def _open(self, open_ms: int) -> bool:
+        if open_ms == 0:
+            return True
+        try:
+            self._output.pulse(open_ms)
+        except OutputFault as fault:
+            self._tools.metrics.faults.labels("output").inc()
+            _log.error("output_failed", point=self.point, reason=str(fault))
+            return False
+        return True
+
+    def _show(self, shown: Shown) -> bool:
+        try:
+            self._output.show(shown)
+        except OutputFault as fault:
+            self._tools.metrics.faults.labels("indicator").inc()
+            _log.error("indicator_failed", point=self.point, reason=str(fault))
+            return False
+        return True
+
+    def _report(self, event: EventId) -> TapEvent:
+        decision = self._decision
+        return TapEvent(
+            event=event,
+            point=self.point,
+            at_ms=self._arrival.at_ms,
+            outcome=self.outcome or "abandoned",
+            decision=decision.decision if decision else None,
+            permit=decision.permit if decision else None,
+            receipt=decision.receipt if decision else None,
+            stages_us={"pcsc_connect": self._card.connect_us, **self._stages_us},
+        )
+
+    async def _finish(self, report: TapEvent) -> None:
+        self._tools.metrics.taps.labels(self.point, report.outcome).inc()
+        for attempt in range(1, self._tools.store_tries + 1):
+            try:
+                kept = await self._tools.outbox.finish(report)
+            except OutboxFault as fault:
+                self._tools.metrics.faults.labels("outbox").inc()
+                _log.error("tap_not_finished", point=self.point, attempt=attempt, reason=str(fault))
+                await asyncio.sleep(self._tools.store_retry_s * attempt)
+            else:
+                level = _log.info if kept else _log.error
+                level("tap", point=self.point, outcome=report.outcome, permit=report.permit, kept=kept)
+                return
+
+
+def _refusal(text: tuple[str, str]) -> Shown:
+    return Shown("red", "refused", text)
+
+
+def _gone_text(gone: Gone) -> tuple[str, str]:
+    return texts.CARD_GONE if gone == "pulled" else texts.CARD_UNREADABLE

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Real parts the suite needs: a missing one is a loud skip at a desk and a failure in CI.
+
+A test says what it needs with a marker (``@pytest.mark.slapd``). ``CI=true`` or ``CARDSERVICE_REQUIRE_ALL=1`` turns the
+skip into a failure, so that a green run there has used every real part.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+SERVER_FOLDERS = ("/usr/sbin", "/sbin", "/usr/local/sbin")
+
+
+def program(name: str) -> str | None:
+    """The path of a program, servers included, which are seldom on a user's PATH."""
+    return shutil.which(name, path=os.pathsep.join((os.environ.get("PATH", os.defpath), *SERVER_FOLDERS)))
+
+
+def lacks_programs(*names: str) -> list[str]:
+    return [name for name in names if program(name) is None]
+
+
+def lacks_pcscd() -> list[str]:
+    lacking = lacks_programs("pcscd")
+    if not any(Path("/usr/lib").glob("pcsc/drivers/serial/libifdvpcd.so*")):
+        lacking.append("the vpcd driver")
+    if importlib.util.find_spec("smartcard") is None:
+        lacking.append("pyscard")
+    return lacking
+
+
+def lacks_postgres() -> list[str]:
+    installed = any(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or program("pg_ctl") is not None
+    return [] if installed else ["pg_ctl"]
+
+
+def lacks_browser() -> list[str]:
+    return [] if program("chromium") or program("chromium-browser") else ["chromium"]
+
+
+WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
+    "pcscd": lacks_pcscd,
+    "slapd": lambda: lacks_programs("slapd"),
+    "postgres": lacks_postgres,
+    "opensc": lambda: lacks_programs("opensc-tool", "pkcs11-tool"),
+    "browser": lacks_browser,
+}
+
+skipped_for: dict[str, int] = {}
+
+
+@cache
+def lacking(part: str) -> tuple[str, ...]:
+    return tuple(WHAT_IS_LACKING[part]())
+
+
+def all_parts_are_required() -> bool:
+    return os.environ.get("CI") == "true" or os.environ.get("CARDSERVICE_REQUIRE_ALL") == "1"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Stop a test before its fixtures when a real part it needs is not on this machine."""
+    for part in WHAT_IS_LACKING:
+        if item.get_closest_marker(part) is None or not lacking(part):
+            continue
+        reason = f"{part} is missing here ({', '.join(lacking(part))}); scripts/debian-packages.sh test installs it"
+        if all_parts_are_required():
+            pytest.fail(reason, pytrace=False)
+        skipped_for[part] = skipped_for.get(part, 0) + 1
+        pytest.skip(reason)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end, in one place, which real parts this run has not used."""
+    if not skipped_for:
+        return
+    terminalreporter.section("NOT TESTED HERE: real parts are missing", sep="!", red=True, bold=True)
+    for part, count in sorted(skipped_for.items()):
+        terminalreporter.line(f"{part}: {count} tests skipped, missing: {', '.join(lacking(part))}")
+    terminalreporter.line("As root, scripts/debian-packages.sh test installs them.")
