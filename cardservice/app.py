@@ -63,6 +63,7 @@ class Service:
         self._settings = settings
         self._clock = clock or SystemClock()
         self.metrics = Metrics()
+        self.live = LiveFeed()
         self._keys = _open_keys(settings)
         self._source = _directory_source(settings.directory)
         self._databases = open_databases(settings.database.url)
@@ -122,7 +123,7 @@ class Service:
             metrics=self.metrics,
             clock=self._clock,
         )
-        live = LiveFeed()
+        live = self.live
         desks = Desks(TapDesk(taps), EventDesk(taps), live, self.metrics, self._clock)
         self._hub = AgentHub(Agents(self._databases.state, self._clock), desks)
 
@@ -314,25 +315,37 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     service = Service(settings)
     service.start()
     try:
-        server = _Server(_uvicorn_config(settings, service.asgi()))
         host, port = listener.getsockname()[:2]
         scheme = "https" if settings.service.tls_certificate else "http"
-        server.when_ready = lambda: on_ready(f"{scheme}://{host}:{port}")
+        server = _Server(
+            _uvicorn_config(settings, service.asgi()),
+            when_ready=lambda: on_ready(f"{scheme}://{host}:{port}"),
+            when_stopping=service.live.close,
+        )
         server.run(sockets=[listener])
     finally:
         service.stop()
 
 
 class _Server(uvicorn.Server):
-    """Says when it is ready."""
+    """Says when it is ready and when it begins to stop."""
 
-    when_ready: Callable[[], None] | None = None
+    def __init__(
+        self, config: uvicorn.Config, *, when_ready: Callable[[], None], when_stopping: Callable[[], None]
+    ) -> None:
+        super().__init__(config)
+        self._when_ready = when_ready
+        self._when_stopping = when_stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, then say so."""
         await super().startup(sockets)
-        if self.when_ready is not None:
-            self.when_ready()
+        self._when_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let those who only watch go first, so that they hold nothing up."""
+        self._when_stopping()
+        await super().shutdown(sockets)
 
 
 def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:

@@ -99,7 +99,7 @@ def serve(config: ConfigOption = None) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def agent(context: typer.Context) -> None:
     """Run a reader agent (`cardservice agent --help` tells more)."""
-    from readers.__main__ import main as agent_main
+    from readers.main import main as agent_main
 
     raise typer.Exit(agent_main(context.args))
 

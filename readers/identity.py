@@ -87,7 +87,7 @@ def _read_private(path: Path) -> bytes:
         raise IdentityFault(f"there is no key file {path}; `init` makes one") from error
     except OSError as error:
         raise IdentityFault(f"key file {path} cannot be read: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise IdentityFault(f"key file {path} is not a plain file")
@@ -96,4 +96,6 @@ def _read_private(path: Path) -> bytes:
             raise IdentityFault(
                 f"key file {path} must belong to the agent's user with mode 0600, not {mode:04o}: others can read it"
             )
-        return file.read(_MAX_KEY_BYTES)
+        return os.read(descriptor, _MAX_KEY_BYTES)
+    finally:
+        os.close(descriptor)

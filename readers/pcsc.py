@@ -8,8 +8,10 @@ Whatever happens to pcscd, `wait` comes back: a context that broke is made anew,
 `wait`; each connection has its own, because libpcsclite lets only one call at a time into a context.
 """
 
+import math
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +43,7 @@ MAX_STATES: Final = 16
 MAX_WAIT_MS: Final = 1_000
 RETRY_MIN_S: Final = 0.1
 RETRY_MAX_S: Final = 2.0
+RESTART_SETTLES_S: Final = 2.0
 # ISO/IEC 7816-3
 MAX_ATR_BYTES: Final = 33
 SAME_NAME: Final = "more than one reader has this name; give each its own"
@@ -52,6 +55,8 @@ _GONE: Final = frozenset(
         scard.SCARD_W_RESET_CARD,
         scard.SCARD_W_UNPOWERED_CARD,
         scard.SCARD_E_NO_SMARTCARD,
+        # What pcscd makes of a command that got no answer: nearly always a card that left the field.
+        scard.SCARD_E_NOT_TRANSACTED,
     }
 )
 
@@ -62,7 +67,8 @@ class _Watched:
 
     state: int = scard.SCARD_STATE_UNAWARE
     present: bool = False
-    seen: bool = False
+    # Until then an arrival is a card that was there already.
+    found_until_s: float = math.inf
 
 
 class PcscDriver:
@@ -77,6 +83,8 @@ class PcscDriver:
         self._context: int | None = None
         self._watched: dict[str, _Watched] = {}
         self._faulty: set[str] = set()
+        # Readers with a card in them when pcscd was last seen to go.
+        self._held: set[str] = set()
         self._retry_s = RETRY_MIN_S
         self._is_up: bool | None = None
         self._waiting = threading.Lock()
@@ -164,11 +172,33 @@ class PcscDriver:
         for name, state, atr in states:
             watched = self._watched.get(name)
             if watched is not None and not state & scard.SCARD_STATE_UNKNOWN:
-                events += _update(name, watched, state, bytes(atr))
+                events += self._update(name, watched, state, _octets(atr))
+        return events
+
+    def _update(self, name: str, watched: _Watched, state: int, atr: bytes) -> list[ReaderEvent]:
+        """Take a reader's new state; the upper 16 bits count insertions and removals, so a quick swap shows as well."""
+        present = bool(state & scard.SCARD_STATE_PRESENT)
+        counted = state >> 16 != watched.state >> 16
+        now_s = time.monotonic()
+        events: list[ReaderEvent] = []
+        if watched.present and (counted or not present):
+            events.append(CardRemoved(name))
+        if present and (counted or not watched.present):
+            events.append(CardArrived(name, atr[:MAX_ATR_BYTES], found=now_s < watched.found_until_s))
+        if watched.state == scard.SCARD_STATE_UNAWARE:
+            # A restarted pcscd may need a moment to see the card that was in the reader all along.
+            watched.found_until_s = now_s + (RESTART_SETTLES_S if name in self._held and not present else 0)
+            self._held.discard(name)
+        elif events:
+            watched.found_until_s = now_s
+        watched.state = state & ~scard.SCARD_STATE_CHANGED
+        watched.present = present
         return events
 
     def _go_down(self, reason: str, timeout_s: float) -> list[ReaderEvent]:
         self._drop_context()
+        if self._watched:
+            self._held = {name for name, watched in self._watched.items() if watched.present}
         self._watched = {}
         self._faulty = set()
         if self._is_up is not False:
@@ -193,6 +223,8 @@ class PcscConnection:
         self._pci = scard.SCARD_PCI_T0 if protocol == scard.SCARD_PROTOCOL_T0 else scard.SCARD_PCI_T1
         self._shared = shared
         self._atr = atr
+        # Resetting a card that is gone would make pcscd miss the next one, if that comes before its next look.
+        self._gone = False
         self._ended = False
 
     @property
@@ -209,19 +241,26 @@ class PcscConnection:
         """
         if self._ended:
             raise CardGone("the connection has ended")
+        try:
+            return self._exchange(apdu)
+        except CardGone:
+            self._gone = True
+            raise
+
+    def _exchange(self, apdu: bytes) -> bytes:
         result, response = scard.SCardTransmit(self._card, self._pci, list(apdu))
         _must_succeed(result, "transmitting")
         # Pulled out in mid-command, pcscd reports success with nothing in it.
         if len(response) < 2:
             raise CardGone("the card was removed during a command")
-        return bytes(response)
+        return _octets(response)
 
     def disconnect(self, *, reset: bool) -> None:
         """End the connection; `reset` makes the card forget everything it was shown. Never raises."""
         if self._ended:
             return
         self._ended = True
-        disposition = scard.SCARD_RESET_CARD if reset else scard.SCARD_LEAVE_CARD
+        disposition = scard.SCARD_RESET_CARD if reset and not self._gone else scard.SCARD_LEAVE_CARD
         # The results do not matter: whatever is already gone needs no ending.
         if self._shared:
             scard.SCardEndTransaction(self._card, disposition)
@@ -255,22 +294,7 @@ def _open(context: int, reader: str, *, exclusive: bool) -> PcscConnection:
     except ReaderError:
         scard.SCardDisconnect(card, scard.SCARD_LEAVE_CARD)
         raise
-    return PcscConnection(context, card, protocol, shared=not exclusive, atr=bytes(atr))
-
-
-def _update(name: str, watched: _Watched, state: int, atr: bytes) -> list[ReaderEvent]:
-    """Take a reader's new state; the upper 16 bits count insertions and removals, so a quick swap shows as well."""
-    present = bool(state & scard.SCARD_STATE_PRESENT)
-    counted = state >> 16 != watched.state >> 16
-    events: list[ReaderEvent] = []
-    if watched.present and (counted or not present):
-        events.append(CardRemoved(name))
-    if present and (counted or not watched.present):
-        events.append(CardArrived(name, atr[:MAX_ATR_BYTES], found=not watched.seen))
-    watched.state = state & ~scard.SCARD_STATE_CHANGED
-    watched.present = present
-    watched.seen = True
-    return events
+    return PcscConnection(context, card, protocol, shared=not exclusive, atr=_octets(atr))
 
 
 def _must_succeed(result: int, doing: str) -> None:
@@ -278,3 +302,8 @@ def _must_succeed(result: int, doing: str) -> None:
         return
     message = f"{doing}: {scard.SCardGetErrorMessage(result)} (0x{result & 0xFFFFFFFF:08X})"
     raise CardGone(message) if result in _GONE else ReaderFault(message)
+
+
+def _octets(values: Sequence[int]) -> bytes:
+    """Pyscard may give bytes as signed numbers."""
+    return bytes(value & 0xFF for value in values)

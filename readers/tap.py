@@ -122,7 +122,8 @@ class Tap:
         self._state = TapState.STORING
         self._inbox: asyncio.Queue[tuple[CardOpen | CardApdus | DecisionMessage, int] | None] = asyncio.Queue()
         self._next_n = 0
-        self._deadline_us = arrival.at_us + setup.tap_budget_ms * 1_000
+        # From now, not from the arrival: a card that waited for the tap before it gets its whole time.
+        self._deadline_us = tools.clock.monotonic_us() + setup.tap_budget_ms * 1_000
         self._answer_by_us = self._deadline_us
         self._decision: DecisionMessage | None = None
         self._gone: Gone | None = None

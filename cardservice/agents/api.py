@@ -90,7 +90,7 @@ async def _events(live: LiveFeed, request: Request) -> AsyncIterator[str]:
     try:
         async with live.watch() as watch:
             yield ": watching\n\n"
-            while not await request.is_disconnected():
+            while not live.closed and not await request.is_disconnected():
                 event = await watch.next(_KEEP_ALIVE_S)
                 yield ": still here\n\n" if event is None else f"data: {json.dumps(event)}\n\n"
     except TooManyWatchers:

@@ -3,7 +3,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -19,9 +19,15 @@ class LiveFeed:
     """
 
     def __init__(self) -> None:
-        self._watchers: set[deque[Mapping[str, Any]]] = set()
+        self._watchers: set[Watch] = set()
         self._news = asyncio.Event()
         self._recent: deque[Mapping[str, Any]] = deque(maxlen=KEPT)
+        self.closed = False
+
+    def close(self) -> None:
+        """Send everyone home: the service stops."""
+        self.closed = True
+        self._news.set()
 
     @property
     def full(self) -> bool:
@@ -32,7 +38,7 @@ class LiveFeed:
         """Show `event` to everyone who watches."""
         self._recent.append(event)
         for watcher in self._watchers:
-            watcher.append(event)
+            watcher.waiting.append(event)
         self._news.set()
         self._news = asyncio.Event()
 
@@ -45,12 +51,12 @@ class LiveFeed:
         """
         if self.full:
             raise TooManyWatchers(f"{MAX_WATCHERS} watch already")
-        waiting: deque[Mapping[str, Any]] = deque(self._recent, maxlen=MAX_WAITING)
-        self._watchers.add(waiting)
+        watcher = Watch(self, self._recent)
+        self._watchers.add(watcher)
         try:
-            yield Watch(self, waiting)
+            yield watcher
         finally:
-            self._watchers.discard(waiting)
+            self._watchers.discard(watcher)
 
     async def news(self, timeout_s: float) -> None:
         """Wait until something is published, at most `timeout_s`."""
@@ -68,12 +74,12 @@ class TooManyWatchers(Exception):
 class Watch:
     """One watcher's view of the feed."""
 
-    def __init__(self, feed: LiveFeed, waiting: deque[Mapping[str, Any]]) -> None:
+    def __init__(self, feed: LiveFeed, recent: Iterable[Mapping[str, Any]]) -> None:
         self._feed = feed
-        self._waiting = waiting
+        self.waiting: deque[Mapping[str, Any]] = deque(recent, maxlen=MAX_WAITING)
 
     async def next(self, timeout_s: float) -> Mapping[str, Any] | None:
         """Return the next event, None if none came within `timeout_s`."""
-        if not self._waiting:
+        if not self.waiting:
             await self._feed.news(timeout_s)
-        return self._waiting.popleft() if self._waiting else None
+        return self.waiting.popleft() if self.waiting else None

@@ -100,8 +100,8 @@ def decode(data: bytes) -> Element:
     if len(data) > MAX_MESSAGE_BYTES:
         raise BerError(f"{len(data)} bytes; {MAX_MESSAGE_BYTES} are allowed")
     stack = [_OpenElement(tag=0, end=len(data))]
-    position = 0
-    for _ in range(2 * MAX_ELEMENTS):
+    position = count = 0
+    while True:
         current = stack[-1]
         if position == current.end:
             stack.pop()
@@ -109,6 +109,9 @@ def decode(data: bytes) -> Element:
                 return _only_child(current)
             stack[-1].children.append(Element(current.tag, b"", tuple(current.children)))
             continue
+        count += 1
+        if count > MAX_ELEMENTS:
+            raise BerError(f"more than {MAX_ELEMENTS} elements")
         tag, start, end = _element_bounds(data, position, current.end)
         if tag & _CONSTRUCTED:
             if len(stack) > MAX_DEPTH:
@@ -118,7 +121,6 @@ def decode(data: bytes) -> Element:
         else:
             current.children.append(Element(tag, data[start:end], ()))
             position = end
-    raise BerError(f"more than {MAX_ELEMENTS} elements")
 
 
 def _only_child(root: _OpenElement) -> Element:

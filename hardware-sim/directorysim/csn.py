@@ -9,7 +9,7 @@ from typing import Final
 
 _SUFFIX: Final = "Z#000000#000#000000"
 _FORMAT: Final = "%Y%m%d%H%M%S.%f"
-_OWN_CSN: Final = re.compile(r"\d{14}\.\d{6}Z#000000#000#000000")
+_CSN: Final = re.compile(r"\d{14}\.\d{6}Z#[0-9a-f]{6}#[0-9a-f]{3}#[0-9a-f]{6}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,12 @@ class Stamp:
 
 def is_own_csn(text: str) -> bool:
     """Tell whether `text` is a change sequence number of this server (server id 000)."""
-    if _OWN_CSN.fullmatch(text) is None:
+    return text.endswith(_SUFFIX) and is_csn(text)
+
+
+def is_csn(text: str) -> bool:
+    """Tell whether `text` is a change sequence number of any server."""
+    if _CSN.fullmatch(text) is None:
         return False
     try:
         _instant_of(text)

@@ -18,7 +18,7 @@ _MUST_BE_ESCAPED: Final = re.compile(r'["+,;<>\x00]')
 
 @dataclass(frozen=True, slots=True)
 class Dn:
-    """A distinguished name: its text as written, and keys that are equal when the names are."""
+    """A distinguished name: its text with plain spelling, and keys that are equal when the names are."""
 
     text: str
     rdn_texts: tuple[str, ...]
@@ -43,7 +43,7 @@ class Dn:
         return not base_key or self.key == base_key or self.key.endswith("," + base_key)
 
     def below(self, parent: "Dn") -> "Dn":
-        """Return this name's leading RDN placed under `parent`."""
+        """Return this name's leading RDN placed under `parent`, which may be spelled differently."""
         return join(self.rdn_texts[:1], parent)
 
 
@@ -124,6 +124,15 @@ def _rdn_key(text: str) -> str:
     return "+".join(sorted(parts))
 
 
+def _plain_rdn(text: str) -> str:
+    """Return an RDN with the usual attribute names and no spaces around them, as OpenLDAP shows it."""
+    parts = []
+    for part in _split_unescaped(text, "+"):
+        name, _, value = part.partition("=")
+        parts.append(f"{attribute_key(name.strip(' '))}={_trim(value)}")
+    return "+".join(parts)
+
+
 def parse_dn(text: str) -> Dn:
     """Parse a name; the empty text is the root.
 
@@ -134,11 +143,12 @@ def parse_dn(text: str) -> Dn:
         return Dn("", (), (), "")
     if len(text) > MAX_DN_CHARACTERS:
         raise DnError(f"a name of {len(text)} characters; {MAX_DN_CHARACTERS} are allowed")
-    rdn_texts = tuple(_trim(part) for part in _split_unescaped(text, ","))
-    if len(rdn_texts) > MAX_RDNS:
-        raise DnError(f"a name of {len(rdn_texts)} components; {MAX_RDNS} are allowed")
-    rdn_keys = tuple(_rdn_key(part) for part in rdn_texts)
-    return Dn(text, rdn_texts, rdn_keys, ",".join(rdn_keys))
+    parts = _split_unescaped(text, ",")
+    if len(parts) > MAX_RDNS:
+        raise DnError(f"a name of {len(parts)} components; {MAX_RDNS} are allowed")
+    rdn_keys = tuple(_rdn_key(part) for part in parts)
+    rdn_texts = tuple(_plain_rdn(part) for part in parts)
+    return Dn(",".join(rdn_texts), rdn_texts, rdn_keys, ",".join(rdn_keys))
 
 
 def join(rdn_texts: tuple[str, ...], parent: Dn) -> Dn:

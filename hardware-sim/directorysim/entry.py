@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Entries of the directory: immutable, and encoded for the wire once."""
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +11,7 @@ from directorysim.dn import Dn
 from directorysim.errors import OperationError, ResultCode
 from directorysim.names import attribute_key, is_attribute_description
 from directorysim.passwords import PasswordHash
-from directorysim.schema import OBJECT_CLASS, OPERATIONAL, is_password, normalise, with_superior_classes
+from directorysim.schema import OBJECT_CLASS, is_password, normalise, with_superior_classes
 
 MAX_VALUES: Final = 200_000
 
@@ -47,8 +47,9 @@ class Attribute:
             for index, value in enumerate(self.values):
                 form = checked_form(self.name, self.key, value, index)
                 if form in normal:
+                    first = list(normal).index(form)
                     raise OperationError(
-                        ResultCode.ATTRIBUTE_OR_VALUE_EXISTS, f"{self.name}: value #{index} provided more than once"
+                        ResultCode.ATTRIBUTE_OR_VALUE_EXISTS, f"{self.name}: value #{first} provided more than once"
                     )
                 normal[form] = value
             self._normal = normal
@@ -124,14 +125,6 @@ class Entry:
     def named(self, key: str) -> Attribute | None:
         """Return the attribute with this key, if the entry has it."""
         return self.attributes.get(key)
-
-    def user_attributes(self) -> Iterable[Attribute]:
-        """Return the attributes that `*` selects."""
-        return (attribute for key, attribute in self.attributes.items() if key not in OPERATIONAL)
-
-    def operational_attributes(self) -> Iterable[Attribute]:
-        """Return the attributes that `+` selects."""
-        return (attribute for key, attribute in self.attributes.items() if key in OPERATIONAL)
 
     def with_attribute(self, attribute: Attribute) -> "Entry":
         """Return this entry with one attribute put in place, without counting as a change of it."""

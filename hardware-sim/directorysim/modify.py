@@ -64,6 +64,8 @@ def _change_attribute(attributes: dict[str, Attribute], change: Change, key: str
         if change.values:
             attributes[key] = checked_attribute(change.name, change.values)
     elif change.kind is ChangeKind.ADD:
+        if not change.values:
+            raise OperationError(ResultCode.PROTOCOL_ERROR, "modify/add operation requires values")
         _add_values(attributes, checked_attribute(change.name, change.values))
     else:
         _delete_values(attributes, change, key)

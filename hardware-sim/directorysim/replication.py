@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Answers a search with the Sync Request control (RFC 4533): the refresh, and the changes that follow it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from directorysim.entry import Entry
 from directorysim.errors import OperationError, ResultCode
@@ -20,6 +21,7 @@ from directorysim.sync import (
     SYNC_DONE_OID,
     SYNC_INFO_OID,
     SYNC_STATE_OID,
+    LoggedChange,
     SyncMode,
     SyncRequest,
     SyncState,
@@ -44,44 +46,50 @@ class Refresh:
     refresh_deletes: bool
 
 
-def plan_refresh(directory: Directory, request: SearchRequest, consumer_csn: str | None) -> Refresh:
-    """Work out the refresh for a consumer whose cookie says `consumer_csn`.
+def plan_refresh(directory: Directory, request: SearchRequest, sync: SyncRequest) -> Refresh:
+    """Work out the refresh for a consumer with this cookie.
 
     Raises:
         OperationError: there is no base entry, or the consumer has seen changes this server has not.
     """
     current = directory.context_csn
     directory.require(request.base)
-    if consumer_csn is None:
+    if sync.csn is None:
         entries = tuple(matching_entries(directory, request))
-        return Refresh((), entries, encode_cookie(current), refresh_deletes=True)
-    if consumer_csn > current:
+        return Refresh((), entries, encode_cookie(current), refresh_deletes=not sync.foreign)
+    if sync.csn > current:
         raise OperationError(ResultCode.UNWILLING_TO_PERFORM, "consumer state is newer than provider!")
-    if consumer_csn == current:
+    if sync.csn == current:
         return Refresh((), (), None, refresh_deletes=True)
-    changes = directory.session_log.since(consumer_csn)
+    changes = directory.session_log.since(sync.csn)
     if changes is None:
-        return _present_phase(directory, request, consumer_csn)
+        return _present_phase(directory, request, sync.csn)
+    return _replay(directory, request, sync.csn, changes)
+
+
+def _replay(
+    directory: Directory, request: SearchRequest, consumer_csn: str, changes: Sequence[LoggedChange]
+) -> Refresh:
+    """Tell what the session log knows: as slapd does, every entry that is gone in a set of its own."""
     last_change = {change.uuid: change.csn for change in changes}
     changed: list[Entry] = []
     gone: list[bytes] = []
-    for uuid in last_change:
+    for uuid, csn in sorted(last_change.items(), key=itemgetter(1)):
         entry = directory.by_uuid(uuid)
         if entry is not None and _matches(request, entry):
             changed.append(entry)
         else:
-            gone.append(uuid)
-    newest = max((last_change[uuid] for uuid in gone), default=None)
-    id_sets = id_set_infos(gone, encode_cookie(consumer_csn, deleted_up_to=newest), refresh_deletes=True)
-    return Refresh(tuple(id_sets), tuple(changed), encode_cookie(current), refresh_deletes=True)
+            cookie = encode_cookie(consumer_csn, deleted_up_to=csn)
+            gone += id_set_infos([uuid], cookie, refresh_deletes=True)
+    return Refresh(tuple(gone), tuple(changed), encode_cookie(directory.context_csn), refresh_deletes=True)
 
 
 def _present_phase(directory: Directory, request: SearchRequest, consumer_csn: str) -> Refresh:
+    """Name every entry of the content, then send those that changed; whoever is not named is gone."""
     entries = matching_entries(directory, request)
-    unchanged = [entry.uuid for entry in entries if entry.csn <= consumer_csn]
+    present = id_set_infos([entry.uuid for entry in entries], None, refresh_deletes=False)
     changed = tuple(entry for entry in entries if entry.csn > consumer_csn)
-    id_sets = id_set_infos(unchanged, None, refresh_deletes=False)
-    return Refresh(tuple(id_sets), changed, encode_cookie(directory.context_csn), refresh_deletes=False)
+    return Refresh(tuple(present), changed, encode_cookie(directory.context_csn), refresh_deletes=False)
 
 
 def _matches(request: SearchRequest, entry: Entry) -> bool:
@@ -112,23 +120,20 @@ def refresh_messages(refresh: Refresh, answer: Answer, mode: SyncMode) -> Iterat
         yield _info(message_id, refresh_done_info(refresh.cookie, refresh_deletes=refresh.refresh_deletes))
 
 
-@dataclass(frozen=True, slots=True)
-class Consumer:
-    """What a synchronising client asked for."""
-
-    request: SearchRequest
-    sync: SyncRequest
-    answer: Answer
-    announce_cookies: bool
-
-
 class PersistentSearch:
     """One refreshAndPersist search: holds changes back during the refresh, then sends each at once."""
 
     def __init__(
-        self, consumer: Consumer, *, send: Callable[[bytes], None], overflow: Callable[[], None], max_waiting: int
+        self,
+        request: SearchRequest,
+        answer: Answer,
+        *,
+        send: Callable[[bytes], None],
+        overflow: Callable[[], None],
+        max_waiting: int,
     ) -> None:
-        self._consumer = consumer
+        self._request = request
+        self._answer = answer
         self._send = send
         self._overflow = overflow
         self._max_waiting = max_waiting
@@ -141,7 +146,7 @@ class PersistentSearch:
             self._send(b"".join(waiting))
 
     def on_change(self, event: ChangeEvent) -> None:
-        """Tell the consumer about a completed write, as far as it concerns its content."""
+        """Tell the consumer about a completed write: the change of its content, or just the new cookie."""
         message = self._message(event)
         if message is None:
             return
@@ -153,7 +158,7 @@ class PersistentSearch:
             self._overflow()
 
     def _message(self, event: ChangeEvent) -> bytes | None:
-        answer, request = self._consumer.answer, self._consumer.request
+        answer, request = self._answer, self._request
         before = event.before if event.before is not None and _matches(request, event.before) else None
         after = event.after if event.after is not None and _matches(request, event.after) else None
         cookie = encode_cookie(event.csn)
@@ -164,8 +169,9 @@ class PersistentSearch:
             return encode_entry(answer.message_id, after, attributes, [control])
         if before is not None:
             control = encode_control(SYNC_STATE_OID, state_value(SyncState.DELETE, before.uuid, cookie))
-            return encode_entry(answer.message_id, before, _NO_ATTRIBUTES, [control])
-        return _info(answer.message_id, new_cookie_info(cookie)) if self._consumer.announce_cookies else None
+            return encode_entry(answer.message_id, event.after or before, _NO_ATTRIBUTES, [control])
+        # slapd sends the new cookie for every change of other entries, but not when one of them is deleted
+        return _info(answer.message_id, new_cookie_info(cookie)) if event.after is not None else None
 
 
 def limit_reached(message_id: int, error: OperationError) -> bytes:

@@ -16,6 +16,7 @@ from directorysim.service import PAGED_RESULTS_OID, Service
 from directorysim.store import Directory, Scope
 
 _HAS_SUBORDINATES: Final = "hassubordinates"
+_PAGE_COOKIE_BYTES: Final = 8
 _SPECIAL_NAMES: Final = frozenset({"*", "+", "1.1"})
 
 
@@ -26,18 +27,12 @@ class Selection:
         self._all_user = not names or "*" in names
         self._all_operational = "+" in names
         self._types_only = types_only
-        wanted = dict.fromkeys(attribute_key(name) for name in names if name not in _SPECIAL_NAMES)
-        self._keys = tuple(
-            key for key in wanted if not (self._all_operational if key in OPERATIONAL else self._all_user)
-        )
-        self._children_flag = self._all_operational or _HAS_SUBORDINATES in wanted
+        self._keys = frozenset(attribute_key(name) for name in names if name not in _SPECIAL_NAMES)
+        self._children_flag = self._all_operational or _HAS_SUBORDINATES in self._keys
 
     def encode(self, entry: Entry, directory: Directory) -> bytes:
         """Encode the selected attributes of an entry as a PartialAttributeList."""
-        chosen = [*entry.user_attributes()] if self._all_user else []
-        if self._all_operational:
-            chosen += entry.operational_attributes()
-        chosen += [entry.attributes[key] for key in self._keys if key in entry.attributes]
+        chosen = [attribute for key, attribute in entry.attributes.items() if self._wants(key)]
         if self._types_only:
             parts = [attribute.encoded_type() for attribute in chosen]
         else:
@@ -45,6 +40,9 @@ class Selection:
         if self._children_flag and entry.uuid:
             parts.append(self._encode_children_flag(directory.has_children(entry)))
         return ber.encode(ber.SEQUENCE, b"".join(parts))
+
+    def _wants(self, key: str) -> bool:
+        return (self._all_operational if key in OPERATIONAL else self._all_user) or key in self._keys
 
     def _encode_children_flag(self, present: bool) -> bytes:
         value = b"" if self._types_only else ber.encode_octets(b"TRUE" if present else b"FALSE")
@@ -122,8 +120,8 @@ def parse_page_request(value: bytes | None) -> PageRequest:
         fields.end()
     except BerError as error:
         raise OperationError(ResultCode.PROTOCOL_ERROR, "paged results control could not be decoded") from error
-    if page.size < 0:
-        raise OperationError(ResultCode.PROTOCOL_ERROR, "paged results control size is negative")
+    if page.size < 0 or len(page.cookie) not in {0, _PAGE_COOKIE_BYTES}:
+        raise OperationError(ResultCode.PROTOCOL_ERROR, "paged results control size or cookie is not valid")
     return page
 
 
@@ -137,7 +135,7 @@ def take_page(pages: Pages, size: int) -> list[Entry]:
     """Take the next page out of `pages` and give what is left a new cookie; empty when nothing is left."""
     count = size or len(pages.entries)
     page, pages.entries = pages.entries[:count], pages.entries[count:]
-    pages.cookie = os.urandom(8) if pages.entries else b""
+    pages.cookie = os.urandom(_PAGE_COOKIE_BYTES) if pages.entries else b""
     return page
 
 

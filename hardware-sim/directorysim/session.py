@@ -9,7 +9,7 @@ from directorysim.dn import Dn
 from directorysim.errors import BerError, OperationError, ResultCode
 from directorysim.messages import Message, Request, Response, SearchRequest
 from directorysim.names import attribute_key
-from directorysim.replication import Consumer, PersistentSearch, limit_reached, plan_refresh, refresh_messages
+from directorysim.replication import PersistentSearch, limit_reached, plan_refresh, refresh_messages
 from directorysim.schema import is_password, normalise
 from directorysim.search import (
     Answer,
@@ -152,7 +152,7 @@ class Session:
             raise OperationError(ResultCode.PROTOCOL_ERROR, "only protocol version 3 is supported")
         if request.password is None:
             raise OperationError(ResultCode.AUTH_METHOD_NOT_SUPPORTED, "only simple binds are supported")
-        if not request.dn:
+        if not request.dn and not request.password:
             raise OperationError(ResultCode.INAPPROPRIATE_AUTHENTICATION, "anonymous bind disallowed")
         dn = messages.decode_dn(ber.Element(ber.OCTET_STRING, request.dn.encode(), ()))
         if not request.password:
@@ -200,17 +200,18 @@ class Session:
     def _compare(self, message: Message) -> bytes:
         dn, name, value = messages.decode_compare(message.operation)
         self._reader()
-        entry = self._directory.require(dn)
         key = attribute_key(name)
+        try:
+            form = normalise(key, value)
+        except ValueError as error:
+            raise OperationError(ResultCode.INVALID_ATTRIBUTE_SYNTAX) from error
+        entry = self._directory.require(dn)
         if is_password(key):
             raise OperationError(ResultCode.INSUFFICIENT_ACCESS)
         attribute = entry.named(key)
         if attribute is None:
             raise OperationError(ResultCode.NO_SUCH_ATTRIBUTE)
-        try:
-            equal = attribute.matches(normalise(key, value))
-        except ValueError as error:
-            raise OperationError(ResultCode.INVALID_ATTRIBUTE_SYNTAX) from error
+        equal = attribute.matches(form)
         return messages.encode_result(Response.COMPARE, ResultCode.COMPARE_TRUE if equal else ResultCode.COMPARE_FALSE)
 
     def _extended(self, message: Message) -> bytes | None:
@@ -293,16 +294,16 @@ class Session:
             raise OperationError(ResultCode.PROTOCOL_ERROR, "illegal value for derefAliases")
         if message.control(PAGED_RESULTS_OID) is not None:
             raise OperationError(ResultCode.UNWILLING_TO_PERFORM, "a synchronisation cannot be paged")
-        stream = refresh_messages(plan_refresh(self._directory, request, sync.csn), answer, sync.mode)
+        stream = refresh_messages(plan_refresh(self._directory, request, sync), answer, sync.mode)
         if sync.mode is SyncMode.REFRESH_ONLY:
             self._deliver(message.message_id, _until_limit(message.message_id, stream, lambda: None))
             return
-        options = self._service.options
         persistent = PersistentSearch(
-            Consumer(request, sync, answer, options.announce_cookies),
+            request,
+            answer,
             send=self._outlet.send,
             overflow=self._outlet.abort,
-            max_waiting=options.limits.max_waiting_changes,
+            max_waiting=self._service.options.limits.max_waiting_changes,
         )
         message_id = message.message_id
         self._persistent[message_id] = persistent

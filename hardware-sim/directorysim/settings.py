@@ -31,8 +31,7 @@ class Options:
     """Everything about a server but its content and its administrator.
 
     A port of 0 takes a free one. Without `tls` a CA and a certificate are made in the run directory; without
-    `run_dir` a temporary one is used. `size_limit` of 0 means none. `announce_cookies` sends newcookie to a
-    persistent search whose content a change does not touch: RFC 4533 allows it, OpenLDAP does not do it.
+    `run_dir` a temporary one is used. `size_limit` of 0 means none.
     """
 
     ldap_port: int = 0
@@ -42,5 +41,4 @@ class Options:
     size_limit: int = 500
     unlimited_dns: tuple[str, ...] = ()
     session_log_size: int = 10_000
-    announce_cookies: bool = False
     limits: Limits = field(default_factory=Limits)

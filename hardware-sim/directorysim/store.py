@@ -119,7 +119,7 @@ class Directory:
             if attribute_key(name) in NO_USER_MODIFICATION:
                 raise OperationError(ResultCode.CONSTRAINT_VIOLATION, f"{name}: no user modification allowed")
         self._check_place(dn)
-        entry = self._build(dn, attributes, self._clock.stamp(actor))
+        entry = self._build(self._placed(dn), attributes, self._clock.stamp(actor))
         self._insert(entry)
         self._completed(ChangeEvent(None, entry, entry.csn))
 
@@ -131,7 +131,7 @@ class Directory:
         """
         self._check_place(dn)
         kept = {name: values for name, values in attributes.items() if attribute_key(name) not in _COMPUTED}
-        entry = self._build(dn, kept, self._clock.stamp(actor))
+        entry = self._build(self._placed(dn), kept, self._clock.stamp(actor))
         if is_own_csn(entry.csn):
             self._clock.move_past(entry.csn)
         self._insert(entry)
@@ -216,6 +216,11 @@ class Directory:
             raise OperationError(ResultCode.ENTRY_ALREADY_EXISTS)
         if dn.key != self.suffix.key and dn.parent_key not in self._entries:
             raise OperationError(ResultCode.NO_SUCH_OBJECT, matched_dn=self._nearest_above(dn))
+
+    def _placed(self, dn: Dn) -> Dn:
+        """Return the name spelled as the entry above it is."""
+        parent = self._entries.get(dn.parent_key)
+        return dn.below(parent.dn) if parent is not None else dn
 
     def _build(self, dn: Dn, given: Mapping[str, Sequence[bytes]], stamp: Stamp) -> Entry:
         attributes: dict[str, Attribute] = {}

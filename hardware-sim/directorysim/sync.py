@@ -8,7 +8,7 @@ from enum import IntEnum
 from typing import Final
 
 from directorysim import ber
-from directorysim.csn import is_own_csn
+from directorysim.csn import is_csn, is_own_csn
 from directorysim.errors import BerError, OperationError, ResultCode
 
 SYNC_REQUEST_OID: Final = "1.3.6.1.4.1.4203.1.9.1.1"
@@ -43,10 +43,11 @@ class SyncState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SyncRequest:
-    """A Sync Request; `csn` is None when there is no cookie or it says nothing to this server."""
+    """A Sync Request; `csn` is None when no cookie tells the state, `foreign` when it is another server's."""
 
     mode: SyncMode
     csn: str | None
+    foreign: bool
 
 
 def parse_sync_request(value: bytes | None) -> SyncRequest:
@@ -63,18 +64,20 @@ def parse_sync_request(value: bytes | None) -> SyncRequest:
         fields.end()
     except (BerError, ValueError) as error:
         raise OperationError(ResultCode.PROTOCOL_ERROR, "Sync control : decoding error") from error
-    return SyncRequest(mode, cookie_csn(cookie.content) if cookie is not None else None)
+    known = cookie_csns(cookie.content) if cookie is not None else ()
+    own = next((csn for csn in known if is_own_csn(csn)), None)
+    return SyncRequest(mode, own, foreign=own is None and bool(known))
 
 
-def cookie_csn(cookie: bytes) -> str | None:
-    """Return this server's change sequence number from a cookie, or None when there is none."""
+def cookie_csns(cookie: bytes) -> tuple[str, ...]:
+    """Return the well-formed change sequence numbers of a cookie, one per server it speaks of."""
     if len(cookie) > MAX_COOKIE_BYTES:
-        return None
+        return ()
     for part in cookie.decode("ascii", errors="replace").split(","):
         name, _, value = part.partition("=")
         if name == "csn":
-            return next((csn for csn in value.split(";") if is_own_csn(csn)), None)
-    return None
+            return tuple(csn for csn in value.split(";") if is_csn(csn))
+    return ()
 
 
 def encode_cookie(csn: str, *, deleted_up_to: str | None = None) -> bytes:

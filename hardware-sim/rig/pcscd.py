@@ -6,6 +6,7 @@ outside. Where namespaces are forbidden pcscd runs directly on the host's socket
 """
 
 import collections
+import contextlib
 import os
 import shutil
 import socket
@@ -66,6 +67,8 @@ def probe() -> Capability:
     if not os.access(ipc_dir if ipc_dir.is_dir() else ipc_dir.parent, os.W_OK):
         reason = f"{refusal}, and there is no right to write {ipc_dir}; run it as root or allow namespaces"
         return Capability(available=False, why_not=reason, mode="direct")
+    if not _loopback_works():
+        return Capability(available=False, why_not=f"{refusal}, and the loopback interface is down", mode="direct")
     return Capability(available=True, why_not="", mode="direct")
 
 
@@ -90,6 +93,18 @@ def explain_refusal(code: int, installation: Installation) -> str:
     if number == SCARD_W_SECURITY_VIOLATION:
         return f"pcscd refused this user: {installation.access}"
     return f"PC/SC error {number:#010x} is no refusal of access"
+
+
+def _loopback_works() -> bool:
+    with socket.socket() as listener, socket.socket() as caller:
+        caller.settimeout(1.0)
+        try:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(1)
+            caller.connect(listener.getsockname())
+        except OSError:
+            return False
+        return True
 
 
 def _try_namespace(installation: Installation) -> str:
@@ -126,6 +141,7 @@ class Pcscd:
         self._config_dir = run_dir / "conf"
         self._driver_dir = run_dir / "ifd"
         self._ipc_dir = installation.ipc_dir
+        self._made_ipc_dir = False
         self._process: subprocess.Popen[bytes] | None = None
         self._log: collections.deque[str] = collections.deque(maxlen=MAX_LOG_LINES)
         self._first_ports = _fixed_ports() if mode == "namespace" else _free_ports()
@@ -152,6 +168,7 @@ class Pcscd:
             raise PcscdFailedError("pcscd runs already")
         if is_served(self._ipc_dir / SOCKET_NAME):
             raise PcscdFailedError(f"another pcscd already serves {self._ipc_dir / SOCKET_NAME}")
+        self._made_ipc_dir |= not self._ipc_dir.is_dir()
         self._remove_leftovers()
         ports = self._configure(devices, without)
         command = [str(self._installation.pcscd), "--foreground", "--config", str(self._config_dir)]
@@ -183,9 +200,12 @@ class Pcscd:
         self._end(hard=True)
 
     def stop(self) -> None:
-        """End pcscd and remove its socket."""
+        """End pcscd and remove its socket, and the folder of the socket if pcscd has made it."""
         self._end(hard=False)
         self._remove_leftovers()
+        if self._made_ipc_dir:
+            with contextlib.suppress(OSError):
+                self._ipc_dir.rmdir()
 
     def log_tail(self) -> str:
         """The last lines pcscd has written."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The rig's own folder: private, used by one rig at a time, empty again afterwards."""
 
+import contextlib
 import fcntl
 import os
 import shutil
@@ -49,7 +50,8 @@ class RunDir:
     ) -> None:
         self._remove_contents()
         if self._made:
-            self.path.rmdir()
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
         os.close(self._lock)
 
     def _make(self) -> bool:

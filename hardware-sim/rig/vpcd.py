@@ -3,7 +3,8 @@
 
 Every frame is a 2-byte big-endian length and that many bytes. A frame of exactly one byte 00, 01, 02 or 04 is a
 control (power off, power on, reset, send the ATR); only the ATR is answered. Every other frame is a command,
-also a native one of a single byte such as DESFire's 60. Connecting inserts the card, closing removes it.
+also a native one of a single byte such as DESFire's 60. Connecting inserts the card, closing removes it. A card
+that stays mute is disconnected and connected again, because the protocol has no way to say nothing.
 """
 
 import logging
@@ -66,8 +67,9 @@ def serve(sock: socket.socket, insertion: Insertion) -> None:
 
 
 def _send(sock: socket.socket, payload: bytes) -> None:
-    if len(payload) > MAX_FRAME:
-        raise CardFaultError(f"the answer has {len(payload)} bytes, a vpcd frame takes {MAX_FRAME}")
+    # vpcd would wait for ever for the body of an empty frame; closing instead gives the client an empty answer.
+    if not 1 <= len(payload) <= MAX_FRAME:
+        raise CardFaultError(f"the answer has {len(payload)} bytes, a vpcd frame takes 1 to {MAX_FRAME}")
     sock.sendall(len(payload).to_bytes(2, "big") + payload)
 
 

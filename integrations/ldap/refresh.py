@@ -74,7 +74,7 @@ class SyncSearch:
 
     `background` leaves every entry alone that another search has touched since this one began. After the refresh
     `removed` is how many a present phase removed, `renamed` the DNs (as the server writes them) that are new for a
-    known entry, `lost` whether any known entry vanished.
+    known entry, `lost` whether any known entry vanished, `shown` whether the refresh said anything about anybody.
     """
 
     reader: EntryReader
@@ -87,6 +87,7 @@ class SyncSearch:
     present_ended: bool = False
     removed: int = 0
     lost: bool = False
+    shown: bool = False
     renamed: list[str] = field(default_factory=list)
     since: int = field(init=False)
     named: set[str] = field(default_factory=set)
@@ -104,6 +105,7 @@ class SyncSearch:
         if control is None:
             raise AnswerBroken(f"{self.url} sent an entry without saying what happened to it (no sync state control).")
         state = read_sync_state(control)
+        self.shown = True
         if state.state is EntryState.DELETE:
             self._remove({state.stable_id}, read_csn(state.cookie or ""), now_s)
         elif state.state is EntryState.PRESENT:
@@ -122,7 +124,8 @@ class SyncSearch:
             self._remove({stable_id}, entry_csn(entry), now_s)
             return
         self._name({stable_id})
-        if self.delivery.upsert(found, entry_csn(entry), now_s) and not self.complete:
+        reads_all_groups_anyway = self.complete and self.refreshing
+        if self.delivery.upsert(found, entry_csn(entry), now_s) and not reads_all_groups_anyway:
             self.renamed.append(entry.dn)
 
     def _name(self, stable_ids: set[str] | frozenset[str]) -> None:
@@ -147,6 +150,7 @@ class SyncSearch:
             return False
         info = read_sync_info(message.value)
         if info.kind is InfoKind.ID_SET:
+            self.shown = True
             if info.refresh_deletes:
                 self._remove(info.stable_ids, read_csn(info.cookie or ""), now_s)
             else:
@@ -164,8 +168,6 @@ class SyncSearch:
             return False
         if info.cookie is None and self.complete:
             raise AnswerBroken(f"{self.url} gives no position to continue from (OpenLDAP: overlay syncprov).")
-        if info.cookie is None:
-            raise PositionRefused(f"{self.url} did not understand where this copy stands.", REFRESH_REQUIRED)
         self._end_refresh(info.cookie, present=present)
         return True
 
@@ -186,6 +188,9 @@ class SyncSearch:
 
     def _end_refresh(self, cookie: str | None, *, present: bool) -> None:
         full = self.complete or present or self.present_ended
+        if cookie is None and self.shown and not self.complete:
+            # OpenLDAP leaves the cookie out when nothing is new, and when it did not understand ours.
+            raise PositionRefused(f"{self.url} did not understand where this copy stands.", REFRESH_REQUIRED)
         if full and not self.complete and not self.named and self.delivery.known:
             count = len(self.delivery.known)
             raise PositionRefused(

@@ -16,7 +16,7 @@ from ldap3.utils.conv import escape_filter_chars
 from cardservice.people.ports import DirectorySink, Proof
 from integrations.ldap.connection import Channel, encode_search
 from integrations.ldap.controls import SYNC_REQUEST_OID, SyncMode, sync_request
-from integrations.ldap.delivery import Delivery
+from integrations.ldap.delivery import Delivery, read_csn
 from integrations.ldap.errors import AnswerBroken, ConnectionLost, ServerSilent
 from integrations.ldap.mapping import read_stable_id
 from integrations.ldap.messages import Done, Entry, Intermediate, Message, Notice, Reference
@@ -31,6 +31,8 @@ _WAIT_S = 0.1
 _RECONCILE_WAIT_S = 0.005
 _MESSAGES_AT_ONCE = 500
 _MAX_GROUP_READS = 100
+# Overlay refint works after the rename has been announced: once is too early now and then.
+_GROUP_READS_AFTER_S = (0.0, 0.2, 1.0)
 
 _log = structlog.get_logger()
 
@@ -59,9 +61,9 @@ class _Beat:
 
 @dataclass(slots=True)
 class _Pending:
-    """Group reads after renames: DNs waiting, message ids under way."""
+    """Group reads after renames: when to read which DN's groups, message ids under way."""
 
-    dns: list[str] = field(default_factory=list)
+    due: list[tuple[float, str]] = field(default_factory=list)
     message_ids: set[int] = field(default_factory=set)
 
 
@@ -92,9 +94,9 @@ class Session:
         self._reconcile = Reconcile(self._settings, server, self._delivery, following.clock)
 
     def _own_position(self, cookie: str | None) -> str | None:
-        """Return the server's part of a stored cookie, None if it was stored under other settings."""
+        """Return the server's part of a stored cookie, None if it is none or was stored under other settings."""
         fingerprint, _, position = (cookie or "").partition("|")
-        return position if position and fingerprint == self._fingerprint else None
+        return position if read_csn(position) and fingerprint == self._fingerprint else None
 
     def _new_search(self, *, complete: bool) -> SyncSearch:
         return SyncSearch(
@@ -139,7 +141,7 @@ class Session:
             return
         if self._beat is None and now_s >= self._next_beat_s:
             self._send_beat(now_s)
-        if self._group_reads.dns:
+        if self._group_reads.due:
             self._read_groups(now_s)
 
     def _send_beat(self, now_s: float) -> None:
@@ -237,23 +239,26 @@ class Session:
         """A rename or a removal changes groups on the server without an event (overlay refint)."""
         if search.renamed or search.lost:
             self._following.clock.soon(now_s, self._timing.settle_s)
-        self._group_reads.dns += search.renamed
+        self._group_reads.due += [(now_s + after_s, dn) for dn in search.renamed for after_s in _GROUP_READS_AFTER_S]
         search.renamed = []
         search.lost = False
 
     def _read_groups(self, now_s: float) -> None:
         """Ask which groups hold the new names; after very many renames the comparison of everything does it."""
-        dns, self._group_reads.dns = self._group_reads.dns, []
-        if len(dns) + len(self._group_reads.message_ids) > _MAX_GROUP_READS:
+        reads = self._group_reads
+        if len(reads.due) + len(reads.message_ids) > _MAX_GROUP_READS:
+            reads.due = []
             self._following.clock.soon(now_s, 0.0)
             return
+        dns = [dn for due_s, dn in reads.due if due_s <= now_s]
+        reads.due = [(due_s, dn) for due_s, dn in reads.due if due_s > now_s]
         mapping = self._settings.mapping
         for dn in dns:
             value = escape_filter_chars(dn)
             holds = "".join(f"({kind}={value})" for kind in mapping.member)
             wanted = f"(&{self._settings.groups_filter}(|{holds}))"
             request = encode_search(self._settings.search_base(), wanted, mapping.attributes())
-            self._group_reads.message_ids.add(self._channel.search(request))
+            reads.message_ids.add(self._channel.search(request))
 
     def _take_group(self, message: Entry | Done | Intermediate, now_s: float) -> None:
         if isinstance(message, Done):

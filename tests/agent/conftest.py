@@ -17,7 +17,7 @@ from readers.identity import Identity
 from readers.settings import AgentSettings
 
 QUICK = AgentTimes(
-    stop_grace_s=2,
+    stop_grace_s=0.5,
     late_grace_ms=300,
     channel=ChannelTimes(retry_min_s=0.01, retry_max_s=0.05, refused_retry_s=0.1, settled_s=0.5),
 )

@@ -142,8 +142,9 @@ def test_pure_files_and_the_card_language_ask_nothing_of_the_world() -> None:
 
 
 def test_functions_are_short() -> None:
-    """No function has more than 70 lines."""
-    assert findings(python_files(), long_functions) == []
+    """No function has more than 70 lines; a migration is one straight list of tables, however many."""
+    paths = [path for path in python_files() if path.relative_to(ROOT).parts[0] != "migrations"]
+    assert findings(paths, long_functions) == []
 
 
 def test_files_are_short() -> None:

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The directory contract against real OpenLDAP, and against the embedded double where it is there."""
 
+import contextlib
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import ldap3
 import pytest
 from contracts.directory_source import DirectorySourceContract, MakeSource, SourceWish, first_entries
-from support.slapd import Slapd, make_tls_files, slapd_is_installed
+from support.slapd import ADMIN_DN, ADMIN_PASSWORD, Slapd, base_entries, make_tls_files, slapd_is_installed
 
 from integrations.ldap import LdapSettings, SyncreplSource
 from integrations.ldap.settings import Timing
@@ -47,3 +51,50 @@ class TestOpenLdap(DirectorySourceContract):
         server.start()
         yield server
         server.stop()
+
+
+class TestDouble(DirectorySourceContract):
+    """The embedded double of the demonstration."""
+
+    @pytest.fixture
+    def directory(self) -> Iterator["DoubleDirectory"]:
+        simulator = pytest.importorskip("directorysim", reason="the embedded directory is not there")
+        entries = [
+            (dn, {kind: [values] if isinstance(values, str) else list(values) for kind, values in attributes.items()})
+            for dn, attributes in [*base_entries(), *first_entries(Slapd.suffix)]
+        ]
+        server = simulator.DirectoryServer(Slapd.suffix, entries, admin_dn=ADMIN_DN, admin_password=ADMIN_PASSWORD)
+        with server.run_in_thread() as running:
+            yield DoubleDirectory(running)
+
+
+class DoubleDirectory:
+    """The double in the shape the contract wants."""
+
+    suffix = Slapd.suffix
+    bind_dn = Slapd.bind_dn
+    password = Slapd.password
+
+    def __init__(self, running: Any) -> None:
+        self._running = running
+        self.url: str = running.ldaps_url
+        self.ca_file = Path(running.ca_file)
+        self.pause = running.pause
+        self.resume = running.resume
+
+    @contextlib.contextmanager
+    def admin(self) -> Iterator[ldap3.Connection]:
+        tls = ldap3.Tls(validate=ssl.CERT_NONE)
+        connection = ldap3.Connection(
+            ldap3.Server(self.url, tls=tls, get_info=ldap3.NONE),
+            ADMIN_DN,
+            ADMIN_PASSWORD,
+            auto_bind=True,
+            auto_referrals=False,
+            raise_exceptions=True,
+            check_names=False,
+        )
+        try:
+            yield connection
+        finally:
+            connection.unbind()

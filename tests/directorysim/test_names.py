@@ -72,6 +72,12 @@ def test_places_in_the_tree() -> None:
     assert name.naming_values() == (("uid", "u1"),)
 
 
+def test_names_are_shown_in_plain_spelling() -> None:
+    """Attribute names become the usual ones and spaces around components go; values stay as they are."""
+    assert parse_dn("UserId = U1 , OU=People,dc=corp").text == "uid=U1,ou=People,dc=corp"
+    assert parse_dn("cn=a\\ , dc=corp").text == "cn=a\\ ,dc=corp"
+
+
 def test_attribute_names_have_one_key() -> None:
     """Case and aliases lead to the same key; the number of userPassword is no way around it."""
     assert attribute_key("SurName") == "sn"

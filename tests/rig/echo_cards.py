@@ -45,6 +45,20 @@ class BrokenCard(EchoCard):
         raise ValueError("PIN 123456")
 
 
+class MuteCard(EchoCard):
+    """Answers commands with nothing at all."""
+
+    def transmit(self, apdu: bytes) -> bytes:
+        return b""
+
+
+class OverlongCard(EchoCard):
+    """Answers with one byte more than a vpcd frame takes; a valid response of the longest kind."""
+
+    def transmit(self, apdu: bytes) -> bytes:
+        return bytes(65536)
+
+
 class SlowCard(EchoCard):
     """Stays inside a command until the test lets it go on."""
 
@@ -73,4 +87,10 @@ class NetworkCard(EchoCard):
 
 def load_deck(_path: Path) -> dict[str, EchoCard]:
     deck: dict[str, EchoCard] = {f"card {number}": EchoCard(number) for number in range(16)}
-    return deck | {"leaving": LeavingCard(20), "broken": BrokenCard(21), "network": NetworkCard(22)}
+    return deck | {
+        "leaving": LeavingCard(20),
+        "broken": BrokenCard(21),
+        "network": NetworkCard(22),
+        "mute": MuteCard(23),
+        "overlong": OverlongCard(24),
+    }

@@ -100,6 +100,21 @@ def test_a_card_that_leaves_or_breaks_by_itself(rig, pcsc, card):
     assert client("await_state", readers=[OUTSIDE], state="present", timeout_s=2)["code"] == 0
 
 
+@pytest.mark.parametrize("card", ["mute", "overlong"])
+def test_a_card_without_an_answer_blocks_no_client(rig, pcsc, card):
+    """The client gets an empty answer at once, and the reader serves the next card."""
+    client = inserted(rig, pcsc, card)
+    assert client("transmit", reader=OUTSIDE, apdu="0084000008")["answer"] == ""
+    with rig.client() as control:
+        assert control.state()["readers"][OUTSIDE]["card"] == card
+        control.swap("card 2", OUTSIDE)
+        client("await_state", readers=[OUTSIDE], state="empty", timeout_s=2)
+    again = pcsc(rig)
+    assert again("await_state", readers=[OUTSIDE], state="present", timeout_s=5)["code"] == 0
+    assert again("connect", reader=OUTSIDE) == {"code": 0}
+    assert again("transmit", reader=OUTSIDE, apdu="60")["answer"] == "609000"
+
+
 def test_a_swap_between_two_looks_is_noticed(rig, pcsc):
     """After a swap the ATR is the new card's and the event counter has moved."""
     client = inserted(rig, pcsc)

@@ -44,6 +44,11 @@ class Slot:
         length = int.from_bytes(self.card.recv(2, socket.MSG_WAITALL), "big")
         return self.card.recv(length, socket.MSG_WAITALL) if length else b""
 
+    def at_end(self) -> bool:
+        """Whether the card has closed the connection, and not just sent an empty frame."""
+        assert self.card is not None
+        return self.card.recv(1) == b""
+
     def close(self) -> None:
         for sock in (self.card, self.listener):
             if sock is not None:
@@ -116,6 +121,21 @@ def test_a_pulled_card_closes_without_an_answer(bank, slot):
     slot.send(b"\x60")
     assert slot.receive() == b""
     assert bank.state()["reader"].state == "empty"
+
+
+@pytest.mark.parametrize("card", ["mute", "overlong"])
+def test_a_card_without_a_sendable_answer_is_disconnected_and_comes_back(bank, slot, cards, card):
+    """An empty frame would block vpcd for ever and a longer one does not exist: neither is sent."""
+    bank.insert(card, "reader")
+    slot.accept()
+    slot.send(b"\x01")
+    slot.send(b"\x60")
+    assert slot.receive() == b""
+    assert slot.at_end()
+    assert bank.state()["reader"].state == "present"
+    slot.accept()
+    slot.send(b"\x04")
+    assert slot.receive()[: len(cards.ATR)] == cards.ATR
 
 
 def test_a_card_connects_again_when_the_listener_comes_back(bank, slot, cards):

@@ -102,6 +102,8 @@ class SlapdOptions:
     unlimited: bool = True
     session_log: bool = True
     certificate: CertificateWish = CertificateWish()
+    tls_from: Path | None = None
+    first_rule: str = ""
 
 
 def base_entries() -> list[Entry]:
@@ -169,16 +171,27 @@ class Slapd:
         """Write configuration, certificate and the first entries; nothing runs yet."""
         self.directory = directory
         self.options = options or SlapdOptions()
-        self.ca_file = directory / "tls" / "ca.pem"
         self._plain_port = _free_port()
         self._tls_port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None
         for part in ("db", "run"):
             (directory / part).mkdir(parents=True, exist_ok=True)
-        make_tls_files(directory / "tls", self.options.certificate)
+        self._tls = self.options.tls_from or directory / "tls"
+        if self.options.tls_from is None:
+            make_tls_files(self._tls, self.options.certificate)
         self._config = directory / "slapd.conf"
         self._config.write_text(self._config_text())
         self.load([*base_entries(), *entries])
+
+    @property
+    def ca_file(self) -> Path:
+        """The authority that signed the server's certificate."""
+        return self._tls / "ca.pem"
+
+    @staticmethod
+    def base_entries() -> list[Entry]:
+        """What every database begins with."""
+        return base_entries()
 
     @property
     def url(self) -> str:
@@ -279,11 +292,12 @@ class Slapd:
         lines += ["modulepath /usr/lib/ldap", *(f"moduleload {module}" for module in modules)]
         lines += [
             f"pidfile {here}/run/slapd.pid",
-            f"TLSCACertificateFile {here}/tls/ca.pem",
-            f"TLSCertificateFile {here}/tls/cert.pem",
-            f"TLSCertificateKeyFile {here}/tls/key.pem",
+            f"TLSCACertificateFile {self._tls}/ca.pem",
+            f"TLSCertificateFile {self._tls}/cert.pem",
+            f"TLSCertificateKeyFile {self._tls}/key.pem",
             "TLSProtocolMin 3.3",
             "disallow bind_anon",
+            *filter(None, [self.options.first_rule]),
             "access to attrs=userPassword by self write by anonymous auth by * none",
             f'access to * by dn.exact="{READER_DN}" read by users read by * none',
             "database mdb",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Doubles for the agent's ports: a clock that is moved by hand, readers in memory, a door that notes what it is told."""
+"""Doubles for the agent's ports: a clock moved by hand, readers in memory, a door that notes what it is told."""
 
 import queue
 import threading

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Setting up zones, schedules, points and rules in one transaction, by name.
+
+The first installation and the demonstration city come in this way; editing single entries follows with the access
+model's own pages.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from cardservice import changes
+from cardservice.access import store
+from cardservice.access.rules import Level, Use
+from cardservice.access.schedules import Interval
+from cardservice.database import row_id, write
+from cardservice.errors import Conflict, NotFound
+from cardservice.people.store import directory_group, person
+
+
+@dataclass(frozen=True, slots=True)
+class ZoneSetup:
+    """A zone; `parent` is the code of a zone named before it."""
+
+    code: str
+    name: str
+    parent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleSetup:
+    """Weekly intervals; on public holidays of `land` only those of day 7 hold."""
+
+    code: str
+    name: str
+    intervals: tuple[Interval, ...]
+    land: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PointClassSetup:
+    """What points have in common. Durations in milliseconds."""
+
+    code: str
+    name: str
+    methods: tuple[Literal["desfire", "piv"], ...] = ("desfire",)
+    level: Level = Level.CARD
+    freshness_ms: int = 12 * 3_600_000
+    stale_policy: Literal["deny", "permit"] = "deny"
+    journal_mode: Literal["full", "refusals", "counts"] = "refusals"
+    open_ms: int = 5_000
+    answer_budget_ms: int = 300
+    tap_budget_ms: int = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class PointSetup:
+    """One point: where, of which class, served by which agent's reader."""
+
+    code: str
+    name: str
+    zone: str
+    point_class: str
+    agent: str | None = None
+    reader: str | None = None
+    use: Use = Use.DOOR
+    time_zone: str = "Europe/Berlin"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSetup:
+    """A grant or block: one of `group` (name) and `login`, one of `point`, `zone` and `use`."""
+
+    group: str | None = None
+    login: str | None = None
+    point: str | None = None
+    zone: str | None = None
+    use: Use | None = None
+    schedule: str | None = None
+    effect: Literal["grant", "block"] = "grant"
+    valid_from_ms: int | None = None
+    valid_until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessSetup:
+    """Everything at once, in the order it is stored."""
+
+    zones: Sequence[ZoneSetup] = ()
+    schedules: Sequence[ScheduleSetup] = ()
+    point_classes: Sequence[PointClassSetup] = ()
+    points: Sequence[PointSetup] = ()
+    rules: Sequence[RuleSetup] = field(default=())
+
+
+def apply(engine: Engine, organisation_id: int, setup: AccessSetup) -> None:
+    """Store `setup`, all or nothing.
+
+    Raises:
+        NotFound: a name it refers to does not exist.
+        Conflict: a code is taken, or a value is out of its bounds.
+    """
+    try:
+        with write(engine) as connection:
+            _Writer(connection, organisation_id).store(setup)
+            changes.append(connection, "access", [0])
+    except sa.exc.IntegrityError as error:
+        raise Conflict(f"the setup contradicts what is stored: {error.orig}") from error
+
+
+class _Writer:
+    """Turns names into row numbers while storing."""
+
+    def __init__(self, connection: Connection, organisation_id: int) -> None:
+        self._connection = connection
+        self._organisation_id = organisation_id
+
+    def store(self, setup: AccessSetup) -> None:
+        for zone in setup.zones:
+            self._insert(
+                store.zone,
+                code=zone.code,
+                name=zone.name,
+                parent_id=self._number(store.zone, zone.parent),
+                organisation_id=self._organisation_id,
+            )
+        for schedule in setup.schedules:
+            self._schedule(schedule)
+        for point_class in setup.point_classes:
+            self._point_class(point_class)
+        for point in setup.points:
+            self._point(point)
+        for rule in setup.rules:
+            self._rule(rule)
+
+    def _schedule(self, schedule: ScheduleSetup) -> None:
+        number = self._insert(store.schedule, code=schedule.code, name=schedule.name, land=schedule.land)
+        for interval in schedule.intervals:
+            self._insert(
+                store.schedule_interval,
+                schedule_id=number,
+                day=interval.day,
+                start_minute=interval.start_minute,
+                end_minute=interval.end_minute,
+            )
+
+    def _point_class(self, point_class: PointClassSetup) -> None:
+        self._insert(
+            store.point_class,
+            code=point_class.code,
+            name=point_class.name,
+            methods=",".join(point_class.methods),
+            level=int(point_class.level),
+            freshness_ms=point_class.freshness_ms,
+            stale_policy=point_class.stale_policy,
+            journal_mode=point_class.journal_mode,
+            open_ms=point_class.open_ms,
+            answer_budget_ms=point_class.answer_budget_ms,
+            tap_budget_ms=point_class.tap_budget_ms,
+        )
+
+    def _point(self, point: PointSetup) -> None:
+        self._insert(
+            store.point,
+            organisation_id=self._organisation_id,
+            code=point.code,
+            name=point.name,
+            use=point.use.value,
+            zone_id=self._number(store.zone, point.zone),
+            point_class_id=self._number(store.point_class, point.point_class),
+            time_zone=point.time_zone,
+            agent=point.agent,
+            reader=point.reader,
+        )
+
+    def _rule(self, rule: RuleSetup) -> None:
+        self._insert(
+            store.access_rule,
+            organisation_id=self._organisation_id,
+            effect=rule.effect,
+            group_id=self._number(directory_group, rule.group, directory_group.c.name),
+            person_id=self._number(person, rule.login, person.c.login),
+            point_id=self._number(store.point, rule.point),
+            zone_id=self._number(store.zone, rule.zone),
+            use=rule.use.value if rule.use else None,
+            schedule_id=self._number(store.schedule, rule.schedule),
+            valid_from_ms=rule.valid_from_ms,
+            valid_until_ms=rule.valid_until_ms,
+        )
+
+    def _insert(self, table: sa.Table, **values: Any) -> int:
+        return row_id(self._connection.execute(sa.insert(table).values(**values)))
+
+    def _number(self, table: sa.Table, name: str | None, column: sa.Column[Any] | None = None) -> int | None:
+        """Return the row number of what is called `name`, None for no name.
+
+        Raises:
+            NotFound: nothing is called so.
+        """
+        if name is None:
+            return None
+        found = self._connection.execute(
+            sa.select(table.c.id).where((table.c.code if column is None else column) == name)
+        ).scalar()
+        if found is None:
+            raise NotFound(f"there is no {table.name.replace('_', ' ')} {name!r}")
+        return int(found)

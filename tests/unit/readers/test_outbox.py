@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The outbox: ids never used twice, nothing forgotten before it is acknowledged, honest when full."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from cardservice.agents.messages import EventId, TapEvent
+from readers.errors import OutboxFault
+from readers.outbox import Depth, Outbox, read_aside
+
+NOW_MS = 1_760_000_000_000
+
+
+def finished(event: EventId, outcome: str = "shown") -> TapEvent:
+    return TapEvent(event=event, point="door-1", at_ms=NOW_MS, outcome=outcome)
+
+
+def opened(folder: Path, *, at_ms: int = NOW_MS, capacity: int = 100, agent: str = "agent-1") -> Outbox:
+    return Outbox.open(folder / "outbox.sqlite", agent, at_ms=at_ms, capacity=capacity)
+
+
+@pytest.fixture
+def outbox(tmp_path):
+    outbox = opened(tmp_path)
+    yield outbox
+    outbox.close()
+
+
+def test_a_sequence_has_no_gaps_and_starts_at_one(outbox):
+    assert [outbox.open_tap("door-1", NOW_MS).sequence for _ in range(3)] == [1, 2, 3]
+
+
+def test_the_epoch_grows_with_every_start_even_if_the_clock_goes_back(tmp_path):
+    """By the wall clock when that is ahead, by one when it is not."""
+    epochs = []
+    for at_ms in (NOW_MS, NOW_MS, NOW_MS - 86_400_000, NOW_MS + 60_000):
+        outbox = opened(tmp_path, at_ms=at_ms)
+        epochs.append(outbox.epoch - NOW_MS // 1_000)
+        outbox.close()
+    assert epochs == [0, 1, 2, 60]
+
+
+def test_an_outbox_made_anew_does_not_repeat_old_ids(tmp_path):
+    """A lost file, or an older copy put back, starts above the epochs of the past by the clock."""
+    outbox = opened(tmp_path)
+    outbox.close()
+    (tmp_path / "outbox.sqlite").unlink()
+    again = opened(tmp_path, at_ms=NOW_MS + 1_000)
+    assert again.epoch > outbox.epoch
+    again.close()
+
+
+def test_only_finished_events_are_pending_and_only_until_acknowledged(outbox):
+    """Open taps wait for their end; acknowledging an open or unknown one does nothing."""
+    first, second = (outbox.open_tap("door-1", NOW_MS) for _ in range(2))
+    assert outbox.pending(10) == []
+    assert outbox.acknowledged([first]) == 0
+    assert outbox.finish(finished(second)) is True
+    assert outbox.finish(finished(first)) is True
+    assert [event.event for event in outbox.pending(10)] == [first, second]
+    assert [event.event for event in outbox.pending(1)] == [first]
+    assert outbox.acknowledged([first, first]) == 1
+    assert outbox.pending(10) == [finished(second)]
+    assert outbox.depth == Depth(waiting=1, aside=0, lost=0)
+
+
+def test_a_report_is_written_once(outbox):
+    """A second, different end of the same tap changes nothing."""
+    event = outbox.open_tap("door-1", NOW_MS)
+    assert outbox.finish(finished(event, "shown")) is True
+    assert outbox.finish(finished(event, "late")) is False
+    assert outbox.pending(1)[0].outcome == "shown"
+
+
+def test_what_the_centre_refuses_is_kept_but_not_sent_again(tmp_path, outbox):
+    """An administrator finds it with the reason, while the agent runs; an acknowledgement cannot delete it."""
+    event = outbox.open_tap("door-1", NOW_MS)
+    outbox.finish(finished(event))
+    assert outbox.set_aside(event, "foreign_point") is True
+    assert outbox.set_aside(event, "foreign_point") is False
+    assert outbox.pending(10) == []
+    assert outbox.acknowledged([event]) == 0
+    assert outbox.depth == Depth(waiting=0, aside=1, lost=0)
+    asides, lost = read_aside(tmp_path / "outbox.sqlite")
+    assert [(aside.event.event, aside.code) for aside in asides] == [(event, "foreign_point")]
+    assert lost == []
+
+
+def test_taps_left_open_are_abandoned_at_the_next_start(tmp_path):
+    """Found with their own id, point and time, and pending."""
+    outbox = opened(tmp_path)
+    left, done = (outbox.open_tap("door-1", NOW_MS) for _ in range(2))
+    outbox.finish(finished(done))
+    outbox.close()
+    again = opened(tmp_path)
+    assert again.abandoned == 1
+    assert [(event.event, event.outcome, event.at_ms) for event in again.pending(10)] == [
+        (left, "abandoned", NOW_MS),
+        (done, "shown", NOW_MS),
+    ]
+    again.close()
+
+
+def test_a_full_outbox_gives_ids_but_says_which_reports_are_lost(tmp_path):
+    """The tap works; the ranges of lost reports survive a restart; room is used again only with some to spare."""
+    outbox = opened(tmp_path, capacity=10)
+    events = [outbox.open_tap("door-1", NOW_MS + n) for n in range(14)]
+    assert [event.sequence for event in events] == list(range(1, 15))
+    assert outbox.depth == Depth(waiting=10, aside=0, lost=4)
+    assert outbox.finish(finished(events[12])) is False
+    for event in events[:2]:
+        outbox.finish(finished(event))
+    outbox.acknowledged([events[0]])
+    assert outbox.finish(finished(outbox.open_tap("door-1", NOW_MS))) is False
+    outbox.acknowledged([events[1]])
+    assert outbox.finish(finished(outbox.open_tap("door-1", NOW_MS))) is True
+    outbox.close()
+    _, lost = read_aside(tmp_path / "outbox.sqlite")
+    assert [(gap.epoch, gap.first, gap.last, gap.since_ms) for gap in lost] == [(outbox.epoch, 11, 15, NOW_MS + 10)]
+    again = opened(tmp_path)
+    assert again.depth.lost == 5
+    again.close()
+
+
+def test_it_is_private(tmp_path, outbox):
+    """Every file beside it is readable by its owner alone, and one that is not is refused."""
+    outbox.open_tap("door-1", NOW_MS)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert "outbox.sqlite-wal" in modes
+    outbox.close()
+    (tmp_path / "outbox.sqlite").chmod(0o640)
+    with pytest.raises(OutboxFault, match="0600, not 0640"):
+        opened(tmp_path)
+
+
+def test_it_belongs_to_one_process_and_one_agent(tmp_path, outbox):
+    """A second agent on the same file would give the same ids again."""
+    with pytest.raises(OutboxFault, match="in use"):
+        opened(tmp_path)
+    outbox.close()
+    with pytest.raises(OutboxFault, match="belongs to agent 'agent-1'"):
+        opened(tmp_path, agent="agent-2")
+
+
+def test_a_link_is_not_followed(tmp_path):
+    (tmp_path / "outbox.sqlite").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutboxFault, match="cannot be opened"):
+        opened(tmp_path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_is_no_outbox_is_refused(tmp_path):
+    """Rubbish, and the file of a newer agent, are neither used nor overwritten."""
+    file = tmp_path / "outbox.sqlite"
+    file.write_bytes(b"not a database" * 100)
+    file.chmod(0o600)
+    with pytest.raises(OutboxFault, match="cannot be used"):
+        opened(tmp_path)
+    file.unlink()
+    opened(tmp_path).close()
+    connection = sqlite3.connect(file)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with pytest.raises(OutboxFault, match="newer agent"):
+        opened(tmp_path)
+
+
+def test_a_failed_write_uses_no_id(outbox):
+    """The next tap gets the number the failed one would have had."""
+    outbox.open_tap("door-1", NOW_MS)
+    outbox._connection.execute("PRAGMA query_only = ON")
+    with pytest.raises(OutboxFault, match="cannot be written"):
+        outbox.open_tap("door-1", NOW_MS)
+    outbox._connection.execute("PRAGMA query_only = OFF")
+    assert outbox.open_tap("door-1", NOW_MS).sequence == 2
+    assert outbox.depth.waiting == 2
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from(["open", "finish", "ack", "aside", "restart"]), max_size=30))
+def test_any_history_keeps_every_unacknowledged_report(tmp_path_factory, steps):
+    """Against a plain list as the model: nothing lost, nothing repeated, counts exact, whatever the order."""
+    folder = tmp_path_factory.mktemp("outbox")
+    outbox = opened(folder)
+    ids, model = set(), {}
+    for step in steps:
+        waiting = sorted(key for key, state in model.items() if state == "finished")
+        open_taps = sorted(key for key, state in model.items() if state == "open")
+        if step == "open":
+            event = outbox.open_tap("door-1", NOW_MS)
+            assert (event.epoch, event.sequence) not in ids
+            ids.add((event.epoch, event.sequence))
+            model[event.epoch, event.sequence] = "open"
+        elif step == "finish" and open_taps:
+            outbox.finish(finished(EventId(agent="agent-1", epoch=open_taps[0][0], sequence=open_taps[0][1])))
+            model[open_taps[0]] = "finished"
+        elif step == "ack" and waiting:
+            outbox.acknowledged([EventId(agent="agent-1", epoch=waiting[-1][0], sequence=waiting[-1][1])])
+            del model[waiting[-1]]
+        elif step == "aside" and waiting:
+            outbox.set_aside(EventId(agent="agent-1", epoch=waiting[0][0], sequence=waiting[0][1]), "unseen_tap")
+            model[waiting[0]] = "aside"
+        elif step == "restart":
+            outbox.close()
+            outbox = opened(folder)
+            model |= dict.fromkeys(open_taps, "finished")
+    states = list(model.values())
+    pending = [(event.event.epoch, event.event.sequence) for event in outbox.pending(100)]
+    assert pending == sorted(key for key, state in model.items() if state == "finished")
+    assert outbox.depth == Depth(len(states) - states.count("aside"), states.count("aside"), 0)
+    outbox.close()
