@@ -8,7 +8,6 @@ Whatever happens to pcscd, `wait` comes back: a context that broke is made anew,
 `wait`; each connection has its own, because libpcsclite lets only one call at a time into a context.
 """
 
-import math
 import os
 import threading
 import time
@@ -66,9 +65,14 @@ class _Watched:
     """One reader as last reported; `state` is what SCardGetStatusChange is told that we know."""
 
     state: int = scard.SCARD_STATE_UNAWARE
-    present: bool = False
-    # Until then an arrival is a card that was there already.
-    found_until_s: float = math.inf
+    atr: bytes | None = None
+    # A card that lay here when pcscd went, and how long the restarted pcscd may take to see it again.
+    held: bytes | None = None
+    held_until_s: float = 0.0
+
+    @property
+    def present(self) -> bool:
+        return self.atr is not None
 
 
 class PcscDriver:
@@ -83,8 +87,8 @@ class PcscDriver:
         self._context: int | None = None
         self._watched: dict[str, _Watched] = {}
         self._faulty: set[str] = set()
-        # Readers with a card in them when pcscd was last seen to go.
-        self._held: set[str] = set()
+        # The cards that lay in readers when pcscd was last seen to go.
+        self._held: dict[str, bytes] = {}
         self._retry_s = RETRY_MIN_S
         self._is_up: bool | None = None
         self._waiting = threading.Lock()
@@ -157,8 +161,11 @@ class PcscDriver:
         events += [ReaderFaulted(name, SAME_NAME) for name in sorted(double - self._faulty)]
         events += [ReaderAppeared(name) for name in names if name in single and name not in self._watched]
         self._faulty = double
-        self._watched = {name: self._watched.get(name) or _Watched() for name in names if name in single}
+        self._watched = {name: self._watched.get(name) or self._new(name) for name in names if name in single}
         return events
+
+    def _new(self, name: str) -> _Watched:
+        return _Watched(held=self._held.pop(name, None), held_until_s=time.monotonic() + RESTART_SETTLES_S)
 
     def _follow(self, timeout_ms: int) -> list[ReaderEvent]:
         known = [(name, watched.state) for name, watched in self._watched.items()]
@@ -177,28 +184,24 @@ class PcscDriver:
 
     def _update(self, name: str, watched: _Watched, state: int, atr: bytes) -> list[ReaderEvent]:
         """Take a reader's new state; the upper 16 bits count insertions and removals, so a quick swap shows as well."""
-        present = bool(state & scard.SCARD_STATE_PRESENT)
+        first_look = watched.state == scard.SCARD_STATE_UNAWARE
         counted = state >> 16 != watched.state >> 16
-        now_s = time.monotonic()
-        events: list[ReaderEvent] = []
-        if watched.present and (counted or not present):
-            events.append(CardRemoved(name))
-        if present and (counted or not watched.present):
-            events.append(CardArrived(name, atr[:MAX_ATR_BYTES], found=now_s < watched.found_until_s))
-        if watched.state == scard.SCARD_STATE_UNAWARE:
-            # A restarted pcscd may need a moment to see the card that was in the reader all along.
-            watched.found_until_s = now_s + (RESTART_SETTLES_S if name in self._held and not present else 0)
-            self._held.discard(name)
-        elif events:
-            watched.found_until_s = now_s
+        now = atr[:MAX_ATR_BYTES] if state & scard.SCARD_STATE_PRESENT else None
+        before, watched.atr = watched.atr, now
         watched.state = state & ~scard.SCARD_STATE_CHANGED
-        watched.present = present
+        events: list[ReaderEvent] = []
+        if before is not None and (counted or now is None):
+            events.append(CardRemoved(name))
+        if now is not None and (counted or before is None):
+            found = first_look or (now == watched.held and time.monotonic() < watched.held_until_s)
+            events.append(CardArrived(name, now, found=found))
+            watched.held = None
         return events
 
     def _go_down(self, reason: str, timeout_s: float) -> list[ReaderEvent]:
         self._drop_context()
         if self._watched:
-            self._held = {name for name, watched in self._watched.items() if watched.present}
+            self._held = {name: watched.atr for name, watched in self._watched.items() if watched.atr is not None}
         self._watched = {}
         self._faulty = set()
         if self._is_up is not False:

@@ -82,6 +82,7 @@ class DemoCity:
         self._threads: list[tuple[threading.Thread, Callable[[], None]]] = []
         self._rig_client: RigClient | None = None
         self._hand: Hand
+        self.disabled = {citizen.login for citizen in people.CITIZENS if citizen.disabled}
         self.pcsc = False
         self.pcsc_note = ""
         self.url = ""
@@ -139,6 +140,7 @@ class DemoCity:
         if dn is None:
             raise DemoError(f"nobody in the city is called {login!r}")
         self.editor.set_disabled(dn, disabled=disabled)
+        (self.disabled.add if disabled else self.disabled.discard)(login)
 
     def health(self) -> Mapping[str, Any]:
         """Return what the service says of itself; empty while it does not answer."""

@@ -183,7 +183,8 @@ def _content(city: DemoCity, language: Language) -> dict[str, Any]:
             for door in building.DOORS
         ],
         "people": [
-            {"login": citizen.login, "name": citizen.name, "disabled": citizen.disabled} for citizen in people.CITIZENS
+            {"login": citizen.login, "name": citizen.name, "disabled": citizen.login in city.disabled}
+            for citizen in people.CITIZENS
         ],
     }
 

@@ -52,6 +52,7 @@ TEXTS: Final[dict[str, Texts]] = {
         "status": "Zustand",
         "js": {
             "waiting": "Karte wird gelesen …",
+            "stages": "Was wie lange dauerte",
             "locked": "verriegelt",
             "released": "offen",
             "fault": "gestört",
@@ -103,6 +104,7 @@ TEXTS: Final[dict[str, Texts]] = {
         "status": "State",
         "js": {
             "waiting": "Reading the card …",
+            "stages": "What took how long",
             "locked": "locked",
             "released": "open",
             "fault": "fault",

@@ -68,7 +68,7 @@ CARDS: Final = (
         fault={"kind": "uid_only"},
     ),
     CityCard(
-        "stoerer", "Antwortet Unsinn", "Answers garbage", state=None, chip="none", fault={"kind": "garbage", "seed": 7}
+        "stoerer", "Antwortet Unsinn", "Answers garbage", state=None, chip="none", fault={"kind": "garbage", "seed": 11}
     ),
     CityCard(
         "kurz", "Zu kurz vorgehalten", "Removed too soon", state=None, fault={"kind": "pulled_after", "n_apdus": 3}

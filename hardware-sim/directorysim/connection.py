@@ -178,11 +178,14 @@ class Connection(asyncio.Protocol):
             # asyncio tells a protocol about a lost connection only after the handshake
             self.connection_lost(None)
             return
+        if self._transport is None or encrypted is None:
+            return
         self._tls_active = True
-        self._upgrade = None
         self._transport = encrypted
-        if self._paused and encrypted is not None:
+        self._upgrade = None
+        if self._paused:
             encrypted.pause_reading()
+        self._process()
 
     def abort(self) -> None:
         """Drop the connection at once."""
@@ -199,7 +202,7 @@ class Connection(asyncio.Protocol):
 
     def _process(self) -> None:
         try:
-            while not self._paused and self._transport is not None and not self._transport.is_closing():
+            while self._may_process() and self._transport is not None:
                 data = self._next_message()
                 if data is None:
                     return
@@ -214,6 +217,11 @@ class Connection(asyncio.Protocol):
             self._received.clear()
             if self._transport is not None:
                 self._transport.close()
+
+    def _may_process(self) -> bool:
+        """Tell whether requests may be answered: during the switch to TLS that would go out in the clear."""
+        open_now = self._transport is not None and not self._transport.is_closing()
+        return open_now and not self._paused and self._upgrade is None
 
     def _next_message(self) -> bytes | None:
         anonymous = self._session.identity is None

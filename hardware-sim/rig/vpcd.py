@@ -5,8 +5,14 @@ Every frame is a 2-byte big-endian length and that many bytes. A frame of exactl
 control (power off, power on, reset, send the ATR); only the ATR is answered. Every other frame is a command,
 also a native one of a single byte such as DESFire's 60. Connecting inserts the card, closing removes it. A card
 that stays mute is disconnected and connected again, because the protocol has no way to say nothing.
+
+pcscd looks for a card every 0.4 s by asking for the ATR, and notices a removal only when such a look fails. A
+connection that breaks in the middle of a command and is replaced before the next look would go unnoticed: pcscd
+would send commands for the old card to the new one, which has no power. Therefore a new card shows itself only
+after a look has failed; see `_Line.absence_seen`.
 """
 
+import contextlib
 import logging
 import socket
 import threading
@@ -46,24 +52,126 @@ def frames(sock: socket.socket) -> Iterator[bytes]:
         received += chunk
 
 
-def serve(sock: socket.socket, insertion: Insertion) -> None:
-    """Answer vpcd for one card until vpcd closes or the card goes.
+class _Line:
+    """The way to one port, used by one session at a time; `change` guards all fields.
 
-    Raises:
-        CardError: the card was removed or broke.
-        OSError: the connection broke.
+    `absence_seen` tells whether pcscd has found the reader empty since it last saw a card.
     """
-    atr = insertion.power_on()
-    insertion.power_off()
-    for frame in frames(sock):
-        if frame == POWER_OFF:
-            insertion.power_off()
-        elif frame in {POWER_ON, RESET}:
-            atr = insertion.power_on()
-        elif frame == SEND_ATR:
-            _send(sock, atr)
-        elif frame:
-            _send(sock, insertion.transmit(frame))
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.change = threading.Condition()
+        self.holder: Session | None = None
+        self.absence_seen = True
+
+
+class Session(threading.Thread):
+    """Keeps one inserted card connected to its port until `stop`; reconnects when pcscd comes back."""
+
+    def __init__(self, reader: str, line: _Line, insertion: Insertion) -> None:
+        super().__init__(name=f"vpcd {reader}", daemon=True)
+        self._line = line
+        self._insertion = insertion
+        self._stopped = threading.Event()
+        self._busy = False
+        self._sock: socket.socket | None = None
+
+    def run(self) -> None:
+        """Wait for the line, then connect and serve again and again; the bank stops it when the card goes."""
+        with self._line.change:
+            self._line.change.wait_for(lambda: self._stopped.is_set() or self._line.holder is None)
+            if self._stopped.is_set():
+                return
+            self._line.holder = self
+        while not self._stopped.is_set():
+            try:
+                self._connect_and_serve()
+            except ConnectionRefusedError:
+                # Nobody listens, so pcscd is gone and the next one starts with an empty reader.
+                self._note_absence(seen=True)
+            except (CardError, OSError) as error:
+                _log.debug("%s: %s", self.name, error)
+            with self._line.change:
+                self._line.change.wait_for(self._stopped.is_set, RETRY_S)
+        self._release()
+
+    def stop(self) -> None:
+        """Take the card away; does not wait for the thread.
+
+        A command in progress gets no answer, at once. An idle connection is closed when vpcd next asks for
+        something, which tells whether it was a look; vpcd cannot see the difference to closing now.
+        """
+        with self._line.change:
+            self._stopped.set()
+            if self._busy:
+                if self._sock is not None:
+                    _shut(self._sock)
+                self._release()
+            self._line.change.notify_all()
+
+    def _connect_and_serve(self) -> None:
+        with self._at_work():
+            atr = self._insertion.power_on()
+            self._insertion.power_off()
+        if self._stopped.is_set():
+            return
+        with socket.create_connection(("127.0.0.1", self._line.port), CONNECT_TIMEOUT_S) as sock:
+            sock.settimeout(None)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            with self._line.change:
+                self._sock = sock
+            try:
+                self._serve(sock, atr)
+            finally:
+                with self._line.change:
+                    self._sock = None
+                    _shut(sock)
+
+    def _serve(self, sock: socket.socket, atr: bytes) -> None:
+        """Answer vpcd until it closes, the card goes, or a look has to fail."""
+        after_power, shown = False, False
+        for frame in frames(sock):
+            look = frame == SEND_ATR and not after_power
+            with self._line.change:
+                if self._stopped.is_set() or (look and not shown and not self._line.absence_seen):
+                    self._note_absence(seen=look)
+                    return
+            after_power = frame in {POWER_ON, RESET}
+            if frame == SEND_ATR:
+                shown = True
+                self._note_absence(seen=False)
+                _send(sock, atr)
+            elif frame == POWER_OFF:
+                self._insertion.power_off()
+            elif after_power:
+                with self._at_work():
+                    atr = self._insertion.power_on()
+            elif frame:
+                with self._at_work():
+                    answer = self._insertion.transmit(frame)
+                _send(sock, answer)
+
+    @contextlib.contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Mark that the card is being used, so that `stop` does not wait for it."""
+        with self._line.change:
+            self._busy = True
+        try:
+            yield
+        finally:
+            with self._line.change:
+                self._busy = False
+
+    def _note_absence(self, *, seen: bool) -> None:
+        with self._line.change:
+            if self._line.holder is self:
+                self._line.absence_seen = seen
+
+    def _release(self) -> None:
+        with self._line.change:
+            if self._line.holder is self:
+                self._line.holder = None
+                self._line.change.notify_all()
 
 
 def _send(sock: socket.socket, payload: bytes) -> None:
@@ -71,52 +179,6 @@ def _send(sock: socket.socket, payload: bytes) -> None:
     if not 1 <= len(payload) <= MAX_FRAME:
         raise CardFaultError(f"the answer has {len(payload)} bytes, a vpcd frame takes 1 to {MAX_FRAME}")
     sock.sendall(len(payload).to_bytes(2, "big") + payload)
-
-
-class Session(threading.Thread):
-    """Keeps one inserted card connected to its port until `stop`; reconnects when pcscd comes back.
-
-    The listener of vpcd has room for one waiting connection, so a card swapped in quickly may have to try again.
-    """
-
-    def __init__(self, reader: str, port: int, insertion: Insertion) -> None:
-        super().__init__(name=f"vpcd {reader}", daemon=True)
-        self._port = port
-        self._insertion = insertion
-        self._guard = threading.Lock()
-        self._stopped = threading.Event()
-        self._sock: socket.socket | None = None
-
-    def run(self) -> None:
-        """Connect and serve, again and again, until stopped; the bank stops it when the card goes."""
-        while not self._stopped.is_set():
-            try:
-                self._connect_and_serve()
-            except (CardError, OSError) as error:
-                _log.debug("%s: %s", self.name, error)
-            self._stopped.wait(RETRY_S)
-
-    def stop(self) -> None:
-        """Close the connection at once; does not wait for the thread."""
-        with self._guard:
-            self._stopped.set()
-            if self._sock is not None:
-                _shut(self._sock)
-
-    def _connect_and_serve(self) -> None:
-        with socket.create_connection(("127.0.0.1", self._port), CONNECT_TIMEOUT_S) as sock:
-            sock.settimeout(None)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            with self._guard:
-                if self._stopped.is_set():
-                    return
-                self._sock = sock
-            try:
-                serve(sock, self._insertion)
-            finally:
-                with self._guard:
-                    self._sock = None
-                    _shut(sock)
 
 
 def _shut(sock: socket.socket) -> None:
@@ -135,7 +197,7 @@ class Plug:
     """
 
     def __init__(self, bank: Bank, ports: Mapping[str, int]) -> None:
-        self._ports = dict(ports)
+        self._lines = {reader: _Line(port) for reader, port in ports.items()}
         self._sessions: dict[str, Session] = {}
         bank.observe(self._changed)
 
@@ -145,6 +207,6 @@ class Plug:
         if old is not None:
             old.stop()
         if insertion is not None:
-            session = Session(reader, self._ports[reader], insertion)
+            session = Session(reader, self._lines[reader], insertion)
             self._sessions[reader] = session
             session.start()

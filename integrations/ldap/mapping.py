@@ -18,7 +18,9 @@ LOCKED_FOR_GOOD = b"000001010000Z"
 """pwdAccountLockedTime of an account that only an administrator can unlock (draft-behera-ldap-password-policy-10)."""
 
 MAX_NAME_CHARACTERS = 256
-MAX_TEXT_CHARACTERS = 320
+MAX_LOGIN_CHARACTERS = 200
+MAX_MAIL_CHARACTERS = 320
+MAX_NUMBER_CHARACTERS = 64
 MAX_PLAIN_DN = 512
 _DAY_MS = 86_400_000
 _NO_EXPIRY_DAY = -1
@@ -148,7 +150,7 @@ def _map_group(mapping: AttributeMapping, stable_id: str, dn: str, attributes: V
             except (MalformedDn, UnicodeDecodeError):
                 unreadable.append(kind)
     own_dn = _own_dn(stable_id, dn, unreadable)
-    name = _first_text(attributes, mapping.group_name, MAX_NAME_CHARACTERS) or own_dn
+    name = _first_text(attributes, mapping.group_name, MAX_NAME_CHARACTERS) or own_dn[:MAX_NAME_CHARACTERS]
     group = DirectoryGroup(stable_id=stable_id, dn=own_dn, name=name, member_dns=frozenset(members))
     return Mapped(group, tuple(dict.fromkeys(unreadable)))
 
@@ -167,17 +169,18 @@ def _map_person(
     _read_validity(mapping, attributes, access)
     for status in mapping.status:
         _read_status(status, attributes, access)
+    exact = functools.partial(_exact_text, attributes, access.unreadable)
     person = DirectoryPerson(
         stable_id=stable_id,
         dn=own_dn,
-        name=_first_text(attributes, mapping.person_name, MAX_NAME_CHARACTERS) or own_dn,
+        name=_first_text(attributes, mapping.person_name, MAX_NAME_CHARACTERS) or own_dn[:MAX_NAME_CHARACTERS],
         enabled=access.enabled,
         locked_out=access.locked_out,
         valid_from_ms=access.valid_from_ms,
         valid_until_ms=access.valid_until_ms,
-        login=_exact_text(attributes, mapping.login, access.unreadable),
-        mail=_exact_text(attributes, mapping.mail, access.unreadable),
-        personnel_number=_exact_text(attributes, mapping.personnel_number, access.unreadable),
+        login=exact(mapping.login, MAX_LOGIN_CHARACTERS),
+        mail=exact(mapping.mail, MAX_MAIL_CHARACTERS),
+        personnel_number=exact(mapping.personnel_number, MAX_NUMBER_CHARACTERS),
     )
     return Mapped(person, tuple(dict.fromkeys(access.unreadable)))
 
@@ -273,7 +276,7 @@ def _first_text(attributes: Values, names: Sequence[str], limit: int) -> str | N
     return None
 
 
-def _exact_text(attributes: Values, name: str, unreadable: list[str]) -> str | None:
+def _exact_text(attributes: Values, unreadable: list[str], name: str, limit: int) -> str | None:
     """Return the first value, which others compare with: whole, or None and reported."""
     values = attributes.get(name.lower(), ()) if name else ()
     if not values:
@@ -282,7 +285,7 @@ def _exact_text(attributes: Values, name: str, unreadable: list[str]) -> str | N
         text = values[0].decode("utf-8").strip()
     except UnicodeDecodeError:
         text = ""
-    if not text or len(text) > MAX_TEXT_CHARACTERS:
+    if not text or len(text) > limit:
         unreadable.append(name)
         return None
     return text

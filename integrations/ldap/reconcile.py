@@ -2,17 +2,20 @@
 """The periodic comparison with the whole directory, on a second connection, beside the live search.
 
 OpenLDAP's overlays refint and memberof change entries without telling anybody; only reading everything finds that. It
-works in small steps, so that proofs and changes go on meanwhile.
+works in small steps, so that proofs and changes go on meanwhile. It is an ordinary search: a refreshOnly search without a
+cookie leaves out what is newer than the server's own position, and that falls back when OpenLDAP crashes.
 """
+
+from dataclasses import dataclass, field
 
 import structlog
 
 from integrations.ldap.connection import Channel, Dial, encode_search
-from integrations.ldap.controls import SYNC_REQUEST_OID, SyncMode, sync_request
 from integrations.ldap.delivery import Delivery
 from integrations.ldap.errors import AnswerBroken, LdapTrouble, ServerSilent
-from integrations.ldap.messages import Done, Entry, Intermediate, Message
-from integrations.ldap.refresh import EntryReader, SyncSearch
+from integrations.ldap.mapping import read_stable_id
+from integrations.ldap.messages import Done, Entry
+from integrations.ldap.refresh import EntryReader, entry_csn, refuse
 from integrations.ldap.settings import LdapSettings, Server
 from integrations.ldap.silence import Silence
 
@@ -51,6 +54,16 @@ class ReconcileClock:
         self._due_s = min(self._due_s, now_s + max(within_s, self._took_s * _IDLE_SHARE))
 
 
+@dataclass(slots=True)
+class _Reading:
+    """A comparison under way: where the delivery stood and when it began, and whom the server has named."""
+
+    since: int
+    reader: EntryReader
+    started_s: float
+    named: set[str] = field(default_factory=set)
+
+
 class Reconcile:
     """One comparison after another. `trouble` says why the last one failed, `since` where a running one began."""
 
@@ -63,14 +76,13 @@ class Reconcile:
         self._clock = clock
         self._dial: Dial | None = None
         self._channel: Channel | None = None
-        self._search: SyncSearch | None = None
-        self._started_s = 0.0
+        self._reading: _Reading | None = None
         self._silence = Silence()
 
     @property
     def since(self) -> int:
         """Return the delivery's serial at which the running comparison began, a huge one while none runs."""
-        return self._search.since if self._search is not None else _NEVER
+        return self._reading.since if self._reading is not None else _NEVER
 
     def step(self, now_s: float) -> bool:
         """Go on a little; True while messages are being read."""
@@ -83,8 +95,8 @@ class Reconcile:
             return False
 
     def _step(self, now_s: float) -> bool:
-        if self._channel is not None:
-            return self._read(self._channel, now_s)
+        if self._channel is not None and self._reading is not None:
+            return self._go_on(self._channel, self._reading, now_s)
         if self._dial is not None:
             if self._dial.wait(0):
                 dial, self._dial = self._dial, None
@@ -97,51 +109,60 @@ class Reconcile:
     def _begin(self, channel: Channel, now_s: float) -> None:
         self._channel = channel
         self._delivery.resync()
-        reader = EntryReader(self._settings)
-        self._search = SyncSearch(reader, self._delivery, self._server.url, complete=True, background=True)
-        self._started_s = now_s
+        self._reading = _Reading(self._delivery.serial, EntryReader(self._settings), now_s)
         self._silence.heard()
         request = encode_search(
             self._settings.search_base(), self._settings.search_filter(), self._settings.mapping.attributes()
         )
-        channel.search(request, [(SYNC_REQUEST_OID, sync_request(SyncMode.REFRESH_ONLY, None))])
+        channel.search(request)
 
-    def _read(self, channel: Channel, now_s: float) -> bool:
+    def _go_on(self, channel: Channel, reading: _Reading, now_s: float) -> bool:
         messages = channel.receive(_MESSAGES_AT_ONCE)
         for message in messages:
-            self._take(message, now_s)
-            self._delivery.settle(now_s, idle=False, following=True)
-            if self._search is None:
+            if isinstance(message, Entry):
+                self._take_entry(reading, message, now_s)
+            elif isinstance(message, Done):
+                self._finish(reading, message, now_s)
                 return False
+            self._delivery.settle(now_s, idle=False, following=True)
         if messages:
             self._silence.heard()
-        elif self._silence.lasts_s(now_s, self._started_s) > self._settings.timing.refresh_dead_s:
+        elif self._silence.lasts_s(now_s, reading.started_s) > self._settings.timing.refresh_dead_s:
             raise ServerSilent(f"{self._server.url} stopped answering.")
         return True
 
-    def _take(self, message: Message, now_s: float) -> None:
-        if self._search is None:
+    def _take_entry(self, reading: _Reading, entry: Entry, now_s: float) -> None:
+        """Apply one entry, unless the live search has shown it since: then this may be the older state."""
+        stable_id = read_stable_id(entry.attributes)
+        if stable_id is None:
+            raise AnswerBroken(f"{self._server.url} shows an entry without entryUUID.")
+        reading.named.add(stable_id)
+        if len(reading.named) > self._settings.max_entries:
+            raise AnswerBroken(f"{self._server.url} names more than {self._settings.max_entries} entries.")
+        if self._delivery.touched_since(stable_id, reading.since):
             return
-        if isinstance(message, Entry):
-            self._search.take_entry(message, now_s)
-        elif isinstance(message, Intermediate):
-            self._search.take_info(message, now_s)
-        elif isinstance(message, Done):
-            self._search.take_done(message)
-            self._finish(self._search, now_s)
+        found = reading.reader.read(stable_id, entry)
+        if found is None:
+            self._delivery.remove({stable_id}, entry_csn(entry), now_s)
+        else:
+            self._delivery.upsert(found, entry_csn(entry), now_s)
 
-    def _finish(self, search: SyncSearch, now_s: float) -> None:
-        if search.refreshing:
-            raise AnswerBroken(f"{self._server.url} ended a search before its refresh.")
+    def _finish(self, reading: _Reading, message: Done, now_s: float) -> None:
+        if message.code != 0:
+            raise refuse(message.code, self._server.url)
+        if not reading.named and self._delivery.known:
+            raise AnswerBroken(f"{self._server.url} shows nobody at all.")
+        gone = self._delivery.unnamed(reading.named, reading.since)
+        self._delivery.complete(gone)
         self.trouble = None
-        self.finished_reader = search.reader
-        self._clock.done(now_s, now_s - self._started_s)
+        self.finished_reader = reading.reader
+        self._clock.done(now_s, now_s - reading.started_s)
         _log.info(
             "directory.reconciled",
             server=self._server.url,
             entries=len(self._delivery.known),
-            removed=search.removed,
-            took_ms=round((now_s - self._started_s) * 1000),
+            removed=len(gone),
+            took_ms=round((now_s - reading.started_s) * 1000),
         )
         self.close()
 
@@ -151,4 +172,4 @@ class Reconcile:
             self._dial.abandon()
         if self._channel is not None:
             self._channel.close()
-        self._dial = self._channel = self._search = None
+        self._dial = self._channel = self._reading = None

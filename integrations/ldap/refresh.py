@@ -20,7 +20,7 @@ from integrations.ldap.controls import (
     read_sync_state,
 )
 from integrations.ldap.delivery import Delivery, read_csn
-from integrations.ldap.errors import AnswerBroken, PositionRefused, SearchRefused, ServerBehind
+from integrations.ldap.errors import AnswerBroken, LdapTrouble, PositionRefused, SearchRefused, ServerBehind
 from integrations.ldap.mapping import map_entry
 from integrations.ldap.messages import Done, Entry, Intermediate
 from integrations.ldap.settings import LdapSettings
@@ -72,16 +72,15 @@ def entry_csn(entry: Entry) -> str:
 class SyncSearch:
     """One sync search that was sent with (`complete` False) or without a cookie.
 
-    `background` leaves every entry alone that another search has touched since this one began. After the refresh
-    `removed` is how many a present phase removed, `renamed` the DNs (as the server writes them) that are new for a
-    known entry, `lost` whether any known entry vanished, `shown` whether the refresh said anything about anybody.
+    After the refresh `removed` is how many a present phase removed, `renamed` the DNs (as the server writes them) that
+    are new for a known entry, `lost` whether any known entry vanished, `shown` whether the refresh said anything about
+    anybody.
     """
 
     reader: EntryReader
     delivery: Delivery
     url: str
     complete: bool
-    background: bool = False
     fingerprint: str = ""
     refreshing: bool = True
     present_ended: bool = False
@@ -112,13 +111,10 @@ class SyncSearch:
             self._name({state.stable_id})
         else:
             self._show(state.stable_id, entry, now_s)
-        if state.cookie is not None and not self.refreshing and not self.background:
+        if state.cookie is not None and not self.refreshing:
             self.delivery.note_cookie(self._position(state.cookie))
 
     def _show(self, stable_id: str, entry: Entry, now_s: float) -> None:
-        if self.background and self.delivery.touched_since(stable_id, self.since):
-            self._name({stable_id})
-            return
         found = self.reader.read(stable_id, entry)
         if found is None:
             self._remove({stable_id}, entry_csn(entry), now_s)
@@ -157,7 +153,7 @@ class SyncSearch:
                 self._name(info.stable_ids)
             return False
         if info.kind is InfoKind.NEW_COOKIE:
-            if info.cookie is not None and not self.refreshing and not self.background:
+            if info.cookie is not None and not self.refreshing:
                 self.delivery.note_cookie(self._position(info.cookie))
             return False
         present = info.kind is InfoKind.REFRESH_PRESENT
@@ -191,12 +187,9 @@ class SyncSearch:
         if cookie is None and self.shown and not self.complete:
             # OpenLDAP leaves the cookie out when nothing is new, and when it did not understand ours.
             raise PositionRefused(f"{self.url} did not understand where this copy stands.", REFRESH_REQUIRED)
-        if full and not self.complete and not self.named and self.delivery.known:
-            count = len(self.delivery.known)
-            raise PositionRefused(
-                f"{self.url} ended a refresh without naming any of {count} entries.", REFRESH_REQUIRED
-            )
-        if cookie is not None and not self.background:
+        if full and not self.named and self.delivery.known:
+            raise self._nobody()
+        if cookie is not None:
             self.delivery.note_cookie(self._position(cookie))
         if full:
             gone = self.delivery.unnamed(self.named, self.since)
@@ -207,6 +200,13 @@ class SyncSearch:
             self.delivery.flush(with_cookie=True)
         self.refreshing = False
         self.named = set()
+
+    def _nobody(self) -> LdapTrouble:
+        """Nobody at all is more likely a lost right or a misread protocol than the truth."""
+        sentence = f"{self.url} names none of {len(self.delivery.known)} known people and groups."
+        if self.complete:
+            return AnswerBroken(f"{sentence} The service's account may have lost its rights.")
+        return PositionRefused(sentence, REFRESH_REQUIRED)
 
     def _position(self, cookie: str) -> str:
         return f"{self.fingerprint}|{cookie}"

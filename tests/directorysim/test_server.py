@@ -224,6 +224,33 @@ def test_start_tls(server: ThreadedServer, connect: Connect) -> None:
     assert busy.extended(START_TLS).code == 1
 
 
+def test_a_request_in_the_same_packet_as_the_handshake_is_answered_encrypted(
+    server: ThreadedServer, connect: Connect
+) -> None:
+    """A client may send its bind together with its last handshake bytes; the answer must not leave in the clear."""
+    client = connect(None)
+    assert client.extended(START_TLS).code == 0
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting(server).wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    finished = False
+    while not finished:
+        try:
+            tls.do_handshake()
+            finished = True
+        except ssl.SSLWantReadError:
+            client.socket.sendall(outgoing.read())
+            incoming.write(client.socket.recv(65_536))
+    who_am_i = ber.encode_sequence(ber.encode_octets(WHO_AM_I.encode(), 0x80), tag=0x77)
+    tls.write(ber.encode_sequence(ber.encode_integer(7), who_am_i))
+    client.socket.sendall(outgoing.read())
+    answer = b""
+    while not answer:
+        incoming.write(client.socket.recv(65_536))
+        with suppress(ssl.SSLWantReadError):
+            answer = tls.read(1_000)
+    assert ber.to_integer(ber.decode(answer).children[0]) == 7
+
+
 def test_nothing_is_smuggled_into_tls(server: ThreadedServer, connect: Connect) -> None:
     """Bytes in the clear right behind StartTLS end the connection."""
     client = connect(None)

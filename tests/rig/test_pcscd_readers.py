@@ -100,19 +100,35 @@ def test_a_card_that_leaves_or_breaks_by_itself(rig, pcsc, card):
     assert client("await_state", readers=[OUTSIDE], state="present", timeout_s=2)["code"] == 0
 
 
-@pytest.mark.parametrize("card", ["mute", "overlong"])
-def test_a_card_without_an_answer_blocks_no_client(rig, pcsc, card):
-    """The client gets an empty answer at once, and the reader serves the next card."""
+@pytest.mark.parametrize("card", ["mute", "overlong", "leaving", "card 1"])
+def test_a_card_changed_around_a_command_is_never_mistaken(rig, pcsc, card):
+    """Whenever a command meets the change, PC/SC notices it: the old handle fails and the next card is usable."""
     client = inserted(rig, pcsc, card)
-    assert client("transmit", reader=OUTSIDE, apdu="0084000008")["answer"] == ""
     with rig.client() as control:
-        assert control.state()["readers"][OUTSIDE]["card"] == card
-        control.swap("card 2", OUTSIDE)
-        client("await_state", readers=[OUTSIDE], state="empty", timeout_s=2)
-    again = pcsc(rig)
-    assert again("await_state", readers=[OUTSIDE], state="present", timeout_s=5)["code"] == 0
-    assert again("connect", reader=OUTSIDE) == {"code": 0}
-    assert again("transmit", reader=OUTSIDE, apdu="60")["answer"] == "609000"
+        if card == "card 1":
+            control.swap("card 2", OUTSIDE)
+        assert client("transmit", reader=OUTSIDE, apdu="0084000008")["answer"] == ""
+        if card == "leaving":
+            control.insert("card 2", OUTSIDE)
+        elif card != "card 1":
+            assert control.swap("card 2", OUTSIDE) == card
+    assert client("await_state", readers=[OUTSIDE], state="empty", timeout_s=5)["code"] == 0
+    assert client("transmit", reader=OUTSIDE, apdu="60")["code"] == W_REMOVED_CARD
+    seen = client("await_state", readers=[OUTSIDE], state="present", timeout_s=5)
+    assert seen["atrs"][OUTSIDE] == "3b818001808002"
+    client("disconnect", reader=OUTSIDE)
+    assert client("connect", reader=OUTSIDE) == {"code": 0}
+    assert client("transmit", reader=OUTSIDE, apdu="60")["answer"] == "609000"
+
+
+def test_a_mute_card_is_seen_leaving_and_coming_back(rig, pcsc):
+    """A card that gives no answer blocks no client and stays in its reader."""
+    client = inserted(rig, pcsc, "mute")
+    assert client("transmit", reader=OUTSIDE, apdu="0084000008")["answer"] == ""
+    assert client("await_state", readers=[OUTSIDE], state="empty", timeout_s=5)["code"] == 0
+    assert client("await_state", readers=[OUTSIDE], state="present", timeout_s=5)["code"] == 0
+    with rig.client() as control:
+        assert control.state()["readers"][OUTSIDE]["card"] == "mute"
 
 
 def test_a_swap_between_two_looks_is_noticed(rig, pcsc):

@@ -99,43 +99,80 @@ def test_native_commands_of_one_byte_reach_the_card(bank, slot, command):
     assert slot.receive() == bytes([0x04, command, 0x90, 0x00])
 
 
-def test_ejecting_closes_and_swapping_connects_the_next_card(bank, slot, cards):
-    """Vpcd sees an end of the old connection and finds the next card waiting."""
+def test_ejecting_and_swapping_let_one_look_fail(bank, slot, cards):
+    """The next look after a removal finds nothing, the look after that finds the next card."""
     bank.insert("card 3", "reader")
     slot.accept()
+    slot.send(b"\x04")
+    assert slot.receive() == cards.ATR + b"\x03"
     bank.swap("card 4", "reader")
+    slot.send(b"\x04")
     assert slot.receive() == b""
+    assert slot.at_end()
     slot.accept()
     slot.send(b"\x04")
     assert slot.receive() == cards.ATR + b"\x04"
     bank.eject("reader")
-    assert slot.receive() == b""
+    slot.send(b"\x04")
+    assert slot.at_end()
 
 
-def test_a_pulled_card_closes_without_an_answer(bank, slot):
-    """No byte of the lost answer is sent."""
-    bank.insert("card 3", "reader")
-    slot.accept()
-    slot.send(b"\x01")
-    bank.pull_after("reader", 1)
-    slot.send(b"\x60")
-    assert slot.receive() == b""
-    assert bank.state()["reader"].state == "empty"
-
-
-@pytest.mark.parametrize("card", ["mute", "overlong"])
-def test_a_card_without_a_sendable_answer_is_disconnected_and_comes_back(bank, slot, cards, card):
-    """An empty frame would block vpcd for ever and a longer one does not exist: neither is sent."""
+@pytest.mark.parametrize("card", ["leaving", "broken", "mute", "overlong"])
+def test_a_card_lost_in_a_command_lets_one_look_fail_before_the_next_card(bank, slot, cards, card):
+    """A break in the middle of a command is no failed look, so the next card lets one fail and shows itself then."""
     bank.insert(card, "reader")
     slot.accept()
+    slot.send(b"\x04")
+    assert slot.receive().startswith(cards.ATR)
     slot.send(b"\x01")
     slot.send(b"\x60")
     assert slot.receive() == b""
     assert slot.at_end()
-    assert bank.state()["reader"].state == "present"
+    if bank.state()["reader"].state == "empty":
+        bank.insert("card 4", "reader")
     slot.accept()
     slot.send(b"\x04")
-    assert slot.receive()[: len(cards.ATR)] == cards.ATR
+    assert slot.at_end()
+    slot.accept()
+    slot.send(b"\x04")
+    assert slot.receive().startswith(cards.ATR)
+
+
+def test_a_swap_met_by_a_command_lets_one_look_fail(bank, slot, cards):
+    """A command that meets the empty slot gets no answer, and does not count as a look."""
+    bank.insert("card 3", "reader")
+    slot.accept()
+    slot.send(b"\x04")
+    slot.receive()
+    slot.send(b"\x01")
+    bank.swap("card 4", "reader")
+    slot.send(b"\x60")
+    assert slot.at_end()
+    slot.accept()
+    slot.send(b"\x04")
+    assert slot.at_end()
+    slot.accept()
+    slot.send(b"\x04")
+    assert slot.receive() == cards.ATR + b"\x04"
+
+
+def test_a_slow_card_pulled_out_keeps_nobody_waiting(cards, slot):
+    """The connection ends at once though the card is still inside its command, and the next card can come."""
+    slow = cards.SlowCard()
+    bank = Bank([ReaderSpec("reader")], {"slow": slow, "next": cards.EchoCard(9)})
+    Plug(bank, {"reader": slot.port})
+    bank.insert("slow", "reader")
+    slot.accept()
+    slot.send(b"\x01")
+    slot.send(b"\x60")
+    assert slow.inside.wait(10)
+    bank.swap("next", "reader")
+    assert slot.at_end()
+    slot.accept()
+    slot.send(b"\x04")
+    assert slot.receive() == cards.ATR + b"\x09"
+    slow.go_on.set()
+    bank.close()
 
 
 def test_a_card_connects_again_when_the_listener_comes_back(bank, slot, cards):

@@ -23,7 +23,7 @@ async def test_calls_run_in_order_in_one_thread_and_errors_come_back():
 
 
 async def test_a_hanging_worker_takes_only_so_much():
-    """Then it refuses at once instead of growing; what was queued runs when it is free, and is waited for at the end."""
+    """Then it refuses at once instead of growing; what was queued still runs when it is free."""
     worker, gate, done = Worker("w", max_waiting=2), threading.Event(), []
     started = threading.Event()
     worker.submit(lambda: started.set() or gate.wait(30))
