@@ -2,8 +2,8 @@
 """The periodic comparison with the whole directory, on a second connection, beside the live search.
 
 OpenLDAP's overlays refint and memberof change entries without telling anybody; only reading everything finds that. It
-works in small steps, so that proofs and changes go on meanwhile. It is an ordinary search: a refreshOnly search without a
-cookie leaves out what is newer than the server's own position, and that falls back when OpenLDAP crashes.
+works in small steps, so that proofs and changes go on meanwhile. It is an ordinary search: a refreshOnly search without
+a cookie leaves out what is newer than the server's own position, and that falls back when OpenLDAP crashes.
 """
 
 from dataclasses import dataclass, field

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: EUPL-1.2
 """A whole agent with fake readers and a scripted centre: well-behaved, hostile, slow, gone."""
 
-import asyncio
 import threading
 
 from agent.scripted_centre import DOOR, Link, permit
@@ -181,12 +180,11 @@ async def test_a_silent_centre_is_no_answer_and_a_late_decision_never_opens(make
     link = await rig.centre.link()
     rig.driver.insert("Reader A", FakeCard())
     present = await link.expect(CardPresent)
-    # The card is let go when the agent has given up waiting.
-    await asyncio.to_thread(rig.driver.released.acquire)
+    assert (await rig.door().next_show()).text == texts.CENTRE_UNREACHABLE
     await link.send(permit(present.event))
     event = await link.expect(TapEvent)
     assert (event.outcome, event.permit, event.receipt) == ("late", True, "ee" * 32)
-    assert (rig.door().pulses, rig.door().shows[-1].text) == ([], texts.CENTRE_UNREACHABLE)
+    assert (rig.door().pulses, rig.door().leds) == ([], ["amber"])
     rig.driver.remove("Reader A")
     rig.driver.insert("Reader A", FakeCard())
     await link.expect(CardPresent)
@@ -221,13 +219,12 @@ async def test_a_start_without_the_centre_knows_its_points_and_keeps_the_taps(ma
     await until_health(link, depth=0)
     await rig.stop()
     address, rig.centre.port = rig.centre.port, 1
-    rig.driver.released.acquire()
+    assert (await rig.door().next_show()).led == "green"
     agent = rig.start()
     rig.driver.remove("Reader A")
     rig.driver.insert("Reader A", FakeCard())
-    await asyncio.to_thread(rig.driver.released.acquire)
+    assert (await rig.door().next_show()).text == texts.CENTRE_UNREACHABLE
     await agent.stop()
-    assert rig.door().shows[-1].text == texts.CENTRE_UNREACHABLE
     rig.centre.port = address
     await rig.stop()
     rig.start()
@@ -257,6 +254,7 @@ async def test_a_new_card_during_a_tap_waits_for_its_end(make_rig):
     present = await link.expect(CardPresent)
     await link.open_card(present)
     second_card = FakeCard()
+    rig.driver.mixes_up_cards = True
     rig.driver.remove("Reader A")
     rig.driver.insert("Reader A", second_card)
     rig.driver.tell(ReaderAppeared("Reader B"))
@@ -315,9 +313,10 @@ async def test_points_choose_how_the_card_is_connected(make_rig):
     for reader, exclusive in (("Reader A", True), ("Reader B", False)):
         card = rig.driver.insert(reader, FakeCard())
         present = await link.expect(CardPresent, skip=(Health, TapEvent))
-        await link.send(permit(present.event))
-        await asyncio.to_thread(rig.driver.released.acquire)
+        await link.open_card(present, reader[-1].lower())
+        await link.relay(0, "905a0000", conversation=reader[-1].lower())
         assert card.exclusive is exclusive
+        await link.send(permit(present.event))
 
 
 async def test_a_card_found_in_a_door_is_asked_for_again_and_at_a_desk_it_counts(make_rig):

@@ -300,3 +300,34 @@ def test_other_settings_read_everything_again(slapd: Slapd) -> None:
         sink.wait_current()
     assert sink.person("bert") is None
     assert len(sink.entries) == 4
+
+
+def test_the_comparison_after_a_crash_removes_nobody(slapd: Slapd) -> None:
+    """After kill -9 the server's own position is older than its newest entries; they are there nevertheless."""
+    sink = RecordingSink()
+    timing = Timing(beat_s=0.05, reconcile_s=0.2)
+    with structlog.testing.capture_logs() as logs, following(SyncreplSource(settings_for(slapd, timing=timing)), sink):
+        sink.wait_for(lambda: sink.proofs)
+        with slapd.admin() as admin:
+            write(admin, f"cn=inner,{GROUPS}", description="x")
+        slapd.kill()
+        slapd.start()
+        sink.wait_current()
+        before = len(logs)
+        for _ in range(20):
+            sink.wait_current()
+            if any(log["event"] == "directory.reconciled" for log in logs[before:]):
+                break
+            sink.wait_for(lambda: len(logs) > before)
+    assert any(log["event"] == "directory.reconciled" for log in logs[before:])
+    assert len(sink.entries) == 5
+
+
+def test_stop_is_heard_while_the_server_hangs(slapd: Slapd) -> None:
+    """`following` measures how long the source takes to end; connecting to a hung server takes seconds."""
+    sink = RecordingSink()
+    source = SyncreplSource(settings_for(slapd, timing=Timing(answer_s=5)))
+    slapd.pause()
+    with following(source, sink) as stop:
+        assert not stop.wait(0.2)
+    assert sink.proofs == []

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Doubles for the agent's ports: a clock moved by hand, readers in memory, a door that notes what it is told."""
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -44,14 +45,14 @@ class FakeConnection:
         self._driver, self._reader, self._card = driver, reader, card
 
     def transmit(self, apdu: bytes) -> bytes:
-        if self._driver.cards.get(self._reader) is not self._card:
+        card = self._driver.cards.get(self._reader)
+        if card is None or (card is not self._card and not self._driver.mixes_up_cards):
             raise CardGone("taken")
-        self._card.apdus.append(apdu)
-        return self._card.answer(apdu)
+        card.apdus.append(apdu)
+        return card.answer(apdu)
 
     def disconnect(self, *, reset: bool) -> None:
         self._card.resets += reset
-        self._driver.released.release()
 
 
 class FakeDriver:
@@ -61,8 +62,9 @@ class FakeDriver:
 
     def __init__(self, *readers: str) -> None:
         self.cards: dict[str, FakeCard] = {}
-        self.released = threading.Semaphore(0)
         self.closed = False
+        # A driver that lets an old connection talk to whatever card is in the reader now.
+        self.mixes_up_cards = False
         self._events: queue.Queue[ReaderEvent | None] = queue.Queue()
         for reader in readers:
             self.tell(ReaderAppeared(reader))
@@ -116,6 +118,7 @@ class NotingDoor:
         self.pulses: list[int] = []
         self.shows: list[Shown] = []
         self.broken: set[str] = set()
+        self._shown = threading.Semaphore(0)
 
     def pulse(self, open_ms: int) -> None:
         if "strike" in self.broken:
@@ -126,6 +129,12 @@ class NotingDoor:
         if "display" in self.broken:
             raise OutputFault("display dark")
         self.shows.append(shown)
+        self._shown.release()
+
+    async def next_show(self) -> Shown:
+        """Wait until something more is shown, and return the latest."""
+        await asyncio.to_thread(self._shown.acquire)
+        return self.shows[-1]
 
     def state(self) -> StrikeState:
         return "locked"
