@@ -112,6 +112,14 @@ def demo(context: typer.Context) -> None:
     raise typer.Exit(demo_main(context.args))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+def bench(context: typer.Context) -> None:
+    """Measure (`cardservice bench --help` tells what)."""
+    from cardservice.bench.command import main as bench_main
+
+    raise typer.Exit(bench_main(context.args))
+
+
 @db.command("upgrade")
 @_clearly
 def db_upgrade(config: ConfigOption = None) -> None:

@@ -51,6 +51,10 @@ class ChannelListener(Protocol):
         """The centre accepted the agent."""
         ...
 
+    def points_changed(self, welcome: Welcome) -> None:
+        """The centre gave the agent other points on the same connection."""
+        ...
+
     def disconnected(self) -> None:
         """The connection that was accepted is gone; nothing sent on it can be answered any more."""
         ...
@@ -120,7 +124,7 @@ class Channel:
         if self._outgoing is None:
             return False
         frame = encode(message)
-        if len(frame) > MAX_MESSAGE_BYTES:
+        if len(frame.encode()) > MAX_MESSAGE_BYTES:
             self._metrics.faults.labels("frame_too_long").inc()
             return False
         try:
@@ -230,7 +234,10 @@ class Channel:
                 continue
             if isinstance(message, Refused):
                 raise CentreRefused(message.code, message.message)
-            if isinstance(message, Challenge | Welcome):
+            if isinstance(message, Welcome):
+                self._listener.points_changed(message)
+                continue
+            if isinstance(message, Challenge):
                 self._metrics.ignored.labels("out_of_turn").inc()
                 continue
             self._listener.received(message, at_us)

@@ -119,15 +119,20 @@ class Session:
         self._parts.metrics.clock_offset.set(offset_ms / 1_000)
         if abs(offset_ms) > CLOCK_OFFSET_WARNING_MS:
             _log.warning("clock_differs", offset_ms=offset_ms)
-        if welcome.points != self._points.setups:
-            self._points = PointMap(welcome.points)
-            self._spawn(self._remember_points(self._points.to_json()), "remember points")
-        for reader in self._points.ambiguous:
-            _log.error("points_ambiguous", reader=reader)
+        self.points_changed(welcome)
         self._uploads.connected()
         self._outputs.tell_all()
         self._health_due.set()
         self._bank.centre_connected()
+
+    def points_changed(self, welcome: Welcome) -> None:
+        """Serve these points from the next tap on; a tap under way ends at the point where it began."""
+        if welcome.points != self._points.setups:
+            self._points = PointMap(welcome.points)
+            _log.info("points_changed", points=len(welcome.points))
+            self._spawn(self._remember_points(self._points.to_json()), "remember points")
+        for reader in self._points.ambiguous:
+            _log.error("points_ambiguous", reader=reader)
 
     def disconnected(self) -> None:
         """The connection is gone; nothing sent on it can be answered any more."""

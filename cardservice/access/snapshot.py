@@ -107,6 +107,10 @@ class Snapshot:
         """All points by code."""
         return self._points
 
+    def items(self) -> Iterable[tuple[bytes, CardRecord]]:
+        """Yield every credential and its record, in no particular order."""
+        return self._cards.items()
+
     @property
     def card_count(self) -> int:
         """How many credentials are known."""

@@ -10,6 +10,7 @@ from cardservice.agents.messages import (
     CardApdus,
     CardPresent,
     CardResponses,
+    Challenge,
     EventAck,
     EventId,
     EventRefused,
@@ -135,13 +136,29 @@ async def test_garbage_is_survived_and_too_much_of_it_ends_the_connection(make_r
     huge = CardApdus.model_construct(conversation="c0", n=0, apdus=("905a0000",) * 9)
     await link.open_card(present)
     await link.send("{}", b"\xff\xfe", '{"type":"decision","v":2}', "[" * 10_000, huge)
-    await link.send(Welcome(points=(), centre_time_ms=0), permit(present.event))
+    await link.send(Challenge(nonce="00", centre_time_ms=0), permit(present.event))
     assert (await link.expect(TapEvent)).outcome == "acted"
     assert rig.count("ignored_messages_total", why="garbage") == 5
     assert rig.count("ignored_messages_total", why="out_of_turn") == 1
     await link.send(*["x"] * 20)
     again = await rig.centre.link()
     assert (await again.expect(TapEvent)).event == present.event
+
+
+async def test_new_points_hold_from_the_next_tap_on(make_rig):
+    """A later welcome on the same connection: the tap under way ends where it began, the next is at the new point."""
+    rig = await make_rig()
+    rig.start()
+    link = await rig.centre.link()
+    rig.driver.insert("Reader A", FakeCard())
+    present = await link.expect(CardPresent)
+    moved = PointSetup(point="door-9", reader="Reader A", use="door", answer_budget_ms=5_000, tap_budget_ms=10_000)
+    await link.send(Welcome(points=(moved,), centre_time_ms=0), permit(present.event))
+    assert (await link.expect(TapEvent)).point == present.point
+    await link.send(EventAck(event=present.event))
+    rig.driver.remove("Reader A")
+    rig.driver.insert("Reader A", FakeCard())
+    assert (await link.expect(CardPresent)).point == "door-9"
 
 
 async def test_a_frame_above_the_limit_ends_the_connection_and_is_not_read(make_rig):
@@ -317,6 +334,7 @@ async def test_points_choose_how_the_card_is_connected(make_rig):
         await link.relay(0, "905a0000", conversation=reader[-1].lower())
         assert card.exclusive is exclusive
         await link.send(permit(present.event))
+        await link.expect(TapEvent)
 
 
 async def test_a_card_found_in_a_door_is_asked_for_again_and_at_a_desk_it_counts(make_rig):

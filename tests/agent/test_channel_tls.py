@@ -55,6 +55,9 @@ class Listener:
     def connected(self, _welcome: Welcome) -> None:
         self.welcomed.set()
 
+    def points_changed(self, welcome: Welcome) -> None:
+        raise AssertionError(welcome)
+
     def disconnected(self) -> None:
         """Nothing to do."""
 

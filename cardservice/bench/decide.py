@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""`cardservice bench decide`: one decision in memory, next to an empty Python call of the same shape.
+
+S is 10,000 people, 500 points, 200 groups; L is 100,000, 5,000, 2,000; XL is 1,000,000 cards at L's points and groups.
+A person is in 5 groups, a point is granted to 6. About half of the taps are permitted.
+"""
+
+import gc
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from cardservice.access.rules import (
+    CardRecord,
+    Decision,
+    Level,
+    PointRecord,
+    Reason,
+    Tap,
+    Use,
+    decide,
+)
+from cardservice.access.snapshot import ShardedMap, Snapshot
+from cardservice.bench.report import Ratio, Report
+
+ROUNDS: Final = 7
+TAPS: Final = 20_000
+NOW_MS: Final = 1_795_000_000_000
+_GROUPS_OF_A_PERSON: Final = 5
+_GROUPS_OF_A_POINT: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large the city is."""
+
+    name: str
+    people: int
+    points: int
+    groups: int
+
+
+SIZES: Final = (Size("S", 10_000, 500, 200), Size("L", 100_000, 5_000, 2_000), Size("XL", 1_000_000, 5_000, 2_000))
+
+
+def run(sizes: Sequence[Size] = SIZES) -> Report:
+    """Measure three sizes; the empty call is timed in turn with each, medians of seven rounds."""
+    report = Report("decide")
+    per_decision_us: dict[str, float] = {}
+    for size in sizes:
+        snapshot, taps, build_s = _city(size)
+        decided, empty = _in_turn(lambda s=snapshot, t=taps: _decide_all(s, t), lambda t=taps: _call_all(t))  # type: ignore[misc]  # bound now
+        per_decision_us[size.name] = decided
+        report.rows.append(
+            {
+                "case": size.name,
+                "decide_us": decided,
+                "empty_call_us": empty,
+                "build_s": build_s,
+                "publish_one_person_us": _publish_us(snapshot, size),
+                "permitted_share": _permitted_share(snapshot, taps),
+            }
+        )
+        del snapshot, taps
+        gc.collect()
+    small, large, largest = (per_decision_us[size.name] for size in sizes)
+    publish_ms = float(report.rows[1]["publish_one_person_us"]) / 1_000
+    report.ratios += [
+        Ratio("growth S to L", large / small, 3.5, at_least=False),
+        Ratio("growth L to XL", largest / large, 1.5, at_least=False),
+        Ratio("one person published at L, ms", publish_ms, 5.0, at_least=False),
+        Ratio("built at XL, s", float(report.rows[2]["build_s"]), 3.0, at_least=False),
+    ]
+    return report
+
+
+def _city(size: Size) -> tuple[Snapshot, list[Tap], float]:
+    rng = random.Random(size.people)  # noqa: S311  # a repeatable city, not a secret
+    memberships = [tuple(rng.sample(range(1, size.groups + 1), _GROUPS_OF_A_PERSON)) for _ in range(size.people)]
+    keys = [b"\x01" + number.to_bytes(12, "big") for number in rng.sample(range(2**60), size.people)]
+    granted = Decision(permit=True, reason=Reason.GRANTED, open_ms=5_000)
+    points = {f"door-{number}": _point(f"door-{number}", rng, size, granted) for number in range(size.points)}
+    rows = [(keys[i], CardRecord(None, None, memberships[i], i + 1, i + 1)) for i in range(size.people)]
+    started = time.perf_counter()
+    snapshot = Snapshot(1, ShardedMap.of(rows), points, NOW_MS * 2)
+    return snapshot, _taps(snapshot, keys, rng), time.perf_counter() - started
+
+
+def _point(code: str, rng: random.Random, size: Size, granted: Decision) -> PointRecord:
+    return PointRecord(
+        code=code,
+        use=Use.DOOR,
+        always=frozenset(rng.sample(range(1, size.groups + 1), _GROUPS_OF_A_POINT)),
+        timed=(),
+        blocks=(),
+        level=Level.CARD,
+        timed_levels=(),
+        freshness_ms=43_200_000,
+        stale_permits=False,
+        granted=granted,
+    )
+
+
+def _taps(snapshot: Snapshot, keys: Sequence[bytes], rng: random.Random) -> list[Tap]:
+    """Return taps of random cards, half of them at a point that admits them; keys are fresh objects, as when parsed."""
+    points = list(snapshot.points.values())
+    by_group: dict[int, list[str]] = {}
+    for point in points:
+        for group in point.always:
+            by_group.setdefault(group, []).append(point.code)
+    taps = []
+    for number in range(TAPS):
+        key = rng.choice(keys)
+        record = snapshot.card(key)
+        if record is None:
+            raise AssertionError("the key was just put in")
+        admitted = [code for group in record.subjects for code in by_group.get(group, ())]
+        code = rng.choice(admitted) if number % 2 and admitted else rng.choice(points).code
+        taps.append(Tap(code, bytes(bytearray(key)), Level.CARD))
+    return taps
+
+
+def _in_turn(one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float]:
+    """Time both in turn; return microseconds per tap, medians."""
+    times: tuple[list[float], list[float]] = ([], [])
+    for _ in range(ROUNDS):
+        for which, work in enumerate((one, other)):
+            started = time.perf_counter()
+            work()
+            times[which].append((time.perf_counter() - started) / TAPS * 1e6)
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def _decide_all(snapshot: Snapshot, taps: Sequence[Tap]) -> None:
+    for tap in taps:
+        decide(snapshot, tap, NOW_MS, 100)
+
+
+def _empty(state: object, tap: object, at_ms: int, directory_age_ms: int) -> None:
+    """Do nothing, with the same arguments: the floor of the interpreter."""
+
+
+def _call_all(taps: Sequence[Tap]) -> None:
+    for tap in taps:
+        _empty(None, tap, NOW_MS, 100)
+
+
+def _permitted_share(snapshot: Snapshot, taps: Sequence[Tap]) -> float:
+    return sum(decide(snapshot, tap, NOW_MS, 100).permit for tap in taps) / len(taps)
+
+
+def _publish_us(snapshot: Snapshot, size: Size) -> float:
+    """Time one changed person: a new snapshot that shares everything else."""
+    key, record = next(iter(snapshot.items()))
+    times = []
+    for revision in range(2, 52):
+        started = time.perf_counter()
+        snapshot.with_cards(revision, {key: record._replace(subjects=(size.groups,))})
+        times.append((time.perf_counter() - started) * 1e6)
+    return statistics.median(times)

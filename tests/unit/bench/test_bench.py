@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The benchmarks run and report as documented; their figures are not judged here."""
+
+import json
+
+import pytest
+
+from cardservice.bench import command
+from cardservice.bench.decide import Size, run
+from cardservice.bench.report import Ratio, Report
+
+TINY = (Size("S", 200, 20, 200), Size("L", 400, 20, 200), Size("XL", 800, 20, 200))
+
+
+def test_decide_measures_every_size() -> None:
+    """Each size has its row, about half of its taps are permitted, and each promised figure is one ratio."""
+    report = run(TINY)
+    assert [row["case"] for row in report.rows] == ["S", "L", "XL"]
+    assert all(0.3 < float(row["permitted_share"]) < 0.9 for row in report.rows)
+    assert len(report.ratios) == 4
+
+
+def test_json_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--json` prints the documented document, and a promise that does not hold is no failure of the run."""
+    missed = Report("decide", rows=[{"case": "S", "x_us": 1.0}], ratios=[Ratio("r", 1.0, 2.0, at_least=True)])
+    monkeypatch.setitem(command.BENCHES, "decide", lambda: missed)
+    assert command.main(["decide", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document.keys() == {"bench", "machine", "versions", "rows", "ratios"}
+    assert document["ratios"] == [{"name": "r", "value": 1.0, "goal": 2.0, "at_least": True, "holds": False}]
+
+
+def test_table_says_what_does_not_hold(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missed goal is said in the table."""
+    missed = Report("decide", ratios=[Ratio("r", 3.0, 2.0, at_least=False)])
+    monkeypatch.setitem(command.BENCHES, "decide", lambda: missed)
+    assert command.main(["all"]) == 0
+    assert "DOES NOT HOLD" in capsys.readouterr().out
