@@ -7,11 +7,13 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
+import sqlalchemy as sa
 import structlog
 import uvicorn
 from cryptography import x509
@@ -39,12 +41,13 @@ from cardservice.metrics import Metrics
 from cardservice.people.ports import DirectorySource
 from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
 from cardservice.recorder import Recorder
-from cardservice.settings import DirectorySection, Settings, contradictions, read_secret
+from cardservice.settings import DirectorySection, Settings, contradictions, read_secret, read_secret_text
 from cardservice.web.health import DirectoryHealth, Health, health_router
 from integrations.ldap import AttributeMapping, LdapSettings, SettingsRefused, StatusAttribute, SyncreplSource
 from integrations.ldap.settings import Timing
 
 SHUTDOWN_S: Final = 5
+SERVE_LOCK: Final = 7_237_111
 # A copy older than this is worth a sentence, whatever the points accept.
 _DIRECTORY_ALARM_MS: Final = 60_000
 _log = structlog.get_logger()
@@ -69,7 +72,7 @@ class Service:
         self._databases = open_databases(settings.database.url)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_directory = threading.Event()
-        self._only_one: int | None = None
+        self._claim: Callable[[], None] | None = None
         self.city = City(self._databases.state, self._clock, self._on_change)
 
     def start(self) -> None:
@@ -80,7 +83,7 @@ class Service:
         """
         require_head(self._databases)
         require_writable(self._databases)
-        self._only_one = _claim(self._databases)
+        self._claim = _claim(self._databases)
         self.city.build()
         organisation = self._settings.organisation
         self.directory = DirectoryCopy(
@@ -107,9 +110,17 @@ class Service:
         self._follower.stop()
         self._directory_thread.join(timeout=SHUTDOWN_S)
         self.recorder.stop()
+        if self._claim is not None:
+            self._claim()
         self._databases.close()
-        if self._only_one is not None:
-            os.close(self._only_one)
+
+    def _dead_threads(self) -> list[str]:
+        alive = {
+            "recorder": self.recorder.alive,
+            "follower": self._follower.alive,
+            "directory": self._directory_thread.is_alive(),
+        }
+        return [name for name, lives in alive.items() if not lives]
 
     def asgi(self) -> FastAPI:
         """Return the HTTP application of a started service."""
@@ -138,7 +149,7 @@ class Service:
         app.include_router(health_router(self.health, self.metrics))
         app.include_router(agents_router(self._hub))
         token_file = self._settings.service.live_token_file
-        token = read_secret(token_file, "service.live_token_file").decode() if token_file else None
+        token = read_secret_text(token_file, "service.live_token_file") if token_file else None
         app.include_router(live_router(live, token))
         return app
 
@@ -147,9 +158,11 @@ class Service:
         loop = self._loop
         if loop is None or kinds.isdisjoint({"access", "agent"}):
             return
-        asyncio.run_coroutine_threadsafe(self._hub.points_changed(self.city.snapshot), loop)
+        tasks = [self._hub.points_changed(self.city.snapshot)]
         if "agent" in kinds:
-            asyncio.run_coroutine_threadsafe(self._hub.cut_off_locked(), loop)
+            tasks.append(self._hub.cut_off_locked())
+        for task in tasks:
+            asyncio.run_coroutine_threadsafe(task, loop).add_done_callback(_log_failure)
 
     def health(self) -> Health:
         """Return the state of the service, and bring the gauges up to date."""
@@ -166,7 +179,7 @@ class Service:
         metrics.recorder_depth.set(self.recorder.depth)
         metrics.recorder_flushes.set(self.recorder.flushes)
         degraded = self._degraded()
-        ready = known and self.recorder.trouble is None
+        ready = known and self.recorder.trouble is None and not self._dead_threads()
         return Health(
             status="not_ready" if not ready else "degraded" if degraded else "ready",
             degraded=degraded,
@@ -206,11 +219,17 @@ class Service:
                 f"directory {status.directory}: no longer names {status.held_removals} people; too many to believe, "
                 "they are kept until somebody looks"
             )
+        found += [f"the {name} thread has died; restart the service" for name in self._dead_threads()]
         if self.recorder.trouble:
             found.append(f"record store: {self.recorder.trouble}")
         if self._follower.trouble:
             found.append(self._follower.trouble)
         return found
+
+
+def _log_failure(done: "Future[None]") -> None:
+    if not done.cancelled() and done.exception() is not None:
+        _log.error("agents.not_told", error=repr(done.exception()))
 
 
 def _open_keys(settings: Settings) -> SealedKeyStore:
@@ -228,7 +247,7 @@ def ldap_settings(section: DirectorySection) -> LdapSettings:
     return LdapSettings(
         servers=section.servers,
         bind_dn=section.bind_dn,
-        password=lambda: read_secret(password_file, "directory.password_file").decode(),
+        password=lambda: read_secret_text(password_file, "directory.password_file"),
         people_base=section.people_base,
         groups_base=section.groups_base,
         ca_file=section.ca_file,
@@ -264,14 +283,17 @@ def _never_revoked(_: int) -> bool:
     return False
 
 
-def _claim(databases: Databases) -> int | None:
-    """On SQLite there is one serving process: hold a lock file for as long as we run.
+def _claim(databases: Databases) -> Callable[[], None]:
+    """Make sure that this is the one process that serves from these stores; return what gives the claim back.
+
+    Several replicas on one PostgreSQL come with leases, in a later version; until then a second one would feed the
+    directory copy twice.
 
     Raises:
-        DatabaseUnavailable: another process serves from these files.
+        DatabaseUnavailable: another process serves from these stores.
     """
-    if databases.state.dialect.name != "sqlite":
-        return None
+    if databases.state.dialect.name == "postgresql":
+        return _claim_postgresql(databases)
     path = Path(str(databases.state.url.database)).with_name("serve.lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -281,7 +303,15 @@ def _claim(databases: Databases) -> int | None:
         raise DatabaseUnavailable(
             f"database {path.parent}: another 'cardservice serve' uses these files; end it first"
         ) from None
-    return descriptor
+    return lambda: os.close(descriptor)
+
+
+def _claim_postgresql(databases: Databases) -> Callable[[], None]:
+    connection = databases.state.connect().execution_options(isolation_level="AUTOCOMMIT")
+    if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(SERVE_LOCK))).scalar():
+        connection.close()
+        raise DatabaseUnavailable("database: another 'cardservice serve' uses this PostgreSQL database; end it first")
+    return connection.close
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -336,6 +366,13 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._when_ready = when_ready
         self._when_stopping = when_stopping
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take the signals as uvicorn does, but do not raise them again: what waits has yet to be written."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, then say so."""

@@ -26,4 +26,5 @@ class SystemClock:
 
     def monotonic_ns(self) -> int:
         """Return a clock that never goes back, in nanoseconds from an unknown start."""
-        return time.monotonic_ns()
+        # Not CLOCK_MONOTONIC: that stands still while the machine sleeps, and ages would with it.
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME)

@@ -17,6 +17,8 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import Connection, Engine, make_url
 
 from cardservice.errors import DatabaseUnavailable, MigrationMissing, SettingsError
@@ -34,6 +36,25 @@ _NAMING = {
 }
 STATE: Final = sa.MetaData(naming_convention=_NAMING)
 RECORD: Final = sa.MetaData(naming_convention=_NAMING)
+
+# What these say is about the statement or its values; whatever else a driver raises is about the database.
+_BLAMES_THE_STATEMENT: Final = (
+    sa.exc.IntegrityError,
+    sa.exc.DataError,
+    sa.exc.ProgrammingError,
+    sa.exc.NotSupportedError,
+)
+
+# How long a silent or busy PostgreSQL is waited for; a tap does not wait for minutes.
+_PATIENCE: Final[dict[str, Any]] = {
+    "connect_timeout": 5,
+    "target_session_attrs": "read-write",
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 8_000,
+}
+_STATEMENT_LIMITS: Final = "-c statement_timeout=20s -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
 
 # SQLite gives automatic row numbers only to INTEGER primary keys.
 RowNumber = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
@@ -66,7 +87,7 @@ def open_databases(url: str) -> Databases:
 def _open(url: str, store: StoreName) -> Engine:
     try:
         parsed = make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):
         raise SettingsError("database.url: not a database URL; allowed are sqlite:/// and postgresql://") from None
     if parsed.get_backend_name() == "sqlite":
         if not parsed.database:
@@ -74,15 +95,18 @@ def _open(url: str, store: StoreName) -> Engine:
                 "database.url: sqlite:/// needs a directory, for example sqlite:////var/lib/cardservice"
             )
         file = Path(parsed.database) / f"{store}.db"
-        engine = sa.create_engine(f"sqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+        engine = sa.create_engine(
+            f"sqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True
+        )
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
         return engine
     if parsed.get_backend_name() == "postgresql":
         return sa.create_engine(
             parsed.set(drivername="postgresql+psycopg"),
-            connect_args={"options": f"-c search_path=cardservice_{store}", "connect_timeout": 5},
+            connect_args=_PATIENCE | {"options": f"-c search_path=cardservice_{store} {_STATEMENT_LIMITS}"},
             pool_pre_ping=True,
+            hide_parameters=True,
         )
     raise SettingsError(
         f"database.url: {parsed.get_backend_name()!r} is not supported; allowed are sqlite:/// and postgresql://"
@@ -116,28 +140,48 @@ def write(engine: Engine) -> Iterator[Connection]:
     try:
         with engine.execution_options(write=True).begin() as connection:
             yield connection
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+    except _BLAMES_THE_STATEMENT:
+        raise
+    except sa.exc.DBAPIError as error:
+        # A server that became read-only keeps its connections: only new ones find the one that can be written.
+        engine.dispose()
         raise unavailable(engine, error) from error
+
+
+def is_the_databases_fault(error: BaseException) -> bool:
+    """Tell whether `error` says something about the database rather than about one statement."""
+    return isinstance(error, sa.exc.DBAPIError) and not isinstance(error, _BLAMES_THE_STATEMENT)
+
+
+def insert_or(connection: Connection, table: sa.Table) -> sqlite_dialect.Insert | postgresql_dialect.Insert:
+    """Return an INSERT that can say what happens ON CONFLICT, on either engine."""
+    if connection.dialect.name == "postgresql":
+        return postgresql_dialect.insert(table)
+    return sqlite_dialect.insert(table)
 
 
 @contextmanager
 def read(engine: Engine) -> Iterator[Connection]:
-    """Run one transaction that only reads.
+    """Run one transaction that only reads; everything it reads is from one moment.
 
     Raises:
         DatabaseUnavailable: locked or unreachable.
     """
+    # SQLite's transactions are of one moment anyway.
+    options = {"isolation_level": "REPEATABLE READ"} if engine.dialect.name == "postgresql" else {}
     try:
-        with engine.connect() as connection:
+        with engine.execution_options(**options).connect() as connection:
             yield connection
-    except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+    except _BLAMES_THE_STATEMENT:
+        raise
+    except sa.exc.DBAPIError as error:
         raise unavailable(engine, error) from error
 
 
 def unavailable(engine: Engine, error: sa.exc.DBAPIError) -> DatabaseUnavailable:
     """Say in one sentence why the database cannot be used, and what to do."""
     where = _where(engine)
-    cause = str(error.orig).strip().splitlines()[0] if error.orig else "unknown error"
+    cause = next(iter(str(error.orig or "").strip().splitlines()), "unknown error")
     hints = {
         "locked": "another program holds its write lock; end it or wait",
         "readonly": "it is read-only; check the owner and mode of the file and its directory",
@@ -219,9 +263,17 @@ def require_writable(databases: Databases) -> None:
         DatabaseUnavailable: locked, read-only or unreachable.
     """
     for store in STORES:
-        engine: Engine = getattr(databases, store)
-        with write(engine) as connection:
-            connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+        require_store_writable(getattr(databases, store))
+
+
+def require_store_writable(engine: Engine) -> None:
+    """Refuse one store that cannot be written now.
+
+    Raises:
+        DatabaseUnavailable: locked, read-only, full or unreachable.
+    """
+    with write(engine) as connection:
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
 
 
 def _current_revision(engine: Engine) -> str | None:

@@ -9,16 +9,15 @@ import threading
 from typing import Final
 
 import psycopg
-import sqlalchemy as sa
 import structlog
 from sqlalchemy.engine import Engine
 
 from cardservice.access.service import City
 from cardservice.changes import CHANNEL
-from cardservice.errors import CardServiceError
 
 _POLL_S: Final = 0.1
 _NET_S: Final = 1.0
+STOP_S: Final = 10.0
 _log = structlog.get_logger()
 
 
@@ -32,6 +31,11 @@ class ChangeFollower:
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self.trouble: str | None = None
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -39,7 +43,7 @@ class ChangeFollower:
     def stop(self) -> None:
         """End the thread."""
         self._stop.set()
-        self._thread.join()
+        self._thread.join(timeout=STOP_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -48,7 +52,7 @@ class ChangeFollower:
                     self._follow_postgresql()
                 else:
                     self._follow_by_looking()
-            except (CardServiceError, sa.exc.SQLAlchemyError, psycopg.Error) as error:
+            except Exception as error:  # noqa: BLE001  # a follower that dies in silence leaves an old city behind
                 self.trouble = f"the change log cannot be followed: {type(error).__name__}"
                 _log.error("follower.trouble", error=str(error))
                 self._stop.wait(_NET_S)

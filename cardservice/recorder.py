@@ -14,11 +14,13 @@ from typing import Any, Final, Protocol, TypeVar
 import structlog
 from sqlalchemy.engine import Connection, Engine
 
-from cardservice.database import write
+from cardservice.database import is_the_databases_fault, require_store_writable, write
 from cardservice.errors import CardServiceError, DatabaseUnavailable, Overloaded
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
+PROBE_S: Final = 1.0
+STOP_S: Final = 10.0
 
 Result = TypeVar("Result")
 Unit = Callable[[Connection], Result]
@@ -44,6 +46,8 @@ class Participant(Protocol):
 class Recorder:
     """Runs units of work on the record store, in the order they were submitted.
 
+    A unit whose future is cancelled while it waits is not run; one that is being written can no longer be cancelled.
+
     Raises nothing itself: a unit's error is its future's exception, a failed commit is every waiting future's.
     """
 
@@ -55,6 +59,7 @@ class Recorder:
         self._queue: queue.Queue[tuple[Unit[Any], Future[Any]] | None] = queue.Queue(max_waiting)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self._closed = False
+        self._gate = threading.Lock()
         self.trouble: str | None = None
         self.flushes = 0
 
@@ -69,13 +74,20 @@ class Recorder:
             Overloaded: too many units wait already, or the recorder has stopped.
         """
         future: Future[Result] = Future()
-        if self._closed:
-            raise Overloaded("the recorder has stopped")
-        try:
-            self._queue.put_nowait((unit, future))
-        except queue.Full:
-            raise Overloaded(f"{self._queue.maxsize} records wait to be written already") from None
+        # Nothing may enter the queue behind the mark that ends it: its future would never be resolved.
+        with self._gate:
+            if self._closed:
+                raise Overloaded("the recorder has stopped")
+            try:
+                self._queue.put_nowait((unit, future))
+            except queue.Full:
+                raise Overloaded(f"{self._queue.maxsize} records wait to be written already") from None
         return future
+
+    @property
+    def alive(self) -> bool:
+        """Whether the recorder's thread runs."""
+        return self._thread.is_alive()
 
     @property
     def depth(self) -> int:
@@ -83,10 +95,15 @@ class Recorder:
         return self._queue.qsize()
 
     def stop(self) -> None:
-        """Write everything that waits, then end the thread."""
-        self._closed = True
-        self._queue.put(None)
-        self._thread.join()
+        """Write everything that waits, then end the thread; gives up after ten seconds, since the store may be away."""
+        with self._gate:
+            self._closed = True
+        try:
+            self._queue.put(None, timeout=STOP_S)
+        except queue.Full:
+            _log.error("recorder.not_stopped", waiting=self.depth)
+            return
+        self._thread.join(timeout=STOP_S)
 
     def _run(self) -> None:
         stopping = False
@@ -96,10 +113,11 @@ class Recorder:
                 self._write(batch)
 
     def _take(self) -> tuple[list[tuple[Unit[Any], Future[Any]]], bool]:
-        item = self._queue.get()
+        item = self._first()
         batch = []
         while item is not None:
-            batch.append(item)
+            if item[1].set_running_or_notify_cancel():
+                batch.append(item)
             if len(batch) == MAX_BATCH:
                 return batch, False
             try:
@@ -107,6 +125,24 @@ class Recorder:
             except queue.Empty:
                 return batch, False
         return batch, True
+
+    def _first(self) -> tuple[Unit[Any], Future[Any]] | None:
+        """Wait for the next unit; in trouble, find out every second whether it is over: nobody may come and tell."""
+        while self.trouble is not None:
+            try:
+                return self._queue.get(timeout=PROBE_S)
+            except queue.Empty:
+                self._probe()
+        return self._queue.get()
+
+    def _probe(self) -> None:
+        try:
+            require_store_writable(self._engine)
+        except CardServiceError as error:
+            self.trouble = str(error)
+        else:
+            self.trouble = None
+            _log.info("recorder.recovered")
 
     def _write(self, batch: Sequence[tuple[Unit[Any], Future[Any]]]) -> None:
         outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
@@ -134,7 +170,10 @@ class Recorder:
         try:
             result = unit(connection)
             savepoint.commit()
-        except Exception as error:  # noqa: BLE001  # one unit's failure is its own future's, not its neighbours'
+        except Exception as error:
+            if is_the_databases_fault(error):
+                raise
+            # One unit's failure is its own future's, not its neighbours'.
             savepoint.rollback()
             for participant, mark in zip(self._participants, marks, strict=True):
                 participant.back_to(mark)

@@ -5,21 +5,32 @@ Secrets are never settings: a setting names the file that holds one. The example
 """
 
 import os
+import stat
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import SettingsError as UnreadableVariable
 
 from cardservice.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "CARDSERVICE_"
+MAX_SECRET_BYTES = 4_096
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_not_set(cls, value: object, info: ValidationInfo) -> object:
+        """Read an empty text as "not set" where that is possible: TOML has no word for it."""
+        optional = info.field_name is not None and cls.model_fields[info.field_name].default is None
+        return None if optional and value == "" else value
 
 
 class ServiceSection(_Section):
@@ -150,6 +161,9 @@ def load(path: Path | None) -> Settings:
         return _FromFile()
     except ValidationError as error:
         raise SettingsError(_explain(error, path)) from None
+    except UnreadableVariable as error:
+        # Lists and sections in the environment are JSON; the library's message names the field, never the value.
+        raise SettingsError(f"environment: {error}: lists and sections are written as JSON") from None
 
 
 def _require_toml(path: Path) -> None:
@@ -167,7 +181,9 @@ def _require_known_variables() -> None:
     for variable in os.environ:
         name = variable.lower()
         section = name.removeprefix(prefix).partition("__")[0]
-        if name.startswith((prefix + "agent_", prefix + "require_")) or not name.startswith(prefix):
+        # The settings file itself, the agent's settings, and the tests' own switch.
+        others = (prefix + "config", prefix + "agent_", prefix + "require_")
+        if name.startswith(others) or not name.startswith(prefix):
             continue
         if section not in Settings.model_fields:
             raise SettingsError(f"environment: {variable}: there is no such setting; {_allowed(('',))[2:]}")
@@ -204,6 +220,7 @@ def contradictions(settings: Settings) -> list[str]:
         found.append("service.tls_certificate and service.tls_key: set both or neither")
     if service.tls_certificate is None and service.host not in {"127.0.0.1", "::1", "localhost"}:
         found.append(f"service.host: without TLS the service listens on loopback only, not on {service.host}")
+    found += _database_contradictions(settings.database.url)
     if not directory.servers:
         found.append("directory.servers: name at least one server, for example ldaps://ldap.example.org")
     found += [
@@ -226,19 +243,51 @@ def contradictions(settings: Settings) -> list[str]:
     return found
 
 
+def _database_contradictions(url: str) -> list[str]:
+    """Return what is unsafe about a PostgreSQL URL: a password in it, or a way over the network without checked TLS."""
+    parts = urlsplit(url)
+    if not parts.scheme.startswith("postgresql"):
+        return []
+    query = parse_qs(parts.query)
+    host = parts.hostname or next(iter(query.get("host", [])), "")
+    found = []
+    if parts.password or "password" in query:
+        found.append("database.url: no password in settings; name a file with ?passfile=/path (libpq's .pgpass form)")
+    local = not host or host.startswith("/") or host in {"localhost", "127.0.0.1", "::1"}
+    if not local and query.get("sslmode") != ["verify-full"]:
+        found.append(f"database.url: {host} is another machine: add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem")
+    return found
+
+
 def read_secret(path: Path, key: str) -> bytes:
     """Return the first line of a secret's file, without its line end.
 
     Raises:
-        SettingsError: unreadable or empty.
+        SettingsError: unreadable, readable by everybody, or empty.
     """
     try:
-        secret = path.read_bytes().split(b"\n", 1)[0].strip()
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            secret = file.readline(MAX_SECRET_BYTES).strip()
     except OSError as error:
         raise SettingsError(f"{key}: {path}: {error.strerror}") from error
+    if mode & 0o007:
+        raise SettingsError(f"{key}: {path} has mode {mode:04o}; everybody may read it: chmod 600 {path}")
     if not secret:
         raise SettingsError(f"{key}: {path}: the file is empty")
     return secret
+
+
+def read_secret_text(path: Path, key: str) -> str:
+    """Return a secret that is text.
+
+    Raises:
+        SettingsError: as `read_secret`, or not UTF-8.
+    """
+    try:
+        return read_secret(path, key).decode()
+    except UnicodeDecodeError:
+        raise SettingsError(f"{key}: {path}: not UTF-8 text") from None
 
 
 def example() -> str:

@@ -14,6 +14,7 @@ from cardservice.access.rules import (
     NEVER_MS,
     REFUSED,
     CardRecord,
+    CompiledPeriod,
     Decision,
     PointRecord,
     Reason,
@@ -22,7 +23,7 @@ from cardservice.access.rules import (
     Use,
     Window,
 )
-from cardservice.access.schedules import ALWAYS, Interval, Schedule, compile_schedule, within
+from cardservice.access.schedules import ALWAYS, HORIZON_DAYS, Interval, Schedule, compile_schedule, within
 from cardservice.cards.rules import CardState
 from cardservice.cards.store import card, credential
 from cardservice.people.store import person
@@ -130,7 +131,7 @@ def all_cards(
     connection: Connection, compiler: CardCompiler, direct: frozenset[int]
 ) -> Iterator[tuple[bytes, CardRecord]]:
     """Yield the record of every credential in the city."""
-    yield from compiler.records(connection.execute(_CARDS), direct)
+    yield from compiler.records(connection.execute(_CARDS.where(~credential.c.retired)), direct)
 
 
 def cards_of(
@@ -140,13 +141,15 @@ def cards_of(
     *,
     people: Sequence[int] = (),
     cards: Sequence[int] = (),
-) -> dict[bytes, CardRecord]:
-    """Return the records of the credentials of these people and these cards (row numbers)."""
-    found: dict[bytes, CardRecord] = {}
+) -> dict[bytes, CardRecord | None]:
+    """Return the records of the credentials of these people and these cards (row numbers); None for a retired one."""
+    found: dict[bytes, CardRecord | None] = {}
     for column, numbers in ((card.c.person_id, people), (card.c.id, cards)):
         for start in range(0, len(numbers), 500):
-            rows = connection.execute(_CARDS.where(column.in_(numbers[start : start + 500])))
-            found.update(compiler.records(rows, direct))
+            of_these = column.in_(numbers[start : start + 500])
+            found.update(compiler.records(connection.execute(_CARDS.where(of_these, ~credential.c.retired)), direct))
+            gone = connection.execute(sa.select(credential.c.key).join(card).where(of_these, credential.c.retired))
+            found.update((bytes(row.key), None) for row in gone)
     return found
 
 
@@ -165,7 +168,7 @@ class PointCompiler:
     """Compiles every point from the access tables as they stand in one transaction."""
 
     def __init__(self, connection: Connection, now_ms: int) -> None:
-        self._now_ms = now_ms
+        self._period = compiled_period(now_ms)
         self._schedules = _schedules(connection)
         self._zone_parent = {row.id: row.parent_id for row in connection.execute(sa.select(store.zone))}
         self._levels: dict[int, list[tuple[int, int]]] = {}
@@ -203,6 +206,8 @@ class PointCompiler:
             freshness_ms=row.point_class_freshness_ms,
             stale_permits=row.point_class_stale_policy == "permit",
             granted=Decision(permit=True, reason=Reason.GRANTED, open_ms=row.point_class_open_ms),
+            compiled_from_ms=self._period.from_ms,
+            compiled_until_ms=self._period.until_ms,
             methods=tuple(row.point_class_methods.split(",")),
             journal=row.point_class_journal_mode,
             answer_budget_ms=row.point_class_answer_budget_ms,
@@ -236,13 +241,17 @@ class PointCompiler:
         key = (schedule_id, zone)
         if key not in self._toggles:
             schedule = None if schedule_id is None else self._schedules[schedule_id]
-            self._toggles[key] = compile_schedule(schedule, zone, self._now_ms)
+            self._toggles[key] = compile_schedule(schedule, zone, self._period.from_ms + _DAY_MS)
         return self._toggles[key]
 
 
-def horizon_ms(now_ms: int) -> int:
-    """Return until when schedules compiled at `now_ms` reach (two days are kept as a margin)."""
-    return now_ms + 398 * _DAY_MS
+def compiled_period(now_ms: int) -> CompiledPeriod:
+    """Return what schedules compiled at `now_ms` cover: the same all day, so that equal rules compile to equal points.
+
+    It begins a day before the UTC day of `now_ms` and ends two days before the compiled days do, a margin for zones.
+    """
+    midnight_ms = now_ms // _DAY_MS * _DAY_MS
+    return CompiledPeriod(midnight_ms - _DAY_MS, midnight_ms + (HORIZON_DAYS - 3) * _DAY_MS)
 
 
 def _schedules(connection: Connection) -> dict[int, Schedule]:

@@ -6,8 +6,8 @@ function on its part. It is pure: state and time are arguments. Instants are mil
 1970-01-01T00:00:00Z.
 
 Order of the questions, the first "no" ends them: is the point known; is the credential known; is the card usable; is
-its holder; is it their time; is the directory copy fresh enough; does a block apply; does a grant apply; is the proof
-strong enough. No rule at all means no.
+its holder; is it their time; is the directory copy fresh enough; is the clock believable; does a block apply; does a
+grant apply; is the proof strong enough. No rule at all means no.
 """
 
 from bisect import bisect_right
@@ -70,6 +70,7 @@ class Reason(StrEnum):
     NO_GRANT = "no_grant"
     OUTSIDE_SCHEDULE = "outside_schedule"
     LEVEL_TOO_LOW = "level_too_low"
+    CLOCK_DOUBTFUL = "clock_doubtful"
     OVERLOADED = "overloaded"
     UNSEEN_TAP = "unseen_tap"
 
@@ -131,8 +132,9 @@ class PointRecord:
     """What the snapshot keeps for one point, compiled: no schedule, zone or group name is looked up at a tap.
 
     `always` holds the subjects granted at any time, `timed` those granted at certain times, `blocks` those refused.
-    `freshness_ms` is the oldest directory copy the point accepts; past it `stale_permits` tells what happens. What
-    follows `granted` does not decide: how the card may prove itself, what is kept of a tap, and who serves the point.
+    `freshness_ms` is the oldest directory copy the point accepts; past it `stale_permits` tells what happens.
+    Schedules are compiled for `compiled_from_ms` .. `compiled_until_ms`. What follows does not decide: how the card may
+    prove itself, what is kept of a tap, and who serves the point.
     """
 
     code: str
@@ -145,12 +147,21 @@ class PointRecord:
     freshness_ms: int
     stale_permits: bool
     granted: Decision
+    compiled_from_ms: int = -NEVER_MS
+    compiled_until_ms: int = NEVER_MS
     methods: tuple[str, ...] = ("desfire",)
     journal: str = "refusals"
     answer_budget_ms: int = 300
     tap_budget_ms: int = 3_000
     agent: str | None = None
     reader: str | None = None
+
+
+class CompiledPeriod(NamedTuple):
+    """The time that compiled schedules cover: from inclusive, until exclusive."""
+
+    from_ms: int
+    until_ms: int
 
 
 class Tap(NamedTuple):
@@ -190,8 +201,8 @@ def decide(  # noqa: PLR0911  # one question a line, the first "no" ends them
         return window.early if at_ms < window.from_ms else window.late
     if directory_age_ms > point.freshness_ms and not point.stale_permits:
         return REFUSED[Reason.DIRECTORY_STALE]
-    if point.blocks and _named(point.blocks, subjects, at_ms):
-        return REFUSED[Reason.BLOCKED]
+    if (point.blocks or point.timed_levels) and (objection := _objection(point, subjects, at_ms)) is not None:
+        return objection
     if point.always.isdisjoint(subjects) and not _named(point.timed, subjects, at_ms):
         return _not_granted(point, subjects)
     if tap.level < point.level or point.timed_levels:
@@ -206,6 +217,13 @@ def inside(toggles: tuple[int, ...], at_ms: int) -> bool:
 
 def _named(entries: tuple[Timed, ...], subjects: tuple[int, ...], at_ms: int) -> bool:
     return any(not entry.subjects.isdisjoint(subjects) and inside(entry.toggles, at_ms) for entry in entries)
+
+
+def _objection(point: PointRecord, subjects: tuple[int, ...], at_ms: int) -> Decision | None:
+    """Return why times speak against the tap: a block, or that nobody knows what is blocked or demanded now."""
+    if not point.compiled_from_ms <= at_ms < point.compiled_until_ms:
+        return REFUSED[Reason.CLOCK_DOUBTFUL]
+    return REFUSED[Reason.BLOCKED] if _named(point.blocks, subjects, at_ms) else None
 
 
 def _not_granted(point: PointRecord, subjects: tuple[int, ...]) -> Decision:

@@ -18,6 +18,8 @@ from cardservice.access.rules import NEVER_MS
 SPECIAL_DAY = 7
 HORIZON_DAYS = 400
 ALWAYS: tuple[int, ...] = (-NEVER_MS,)
+# The package knows cities with a holiday of their own too; a Land has two letters.
+LAENDER: tuple[str, ...] = tuple(code for code in holidays.country_holidays("DE").subdivisions if len(code) == 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,8 +138,8 @@ SENTENCES: Final[Mapping[Reason, Sentences]] = MappingProxyType(
         Reason.DIRECTORY_STALE: Sentences(
             "Zurzeit nicht prüfbar. Bitte an die Pforte wenden.",
             "Cannot be checked at the moment. Please ask at the gate.",
-            "Die Verzeichniskopie ist älter, als dieser Punkt erlaubt.",
-            "The directory copy is older than this point allows.",
+            "Die Verzeichniskopie oder der Stand der Zentrale ist älter, als dieser Punkt erlaubt.",
+            "The directory copy or the centre's own state is older than this point allows.",
         ),
         Reason.BLOCKED: Sentences(
             "Hier ist Ihr Zutritt gesperrt.",
@@ -164,6 +164,12 @@ SENTENCES: Final[Mapping[Reason, Sentences]] = MappingProxyType(
             "The card alone is not enough here.",
             "Der Punkt verlangt einen stärkeren Nachweis.",
             "The point demands a stronger proof.",
+        ),
+        Reason.CLOCK_DOUBTFUL: Sentences(
+            "Zurzeit nicht prüfbar. Bitte an die Pforte wenden.",
+            "Cannot be checked at the moment. Please ask at the gate.",
+            "Die Uhr der Zentrale liegt außerhalb der Zeit, für die die Zeitpläne berechnet sind.",
+            "The centre's clock lies outside the time that the schedules were compiled for.",
         ),
         Reason.OVERLOADED: Sentences(
             "Bitte gleich noch einmal versuchen.",

@@ -3,21 +3,21 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, get_args
 
 import structlog
 from sqlalchemy.engine import Connection, Engine
 
 from cardservice import changes
 from cardservice.access import city
-from cardservice.access.rules import CardRecord
 from cardservice.access.snapshot import ShardedMap, Snapshot
 from cardservice.changes import Change, ChangeKind
 from cardservice.clock import Clock
 from cardservice.database import read
 
-# Schedules are compiled anew when less than this of their horizon is left.
-_RENEW_MS: Final = 390 * 86_400_000
+# Schedules are compiled anew when less than this of their period is left.
+_RENEW_MS: Final = 365 * 86_400_000
+UNKNOWN_AGE_MS: Final = 2**62
 _log = structlog.get_logger()
 
 
@@ -41,9 +41,15 @@ class City:
         self._lock = threading.Lock()
         self._compiler = city.CardCompiler()
         self._direct: frozenset[int] = frozenset()
+        self._caught_up_ns: int | None = None
         self.snapshot = Snapshot.empty()
         self.build_us = 0
         self.catch_up_us = 0
+
+    def age_ms(self) -> int:
+        """Return how long ago the change log was last read to its end: what others changed since is not known here."""
+        caught_up_ns = self._caught_up_ns
+        return UNKNOWN_AGE_MS if caught_up_ns is None else (self._clock.monotonic_ns() - caught_up_ns) // 1_000_000
 
     def build(self) -> None:
         """Compile the whole city.
@@ -64,7 +70,8 @@ class City:
             records = ShardedMap.of(city.all_cards(connection, compiler, direct))
             points = city.PointCompiler(connection, now_ms).points(connection)
         self._compiler, self._direct = compiler, direct
-        self.snapshot = Snapshot(revision, records, points, city.horizon_ms(now_ms))
+        self.snapshot = Snapshot(revision, records, points, city.compiled_period(now_ms))
+        self._caught_up_ns = started_ns
         self.build_us = (self._clock.monotonic_ns() - started_ns) // 1_000
         _log.info("snapshot.built", revision=revision, cards=len(records), points=len(points), took_us=self.build_us)
 
@@ -75,11 +82,16 @@ class City:
             DatabaseUnavailable: the state store cannot be read; the snapshot stays as it was.
         """
         with self._lock:
-            if self.snapshot.horizon_ms - self._clock.now_ms() < _RENEW_MS:
+            now_ms, compiled = self._clock.now_ms(), self.snapshot.compiled
+            if not compiled.from_ms <= now_ms < compiled.until_ms - _RENEW_MS:
                 self._build()
+                # What the log held went into the new snapshot unseen: it may have been anything.
+                self._on_change(frozenset(get_args(ChangeKind)))
                 return
+            started_ns = self._clock.monotonic_ns()
             while self._apply_some():
                 pass
+            self._caught_up_ns = started_ns
 
     def _apply_some(self) -> bool:
         started_ns = self._clock.monotonic_ns()
@@ -94,7 +106,7 @@ class City:
 
     def _applied(self, connection: Connection, waiting: Sequence[Change]) -> Snapshot:
         revision = waiting[-1].revision
-        snapshot = self.snapshot
+        snapshot, direct = self.snapshot, self._direct
         people = {change.row for change in waiting if change.kind == "person"}
         cards = {change.row for change in waiting if change.kind == "card"}
         if any(change.kind == "access" for change in waiting):
@@ -103,10 +115,10 @@ class City:
             unchanged = {
                 code: old for code, new in points.items() if (old := snapshot.point(code)) is not None and old == new
             }
-            snapshot = snapshot.with_points(revision, points | unchanged, city.horizon_ms(now_ms))
+            snapshot = snapshot.with_points(revision, points | unchanged, city.compiled_period(now_ms))
             direct = city.people_named_directly(connection)
             people |= direct ^ self._direct
-            self._direct = direct
-        found = city.cards_of(connection, self._compiler, self._direct, people=sorted(people), cards=sorted(cards))
-        changed: dict[bytes, CardRecord | None] = dict(found)
-        return snapshot.with_cards(revision, changed)
+        found = city.cards_of(connection, self._compiler, direct, people=sorted(people), cards=sorted(cards))
+        # Only now: had reading failed, the next attempt must find the same difference again.
+        self._direct = direct
+        return snapshot.with_cards(revision, found)

@@ -8,6 +8,7 @@ model's own pages.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -15,7 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from cardservice import changes
 from cardservice.access import store
 from cardservice.access.rules import Level, Use
-from cardservice.access.schedules import Interval
+from cardservice.access.schedules import LAENDER, Interval
 from cardservice.database import row_id, write
 from cardservice.errors import Conflict, NotFound
 from cardservice.people.store import directory_group, person
@@ -107,7 +108,7 @@ def apply(engine: Engine, organisation_id: int, setup: AccessSetup) -> None:
         with write(engine) as connection:
             _Writer(connection, organisation_id).store(setup)
             changes.append(connection, "access", [0])
-    except sa.exc.IntegrityError as error:
+    except (sa.exc.IntegrityError, sa.exc.DataError) as error:
         raise Conflict(f"the setup contradicts what is stored: {error.orig}") from error
 
 
@@ -137,6 +138,8 @@ class _Writer:
             self._rule(rule)
 
     def _schedule(self, schedule: ScheduleSetup) -> None:
+        if schedule.land is not None and schedule.land not in LAENDER:
+            raise Conflict(f"schedule {schedule.code}: {schedule.land!r} is no Land; allowed are {', '.join(LAENDER)}")
         number = self._insert(store.schedule, code=schedule.code, name=schedule.name, land=schedule.land)
         for interval in schedule.intervals:
             self._insert(
@@ -163,6 +166,10 @@ class _Writer:
         )
 
     def _point(self, point: PointSetup) -> None:
+        try:
+            ZoneInfo(point.time_zone)
+        except (KeyError, ValueError, OSError):
+            raise Conflict(f"point {point.code}: {point.time_zone!r} is no time zone; Europe/Berlin is one") from None
         self._insert(
             store.point,
             organisation_id=self._organisation_id,
@@ -199,12 +206,17 @@ class _Writer:
 
         Raises:
             NotFound: nothing is called so.
+            Conflict: more than one is called so.
         """
         if name is None:
             return None
-        found = self._connection.execute(
-            sa.select(table.c.id).where((table.c.code if column is None else column) == name)
-        ).scalar()
-        if found is None:
-            raise NotFound(f"there is no {table.name.replace('_', ' ')} {name!r}")
-        return int(found)
+        kind = table.name.replace("_", " ")
+        named = sa.select(table.c.id).where((table.c.code if column is None else column) == name)
+        if "present" in table.c:
+            named = named.where(table.c.present)
+        found = self._connection.execute(named.limit(2)).scalars().all()
+        if not found:
+            raise NotFound(f"there is no {kind} {name!r}")
+        if len(found) > 1:
+            raise Conflict(f"there is more than one {kind} {name!r}")
+        return int(found[0])

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final, Generic, Self, TypeVar
 
-from cardservice.access.rules import CardRecord, PointRecord
+from cardservice.access.rules import CardRecord, CompiledPeriod, PointRecord
 
 # A change copies one shard: at a million cards about 250 entries.
 SHARDS: Final = 4096
@@ -71,20 +71,20 @@ class ShardedMap(Generic[Value]):
 class Snapshot:
     """Credentials and points of the city at one revision of the change log.
 
-    `horizon_ms` is how far the compiled schedules reach.
+    `compiled` is the time that the compiled schedules cover.
     """
 
-    __slots__ = ("_card", "_cards", "_points", "horizon_ms", "revision")
+    __slots__ = ("_card", "_cards", "_points", "compiled", "revision")
 
     def __init__(
         self,
         revision: int,
         cards: ShardedMap[CardRecord],
         points: Mapping[str, PointRecord],
-        horizon_ms: int,
+        compiled: CompiledPeriod,
     ) -> None:
         self.revision = revision
-        self.horizon_ms = horizon_ms
+        self.compiled = compiled
         self._cards = cards
         self._card = cards.get
         self._points = dict(points)
@@ -92,7 +92,7 @@ class Snapshot:
     @classmethod
     def empty(cls) -> Self:
         """Return the snapshot that refuses everything."""
-        return cls(0, ShardedMap.of(()), {}, 0)
+        return cls(0, ShardedMap.of(()), {}, CompiledPeriod(0, 0))
 
     def card(self, credential: bytes) -> CardRecord | None:
         """Return the record of `credential`, None if no card has it."""
@@ -119,11 +119,11 @@ class Snapshot:
     def with_cards(self, revision: int, changes: Mapping[bytes, CardRecord | None]) -> "Snapshot":
         """Return the snapshot at `revision` in which the credentials of `changes` are replaced; None removes one."""
         cards = self._cards.changed(changes) if changes else self._cards
-        return Snapshot(revision, cards, self._points, self.horizon_ms)
+        return Snapshot(revision, cards, self._points, self.compiled)
 
-    def with_points(self, revision: int, points: Mapping[str, PointRecord], horizon_ms: int) -> "Snapshot":
+    def with_points(self, revision: int, points: Mapping[str, PointRecord], compiled: CompiledPeriod) -> "Snapshot":
         """Return the snapshot at `revision` with these points and all its cards."""
-        return Snapshot(revision, self._cards, points, horizon_ms)
+        return Snapshot(revision, self._cards, points, compiled)
 
     def content_hash(self) -> str:
         """Return a SHA-256 over all records: equal for equal content, however it was reached. Slow; for checks."""

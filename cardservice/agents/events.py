@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 from cardservice.access.rules import PointRecord, Reason
 from cardservice.agents import store
 from cardservice.agents.messages import EventAck, EventRefused, TapEvent
-from cardservice.agents.receipts import carries_receipt
+from cardservice.agents.receipts import open_receipt
 from cardservice.agents.taps import TapServices
 from cardservice.journal.service import Entry
 
@@ -31,7 +31,16 @@ _MESSAGES: Final[dict[Verdict, str]] = {
 }
 # Worth a line even where permitted taps are not kept: the door did not do what was decided.
 _WORTH_KEEPING: Final = frozenset({"late", "no_answer", "output_failed", "abandoned"})
+MAX_ALARMED: Final = 10_000
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The agent that uploads, and the boot epoch it said hello with: events of later ones it cannot have made."""
+
+    agent: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,7 @@ class _Upload:
     digest: bytes
     now_ms: int
     point: PointRecord | None
-    seen: bool
+    refused: Literal["unseen_tap"] | None
 
 
 class EventDesk:
@@ -50,32 +59,43 @@ class EventDesk:
 
     def __init__(self, services: TapServices) -> None:
         self._services = services
+        self._alarmed: set[tuple[str, int, int]] = set()
 
-    async def take(self, agent: str, uploaded: TapEvent) -> EventAck | EventRefused:
+    async def take(self, sender: Sender, uploaded: TapEvent) -> EventAck | EventRefused:
         """Store `uploaded` once; return what to tell the agent.
 
         Raises:
             CardServiceError: it could not be stored now; nothing is acknowledged, the agent sends it again.
         """
-        verdict = await self._verdict(agent, uploaded)
+        verdict = await self._verdict(sender, uploaded)
         self._services.metrics.events.labels(verdict).inc()
         if verdict in {"stored", "repeated"}:
             return EventAck(event=uploaded.event)
-        _log.error("agent.event_refused", agent=agent, verdict=verdict, sequence=uploaded.event.sequence)
+        _log.error("agent.event_refused", agent=sender.agent, verdict=verdict, sequence=uploaded.event.sequence)
         return EventRefused(event=uploaded.event, code=verdict, message=_MESSAGES[verdict])
 
-    async def _verdict(self, agent: str, uploaded: TapEvent) -> Verdict:
-        if uploaded.event.agent != agent:
+    async def _verdict(self, sender: Sender, uploaded: TapEvent) -> Verdict:
+        event = uploaded.event
+        if event.agent != sender.agent or event.epoch > sender.epoch:
             return "foreign_event"
         point = self._services.city.snapshot.point(uploaded.point)
-        if point is not None and point.agent != agent:
+        decided = open_receipt(
+            uploaded.receipt,
+            self._services.keys.secret("receipts"),
+            event,
+            point=uploaded.point,
+            decision=uploaded.decision,
+        )
+        ours = decided is not None and decided.permit == uploaded.permit
+        # With a receipt the tap was ours, whoever serves the point by now.
+        if not ours and point is not None and point.agent != sender.agent:
             return "foreign_point"
         upload = _Upload(
             event=uploaded,
             digest=_digest(uploaded),
             now_ms=self._services.clock.now_ms(),
             point=point,
-            seen=_claims_nothing(uploaded) or carries_receipt(uploaded, self._services.keys.secret("receipts")),
+            refused=None if ours or _claims_nothing(uploaded) else "unseen_tap",
         )
         return await asyncio.wrap_future(
             self._services.recorder.submit(lambda connection: self._store(connection, upload))
@@ -85,18 +105,15 @@ class EventDesk:
         """Run inside the recorder: one row per event, and a line in the journal where one is due."""
         event, table = upload.event.event, store.agent_event
         known = connection.execute(
-            sa.select(table.c.digest).where(
+            sa.select(table.c.digest, table.c.refused).where(
                 table.c.agent == event.agent, table.c.epoch == event.epoch, table.c.sequence == event.sequence
             )
         ).first()
         if known is not None:
             if bytes(known.digest) == upload.digest:
-                return "repeated"
-            self._alarm(connection, upload, "event_changed")
+                return known.refused or "repeated"
+            self._alarm_once(connection, upload)
             return "different_content"
-        if not upload.seen:
-            self._alarm(connection, upload, Reason.UNSEEN_TAP)
-            return "unseen_tap"
         connection.execute(
             sa.insert(table),
             {
@@ -105,14 +122,25 @@ class EventDesk:
                 "sequence": event.sequence,
                 "digest": upload.digest,
                 "received_ms": upload.now_ms,
+                "refused": upload.refused,
             },
         )
-        if upload.event.outcome in _WORTH_KEEPING:
+        if upload.refused is not None:
+            self._keep(connection, upload, "alarm", Reason.UNSEEN_TAP)
+        elif upload.event.outcome in _WORTH_KEEPING:
             self._keep(connection, upload, "tap_outcome", upload.event.outcome)
-        return "stored"
+        return upload.refused or "stored"
 
-    def _alarm(self, connection: Connection, upload: _Upload, reason: str) -> None:
-        self._keep(connection, upload, "alarm", reason)
+    def _alarm_once(self, connection: Connection, upload: _Upload) -> None:
+        """Write one alarm per event id: an agent that goes on must not fill the journal."""
+        event = upload.event.event
+        name = (event.agent, event.epoch, event.sequence)
+        if name in self._alarmed:
+            return
+        if len(self._alarmed) >= MAX_ALARMED:
+            self._alarmed.clear()
+        self._alarmed.add(name)
+        self._keep(connection, upload, "alarm", "event_changed")
 
     def _keep(self, connection: Connection, upload: _Upload, kind: str, reason: str) -> None:
         event = upload.event.event
@@ -130,7 +158,8 @@ class EventDesk:
 
 def _claims_nothing(uploaded: TapEvent) -> bool:
     """Tell whether the event says that no decision was acted on: then there is nothing to prove."""
-    return uploaded.decision is None and uploaded.outcome in {"no_answer", "card_gone", "abandoned"}
+    undecided = uploaded.decision is None and uploaded.permit is None
+    return undecided and uploaded.outcome in {"no_answer", "card_gone", "abandoned"}
 
 
 def _digest(uploaded: TapEvent) -> bytes:

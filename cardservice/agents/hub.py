@@ -11,11 +11,13 @@ from pydantic import BaseModel
 
 from cardservice.access.rules import PointRecord
 from cardservice.access.snapshot import Snapshot
+from cardservice.agents.events import Sender
 from cardservice.agents.messages import (
     Challenge,
     Hello,
     MessageRefused,
     Refused,
+    UnknownVersion,
     decode_from_agent,
     encode,
 )
@@ -27,6 +29,7 @@ HELLO_TIMEOUT_S: Final = 5.0
 SEND_TIMEOUT_S: Final = 5.0
 MAX_AGENTS: Final = 2_000
 MAX_STRANGE: Final = 20
+LOCK_RETRY_S: Final = 1.0
 _log = structlog.get_logger()
 
 
@@ -90,6 +93,8 @@ class AgentHub:
         gauge.set(1)
         _log.info("agent.connected", agent=session.agent)
         try:
+            # Locked between its hello and now: nobody else would tell.
+            await self.cut_off_locked()
             await session.welcome(self._points.get(session.agent, []))
             await self._read(session, channel)
         finally:
@@ -106,7 +111,7 @@ class AgentHub:
             _log.warning("agent.refused", code=error.code, why=str(error))
             await channel.send(Refused(code=error.code, message=str(error)[:200]))
             return None
-        return await self._register(hello.agent, channel)
+        return await self._register(Sender(hello.agent, hello.epoch), channel)
 
     async def _hello(self, channel: Channel) -> Hello:
         """Challenge the other side and check its answer.
@@ -121,6 +126,8 @@ class AgentHub:
                 hello = decode_from_agent(await channel.receive())
         except TimeoutError:
             raise HelloRefused("protocol", f"no hello within {HELLO_TIMEOUT_S:.0f} s") from None
+        except UnknownVersion as error:
+            raise HelloRefused("version", str(error)) from error
         except MessageRefused as error:
             raise HelloRefused("protocol", str(error)) from error
         if not isinstance(hello, Hello):
@@ -131,12 +138,13 @@ class AgentHub:
             raise HelloRefused("overloaded", "the agent cannot be checked at the moment") from error
         return hello
 
-    async def _register(self, agent: str, channel: Channel) -> AgentSession | None:
+    async def _register(self, sender: Sender, channel: Channel) -> AgentSession | None:
+        agent = sender.agent
         older = self._sessions.get(agent)
         if older is None and len(self._sessions) >= MAX_AGENTS:
             await channel.send(Refused(code="overloaded", message=f"{MAX_AGENTS} agents are connected already"))
             return None
-        session = AgentSession(agent, self._desks, channel.send)
+        session = AgentSession(sender, self._desks, channel.send)
         self._sessions[agent] = (session, channel)
         if older is not None:
             await self._cut_off(older, "replaced", "the same agent connected again")
@@ -174,7 +182,8 @@ class AgentHub:
         before, self._points = self._points, points
         for agent, (session, _) in tuple(self._sessions.items()):
             if points.get(agent) != before.get(agent):
-                await self._send_welcome(session, points.get(agent, []))
+                # Not `points`: while we waited for a slow agent a newer change may have been sent already.
+                await self._send_welcome(session, self._points.get(agent, []))
 
     async def _send_welcome(self, session: AgentSession, points: Sequence[PointRecord]) -> None:
         try:
@@ -184,8 +193,16 @@ class AgentHub:
 
     async def cut_off_locked(self) -> None:
         """End the channels of agents that were locked."""
-        views = await asyncio.to_thread(self._agents.list)
-        for view in views:
-            entry = self._sessions.get(view.code)
-            if view.locked and entry is not None:
-                await self._cut_off(entry, "locked", f"agent {view.code!r} is locked")
+        for agent in await self._locked():
+            entry = self._sessions.get(agent)
+            if entry is not None:
+                await self._cut_off(entry, "locked", f"agent {agent!r} is locked")
+
+    async def _locked(self) -> list[str]:
+        """Return the locked agents; goes on trying while it cannot be known who they are."""
+        while True:
+            try:
+                return [view.code for view in await asyncio.to_thread(self._agents.list) if view.locked]
+            except CardServiceError as error:
+                _log.error("agent.locks_unknown", error=str(error))
+                await asyncio.sleep(LOCK_RETRY_S)

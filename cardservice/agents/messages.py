@@ -40,6 +40,10 @@ class MessageRefused(Exception):
     """A frame that is not a message of this protocol: what was wrong, never the frame itself."""
 
 
+class UnknownVersion(MessageRefused):
+    """A frame of another major version of the protocol."""
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -287,10 +291,32 @@ def decode_from_centre(
 
 def _decode(adapter: TypeAdapter[Any], frame: str | bytes) -> Any:
     if len(frame) > MAX_MESSAGE_BYTES:
-        raise MessageRefused(f"a frame of {len(frame)} bytes; at most {MAX_MESSAGE_BYTES} are read")
+        raise _too_long(len(frame))
     try:
-        return adapter.validate_json(frame)
+        raw = frame.encode() if isinstance(frame, str) else frame
+    except UnicodeEncodeError:
+        raise MessageRefused("frame: not a text of Unicode characters") from None
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise _too_long(len(raw))
+    try:
+        return adapter.validate_json(raw, strict=True)
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "frame"
-        raise MessageRefused(f"{where}: {first['msg'][:150]} ({error.error_count()} in all)") from None
+        raise _refusal(error) from None
+
+
+def _too_long(length: int) -> MessageRefused:
+    return MessageRefused(f"a frame of more than {MAX_MESSAGE_BYTES} bytes ({length}); longer ones are not read")
+
+
+def _refusal(error: ValidationError) -> MessageRefused:
+    """Return what was wrong and where, in our own names only: a frame's own field names are not repeated either."""
+    first = error.errors(include_input=False, include_url=False)[0]
+    if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
+        return MessageRefused("type: not one of the messages this side reads")
+    known = [str(part) for part in first["loc"][1:] if isinstance(part, int) or part in _FIELD_NAMES]
+    kind = UnknownVersion if known == ["v"] else MessageRefused
+    return kind(f"{'.'.join(known) or 'frame'}: {first['msg'][:150]} ({error.error_count()} in all)")
+
+
+_MODELS: tuple[type[BaseModel], ...] = (*_Message.__subclasses__(), EventId, PointSetup, Sentence, ReaderHealth)
+_FIELD_NAMES = frozenset(name for model in _MODELS for name in model.model_fields)

@@ -1,27 +1,58 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Receipts: the centre's own mark on a decision, which the agent hands back with what came of it.
+"""Receipts: the centre's own note of a decision, sealed, which the agent hands back with what came of it.
 
-So the centre recognises its decisions without keeping them, over restarts too, and an agent cannot invent a tap.
+So the centre recognises its decisions and knows whose they were without keeping anything, over restarts too. To the
+agent a receipt is opaque: it can neither invent one nor learn from it who was there.
 """
 
-import hashlib
-import hmac
 import json
+import secrets
+import struct
+from dataclasses import dataclass
+from typing import Final
 
-from cardservice.agents.messages import EventId, TapEvent
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from cardservice.agents.messages import EventId
+
+_NONCE_BYTES: Final = 12
+# Permit, level, centre time (ms), holder and card (row numbers).
+_FACTS: Final = struct.Struct(">?Bqqq")
 
 
-def make_receipt(secret: bytes, event: EventId, *, point: str, decision: str, permit: bool) -> str:
-    """Return the HMAC-SHA-256 (RFC 2104, first 16 bytes, hexadecimal) over one decision about one event."""
-    content = json.dumps([event.agent, event.epoch, event.sequence, point, decision, permit]).encode()
-    return hmac.new(secret, b"cardservice receipt v1\0" + content, hashlib.sha256).hexdigest()[:32]
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What a receipt keeps of a decision; `holder` and `card` are row numbers, 0 for none."""
+
+    permit: bool
+    level: int
+    at_ms: int
+    holder: int = 0
+    card: int = 0
 
 
-def carries_receipt(uploaded: TapEvent, secret: bytes) -> bool:
-    """Tell whether `uploaded` hands back the receipt of exactly the decision it names."""
-    if uploaded.receipt is None or uploaded.decision is None or uploaded.permit is None:
-        return False
-    expected = make_receipt(
-        secret, uploaded.event, point=uploaded.point, decision=uploaded.decision, permit=uploaded.permit
-    )
-    return hmac.compare_digest(uploaded.receipt, expected)
+def seal_receipt(secret: bytes, event: EventId, *, point: str, decision: str, decided: Decided) -> str:
+    """Return `decided` sealed with AES-256-GCM for exactly this event, point and decision id, hexadecimal."""
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    facts = _FACTS.pack(decided.permit, decided.level, decided.at_ms, decided.holder, decided.card)
+    return (nonce + AESGCM(secret).encrypt(nonce, facts, _bound_to(event, point, decision))).hex()
+
+
+def open_receipt(
+    receipt: str | None, secret: bytes, event: EventId, *, point: str, decision: str | None
+) -> Decided | None:
+    """Return what the receipt says, None if this centre did not seal it for exactly this event, point and decision."""
+    if receipt is None or decision is None:
+        return None
+    try:
+        sealed = bytes.fromhex(receipt)
+        bound_to = _bound_to(event, point, decision)
+        facts = AESGCM(secret).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
+    except (InvalidTag, ValueError):
+        return None
+    return Decided(*_FACTS.unpack(facts))
+
+
+def _bound_to(event: EventId, point: str, decision: str) -> bytes:
+    return json.dumps(["receipt 1", event.agent, event.epoch, event.sequence, point, decision]).encode()

@@ -15,7 +15,8 @@ import structlog
 from pydantic import BaseModel
 
 from cardservice.access.rules import PointRecord
-from cardservice.agents.events import EventDesk
+from cardservice.agents.events import EventDesk, Sender
+from cardservice.agents.limits import RecentSequences, TokenBucket
 from cardservice.agents.live import LiveFeed
 from cardservice.agents.messages import (
     CardApdus,
@@ -37,6 +38,9 @@ from cardservice.metrics import Metrics
 
 MAX_POINTS: Final = 64
 MAX_UPLOADS: Final = 64
+# Sixteen readers at the pace of a crowd; more is a fault or an attack.
+PRESENTS_PER_S: Final = 20
+PRESENTS_BURST: Final = 100
 Send = Callable[[BaseModel], Awaitable[None]]
 _log = structlog.get_logger()
 
@@ -86,8 +90,12 @@ class _Conversation:
 class AgentSession:
     """A connected agent whose hello was accepted."""
 
-    def __init__(self, agent: str, desks: Desks, send: Send) -> None:
-        self.agent = agent
+    def __init__(self, sender: Sender, desks: Desks, send: Send) -> None:
+        self.agent = sender.agent
+        self._sender = sender
+        self._closed = False
+        self._presented = RecentSequences()
+        self._bucket = TokenBucket(PRESENTS_PER_S, PRESENTS_BURST, desks.clock)
         self._desks = desks
         self._send = send
         self._points: dict[str, PointRecord] = {}
@@ -113,6 +121,8 @@ class AgentSession:
 
     async def receive(self, message: BaseModel) -> None:
         """Handle one message of the agent; never waits for a card."""
+        if self._closed:
+            return
         match message:
             case CardPresent():
                 await self._begin(message)
@@ -138,13 +148,21 @@ class AgentSession:
         )
 
     async def _begin(self, present: CardPresent) -> None:
-        if present.event.agent != self.agent or present.point not in self._points:
-            self._strange("foreign point or event")
+        event = present.event
+        if (event.agent, event.epoch) != (self._sender.agent, self._sender.epoch):
+            self._strange("event of another agent or epoch")
+            return
+        # As the city is now, not as the last welcome said.
+        point = self._desks.taps.point(present.point)
+        if point is None or point.agent != self.agent:
+            self._strange("foreign point")
+            return
+        if not self._presented.is_new(event.sequence) or not self._bucket.take():
+            self._strange("the same tap again, or too many")
             return
         older = self._running.pop(present.point, None)
         if older is not None:
             older.cancel()
-        point = self._points[present.point]
         task = asyncio.create_task(self._tap(present, point))
         self._running[present.point] = task
         task.add_done_callback(lambda done: self._ended(present.point, done))
@@ -207,7 +225,7 @@ class AgentSession:
 
     async def _take_upload(self, uploaded: TapEvent) -> None:
         try:
-            answer = await self._desks.events.take(self.agent, uploaded)
+            answer = await self._desks.events.take(self._sender, uploaded)
         except CardServiceError as error:
             _log.error("agent.event_not_stored", agent=self.agent, error=str(error))
             return
@@ -224,6 +242,7 @@ class AgentSession:
         )
 
     def close(self) -> None:
-        """End everything that runs for this agent."""
+        """End everything that runs for this agent; what it still sends is not heard."""
+        self._closed = True
         for task in (*self._running.values(), *self._tasks):
             task.cancel()

@@ -20,6 +20,7 @@ agent = sa.Table(
 )
 
 # One row per event, so that a repeated upload changes nothing and a changed one is noticed. No point, no person.
+# `refused` says why an event was not taken; it is kept so that its repetition raises no second alarm.
 agent_event = sa.Table(
     "agent_event",
     RECORD,
@@ -28,6 +29,7 @@ agent_event = sa.Table(
     sa.Column("sequence", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("digest", sa.LargeBinary(32), nullable=False),
     sa.Column("received_ms", sa.BigInteger, nullable=False),
+    sa.Column("refused", sa.String(20)),
 )
 
 

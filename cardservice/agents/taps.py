@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 import structlog
+from sqlalchemy.engine import Connection
 
 from cardservice.access.rules import REFUSED, Decision, Level, PointRecord, Reason, Tap, Use, decide
 from cardservice.access.sentences import SENTENCES
 from cardservice.access.snapshot import Snapshot
 from cardservice.agents.messages import CardPresent, DecisionMessage, Sentence
-from cardservice.agents.receipts import make_receipt
+from cardservice.agents.receipts import Decided, seal_receipt
 from cardservice.cards.rules import desfire_credential, piv_credential
 from cardservice.chip import errors as chip
 from cardservice.chip.conversation import Conversation
@@ -37,6 +38,7 @@ from cardservice.recorder import Recorder
 Exchange = Callable[[Sequence[bytes]], Awaitable[tuple[bytes, ...]]]
 
 MAX_ROUNDS: Final = 60
+RECORD_TIMEOUT_S: Final = 2.0
 # SELECT refused with one of these: the card does not know the application, or no application at all.
 _NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x911C})
 _LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
@@ -80,6 +82,10 @@ class SnapshotSource(Protocol):
         """The snapshot as it is now."""
         ...
 
+    def age_ms(self) -> int:
+        """Return how long ago the change log was last read to its end."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class TapServices:
@@ -120,6 +126,22 @@ class _Stopwatch:
         return now_ns
 
 
+@dataclass(frozen=True, slots=True)
+class _Tapped:
+    """One tap, decided: everything that is written down about it and told to the agent."""
+
+    present: CardPresent
+    point: PointRecord | None
+    proof: _Proof
+    decision: Decision
+    decision_id: str
+    at_ms: int
+    revision: int
+    age_ms: int
+    holder: int
+    card: int
+
+
 class TapDesk:
     """Answers taps. Used from the event loop; many taps at once."""
 
@@ -138,25 +160,41 @@ class TapDesk:
         point = self.point(present.point)
         if point is None:
             proof = _Proof(reason=Reason.POINT_UNKNOWN)
+        elif point.agent != present.event.agent:
+            proof = _Proof(reason=Reason.POINT_FOREIGN)
         else:
             proof = await self._prove(point, present, exchange, watch)
         began_ns = services.clock.monotonic_ns()
-        at_ms = services.clock.now_ms()
-        snapshot, age_ms = services.city.snapshot, services.directory.age_ms()
-        if proof.reason is not None:
-            decision = REFUSED[proof.reason]
-        else:
-            tap = Tap(present.point, proof.credential, proof.level)
-            decision = decide(snapshot, tap, at_ms, age_ms)
+        tapped = self._decide(present, point, proof)
         began_ns = watch.add("decide", began_ns)
-        decision_id = secrets.token_hex(12)
-        facts = self._facts(present, decision, proof, decision_id)
-        facts |= {"revision": snapshot.revision, "directory_age_ms": min(age_ms, 2**53)}
-        decision = await self._record(point, decision, self._entry(point, proof, facts, at_ms), at_ms)
+        decision = await self._record(tapped)
         watch.add("journal", began_ns)
         watch.add("centre", started_ns)
         self._measure(point, decision, watch)
-        return self._message(present, decision, proof, decision_id, watch)
+        return self._message(tapped, decision, watch)
+
+    def _decide(self, present: CardPresent, point: PointRecord | None, proof: _Proof) -> _Tapped:
+        services = self._services
+        snapshot, at_ms = services.city.snapshot, services.clock.now_ms()
+        # What is not known since the directory or the change log fell silent counts alike.
+        age_ms = max(services.directory.age_ms(), services.city.age_ms())
+        if proof.reason is not None:
+            decision = REFUSED[proof.reason]
+        else:
+            decision = decide(snapshot, Tap(present.point, proof.credential, proof.level), at_ms, age_ms)
+        record = snapshot.card(proof.credential) if proof.credential else None
+        return _Tapped(
+            present=present,
+            point=point,
+            proof=proof,
+            decision=decision,
+            decision_id=secrets.token_hex(12),
+            at_ms=at_ms,
+            revision=snapshot.revision,
+            age_ms=age_ms,
+            holder=record.holder if record else 0,
+            card=record.card if record else 0,
+        )
 
     async def _prove(self, point: PointRecord, present: CardPresent, exchange: Exchange, watch: _Stopwatch) -> _Proof:
         """Try the point's methods in order until the card knows one of them."""
@@ -173,7 +211,7 @@ class TapDesk:
         try:
             if method == "piv":
                 card = await self._run(self._piv(point, present), exchange, watch)
-                credential = piv_credential(card.card_uuid.bytes)
+                credential = piv_credential(card.issuer_key, card.card_uuid.bytes)
                 return _Proof(credential, Level.CARD, method=method, evidence=card.evidence)
             number = await self._run(self._desfire(point.use), exchange, watch)
             credential = desfire_credential(point.use, number.number)
@@ -218,49 +256,60 @@ class TapDesk:
             conversation.close()
         raise chip.ProtocolError("conversation", f"no end after {MAX_ROUNDS} exchanges")
 
-    def _facts(self, present: CardPresent, decision: Decision, proof: _Proof, decision_id: str) -> dict[str, Scalar]:
-        event = present.event
-        return {
+    def _entry(self, tapped: _Tapped) -> Entry:
+        event = tapped.present.event
+        facts: dict[str, Scalar] = {
             "kind": "tap",
             "event": f"{event.agent}/{event.epoch}/{event.sequence}",
-            "point": present.point,
-            "permit": decision.permit,
-            "reason": decision.reason.value,
-            "level": _LEVEL_NAMES[proof.level],
-            "method": proof.method,
-            "decision": decision_id,
-            "evidence": proof.evidence.hex(),
+            "point": tapped.present.point,
+            "permit": tapped.decision.permit,
+            "reason": tapped.decision.reason.value,
+            "level": _LEVEL_NAMES[tapped.proof.level],
+            "method": tapped.proof.method,
+            "decision": tapped.decision_id,
+            "evidence": tapped.proof.evidence.hex(),
+            "revision": tapped.revision,
             "directory": self._services.directory.source(),
+            "directory_age_ms": min(tapped.age_ms, 2**53),
         }
+        stream = "system" if tapped.point is None else tapped.point.use.value
+        if not tapped.holder:
+            return Entry(stream, tapped.at_ms, facts)
+        return Entry(stream, tapped.at_ms, facts, tapped.holder, {"person": tapped.holder, "card": tapped.card})
 
-    def _entry(self, point: PointRecord | None, proof: _Proof, facts: dict[str, Scalar], at_ms: int) -> Entry:
-        stream = "system" if point is None else point.use.value
-        record = self._services.city.snapshot.card(proof.credential) if proof.credential else None
-        if record is None or not record.holder:
-            return Entry(stream, at_ms, facts)
-        return Entry(stream, at_ms, facts, record.holder, {"person": record.holder, "card": record.card})
-
-    async def _record(self, point: PointRecord | None, decision: Decision, entry: Entry, at_ms: int) -> Decision:
+    async def _record(self, tapped: _Tapped) -> Decision:
         """Keep what the point's mode asks for, on disk before the answer; what cannot be kept is not permitted."""
-        mode = "full" if point is None else point.journal
-        services = self._services
+        mode = "full" if tapped.point is None else tapped.point.journal
+        decision = tapped.decision
         if mode == "refusals" and decision.permit:
             return decision
         try:
-            if mode == "counts":
-                outcome = decision.reason.value
-                future = services.recorder.submit(
-                    lambda connection: services.journal.count(connection, entry.stream, at_ms, outcome)
-                )
-            else:
-                future = services.recorder.submit(lambda connection: _append(services.journal, connection, entry))
-            await asyncio.wrap_future(future)
+            future = self._services.recorder.submit(self._unit(mode, tapped))
         except Overloaded:
             return REFUSED[Reason.OVERLOADED]
-        except CardServiceError as error:
-            _log.error("tap.not_recorded", point=entry.payload["point"], error=str(error))
+        try:
+            async with asyncio.timeout(RECORD_TIMEOUT_S):
+                await asyncio.shield(asyncio.wrap_future(future))
+        except Exception as error:  # noqa: BLE001  # whatever kept it from the disk, the holder gets an answer
+            # A unit that is still waiting is taken back; one under way may yet be written, beside its refusal.
+            future.cancel()
+            # A driver's error repeats what was to be written; ours never do.
+            what = str(error) if isinstance(error, CardServiceError) else type(error).__name__
+            _log.error("tap.not_recorded", point=tapped.present.point, error=what)
             return REFUSED[Reason.OVERLOADED] if decision.permit else decision
         return decision
+
+    def _unit(self, mode: str, tapped: _Tapped) -> Callable[[Connection], None]:
+        journal, entry = self._services.journal, self._entry(tapped)
+        outcome = tapped.decision.reason.value
+
+        def count(connection: Connection) -> None:
+            journal.count(connection, entry.stream, entry.at_ms, outcome)
+
+        def append(connection: Connection) -> None:
+            journal.append(connection, entry)
+
+        return count if mode == "counts" else append
 
     def _measure(self, point: PointRecord | None, decision: Decision, watch: _Stopwatch) -> None:
         use = "none" if point is None else point.use.value
@@ -269,32 +318,26 @@ class TapDesk:
         for stage, took_us in watch.stages_us.items():
             self._services.metrics.stage.labels(stage).observe(took_us / 1e6)
 
-    def _message(
-        self, present: CardPresent, decision: Decision, proof: _Proof, decision_id: str, watch: _Stopwatch
-    ) -> DecisionMessage:
-        sentences = SENTENCES[decision.reason]
-        receipt = make_receipt(
+    def _message(self, tapped: _Tapped, decision: Decision, watch: _Stopwatch) -> DecisionMessage:
+        sentences, event = SENTENCES[decision.reason], tapped.present.event
+        receipt = seal_receipt(
             self._services.keys.secret("receipts"),
-            present.event,
-            point=present.point,
-            decision=decision_id,
-            permit=decision.permit,
+            event,
+            point=tapped.present.point,
+            decision=tapped.decision_id,
+            decided=Decided(decision.permit, tapped.proof.level, tapped.at_ms, tapped.holder, tapped.card),
         )
         return DecisionMessage(
-            event=present.event,
-            decision=decision_id,
+            event=event,
+            decision=tapped.decision_id,
             permit=decision.permit,
             reason=decision.reason.value,
-            level=_LEVEL_NAMES[proof.level],
+            level=_LEVEL_NAMES[tapped.proof.level],
             text=Sentence(de=sentences.holder_de, en=sentences.holder_en),
             open_ms=decision.open_ms,
             receipt=receipt,
             stages_us=watch.stages_us,
         )
-
-
-def _append(journal: Journal, connection: Any, entry: Entry) -> None:
-    journal.append(connection, entry)
 
 
 def _reason_of(error: chip.ChipError) -> Reason:

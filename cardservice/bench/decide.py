@@ -15,6 +15,7 @@ from typing import Final
 
 from cardservice.access.rules import (
     CardRecord,
+    CompiledPeriod,
     Decision,
     Level,
     PointRecord,
@@ -85,7 +86,7 @@ def _city(size: Size) -> tuple[Snapshot, list[Tap], float]:
     points = {f"door-{number}": _point(f"door-{number}", rng, size, granted) for number in range(size.points)}
     rows = [(keys[i], CardRecord(None, None, memberships[i], i + 1, i + 1)) for i in range(size.people)]
     started = time.perf_counter()
-    snapshot = Snapshot(1, ShardedMap.of(rows), points, NOW_MS * 2)
+    snapshot = Snapshot(1, ShardedMap.of(rows), points, CompiledPeriod(0, NOW_MS * 2))
     return snapshot, _taps(snapshot, keys, rng), time.perf_counter() - started
 
 

@@ -153,11 +153,11 @@ def open_store(path: Path, passphrase: bytes, *, demonstration_allowed: bool = F
             demonstration mode.
     """
     header = _read(path)
-    sealed = bytes.fromhex(header.pop("sealed"))
     try:
+        sealed = bytes.fromhex(header.pop("sealed"))
         key = _stretch(passphrase, bytes.fromhex(header["salt"]), header["scrypt"])
         content = json.loads(AESGCM(key).decrypt(bytes.fromhex(header["nonce"]), sealed, _aad(header)))
-    except InvalidTag:
+    except (InvalidTag, TypeError, ValueError):
         raise KeyStoreError(f"key store {path}: wrong passphrase, or the file was changed") from None
     if content["demonstration"] and not demonstration_allowed:
         raise KeyStoreError(
@@ -193,7 +193,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _parsed(raw: bytes) -> dict[str, Any] | None:
     try:
         header = json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     wanted = {"format", "scrypt", "salt", "nonce", "sealed"}
     fits = isinstance(header, dict) and header.keys() == wanted and header["format"] == _FORMAT

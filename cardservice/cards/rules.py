@@ -6,6 +6,7 @@ from typing import Final
 
 NUMBER_BYTES: Final = 12
 UUID_BYTES: Final = 16
+ISSUER_KEY_BYTES: Final = 32
 
 
 @unique
@@ -55,12 +56,14 @@ def desfire_credential(use: str, number: bytes) -> bytes:
     return bytes((_USE_PREFIX[use],)) + number
 
 
-def piv_credential(card_uuid: bytes) -> bytes:
-    """Return the key under which the PIV card with this UUID (16 bytes, the GUID of its CHUID) is known.
+def piv_credential(issuer_key: bytes, card_uuid: bytes) -> bytes:
+    """Return the key under which a PIV card is known: its issuer's key (SHA-256, 32 bytes) and its UUID (16 bytes).
+
+    The issuer is part of it: a trusted CA of another authority must not be able to issue a card with our UUID.
 
     Raises:
-        ValueError: a UUID of another length.
+        ValueError: a part of another length.
     """
-    if len(card_uuid) != UUID_BYTES:
-        raise ValueError(f"a card UUID of {len(card_uuid)} bytes; it has {UUID_BYTES}")
-    return bytes((_PIV_PREFIX,)) + card_uuid
+    if len(issuer_key) != ISSUER_KEY_BYTES or len(card_uuid) != UUID_BYTES:
+        raise ValueError(f"an issuer's key has {ISSUER_KEY_BYTES} bytes and a card UUID {UUID_BYTES}")
+    return bytes((_PIV_PREFIX,)) + issuer_key[:16] + card_uuid

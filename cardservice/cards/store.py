@@ -30,6 +30,8 @@ credential = sa.Table(
     sa.Column("id", RowNumber, primary_key=True),
     sa.Column("card_id", sa.ForeignKey("card.id"), nullable=False, index=True),
     sa.Column("key", sa.LargeBinary(64), nullable=False, unique=True),
+    # Retired, never deleted: whoever follows the change log must learn which key is gone.
+    sa.Column("retired", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 

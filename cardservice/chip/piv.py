@@ -128,11 +128,13 @@ class ProvenCard:
 
     Attributes:
         card_uuid: the card's UUID.
+        issuer_key: SHA-256 of the public key of the CA that issued its certificate, 32 bytes.
         certificate_fingerprint: SHA-256 of the certificate, 32 bytes.
         evidence: SHA-256 over every command and answer, 32 bytes, as `Transcript` defines it.
     """
 
     card_uuid: uuid.UUID = field(repr=False)
+    issuer_key: bytes
     certificate_fingerprint: bytes = field(repr=False)
     evidence: bytes = field(repr=False)
 
@@ -161,7 +163,7 @@ def authenticate_card(
         raise ValueError("the instant of the check needs a zone")
     transcript = Transcript()
     certificate = yield from transcript.record(_prove(context, trust, at, random_bytes))
-    return ProvenCard(certificate.card_uuid, certificate.fingerprint, transcript.digest())
+    return ProvenCard(certificate.card_uuid, certificate.issuer_key, certificate.fingerprint, transcript.digest())
 
 
 def _prove(

@@ -18,6 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtensionOID, NameOID
 
 from cardservice.chip.errors import CertificateCause, CertificateRefused
@@ -72,12 +73,14 @@ class CardAuthCertificate:
 
     Attributes:
         card_uuid: the card's UUID, the GUID of its CHUID.
+        issuer_key: the `issuer_key` of the CA that signed it; a UUID is unique only among the cards of one issuer.
         fingerprint: SHA-256 of the DER encoding as the card gave it, 32 bytes. For the record, not an identity: the
             CA's signature can be encoded in more than one valid way, so block a card by its UUID or serial number.
         public_key: P-256, or RSA with 2048 or 3072 bits.
     """
 
     card_uuid: uuid.UUID = field(repr=False)
+    issuer_key: bytes
     fingerprint: bytes = field(repr=False)
     public_key: CardPublicKey = field(repr=False)
 
@@ -122,7 +125,18 @@ def check_card_auth_certificate(der: bytes, trust: CardAuthTrust, *, at: datetim
     if issuer.revoked_serials(claims.serial_number):
         raise CertificateRefused(CertificateCause.REVOKED, "its issuer has revoked it")
     _check_purpose(claims)
-    return CardAuthCertificate(_card_uuid(claims), hashlib.sha256(der).digest(), _accepted_key(claims.public_key))
+    return CardAuthCertificate(
+        _card_uuid(claims),
+        issuer_key(issuer.certificate),
+        hashlib.sha256(der).digest(),
+        _accepted_key(claims.public_key),
+    )
+
+
+def issuer_key(certificate: x509.Certificate) -> bytes:
+    """SHA-256 of a CA's SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), 32 bytes: names the CA whatever it calls itself."""
+    public_key = certificate.public_key()
+    return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
 def _load(der: bytes) -> x509.Certificate:

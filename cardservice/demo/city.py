@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol, cast
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
 from cardservice.agents.service import Agents
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.clock import SystemClock
@@ -264,7 +266,8 @@ class DemoCity:
         self.url = self._child("service", "-m", "cardservice", "serve", "--config", str(config))["url"]
         self._await("the directory copy", lambda health: health.get("status") == "ready")
         host = HOST_AGENT if self._watches_host() else AGENT
-        points = seed_city(self._databases.state, agent=AGENT, host_agent=host)
+        piv_ca = x509.load_pem_x509_certificate((state / "piv-ca.pem").read_bytes())
+        points = seed_city(self._databases.state, piv_ca=piv_ca, agent=AGENT, host_agent=host)
         self._await("the city's doors", lambda health: health.get("points") == points)
         self._say(f"Service: {self.url}")
 

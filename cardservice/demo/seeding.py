@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 import sqlalchemy as sa
+from cryptography import x509
 from sqlalchemy.engine import Engine
 
 from cardservice.access.schedules import Interval
@@ -19,6 +20,7 @@ from cardservice.access.setup import (
 )
 from cardservice.cards.rules import CardState, desfire_credential, piv_credential
 from cardservice.cards.service import NewCard, register
+from cardservice.chip.piv_certificate import issuer_key
 from cardservice.database import read
 from cardservice.people.store import organisation, person
 from city import building, deck, seed
@@ -36,7 +38,7 @@ _CLASSES: Final = tuple(
 )
 
 
-def seed_city(engine: Engine, *, agent: str, host_agent: str) -> int:
+def seed_city(engine: Engine, *, piv_ca: x509.Certificate, agent: str, host_agent: str) -> int:
     """Store the city in an empty store, from which the directory was read before; return how many points it has.
 
     Raises:
@@ -54,7 +56,7 @@ def seed_city(engine: Engine, *, agent: str, host_agent: str) -> int:
                 organisation_id=number,
                 person_id=logins[card.login] if card.login else None,
                 credentials=(
-                    (piv_credential(deck.card_uuid(card.card_id).bytes),)
+                    (piv_credential(issuer_key(piv_ca), deck.card_uuid(card.card_id).bytes),)
                     if card.chip.startswith("piv")
                     else tuple(desfire_credential(use, seed.number(card.card_id, use)) for use in seed.USES)
                 ),

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.engine import Connection, Engine
 
-from cardservice.database import read, row_id, write
+from cardservice.database import insert_or, read, row_id, write
 from cardservice.errors import JournalBroken
 from cardservice.journal import store
 from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
@@ -87,11 +87,10 @@ class Journal:
     def count(self, connection: Connection, stream: str, at_ms: int, outcome: str) -> None:
         """Count one tap of the day, without keeping it."""
         table = store.journal_count
-        key = {"stream": stream, "day": at_ms // _DAY_MS, "outcome": outcome}
-        matching = [table.c[name] == value for name, value in key.items()]
-        updated = connection.execute(sa.update(table).where(*matching).values(count=table.c["count"] + 1))
-        if updated.rowcount == 0:
-            connection.execute(sa.insert(table), key | {"count": 1})
+        first = insert_or(connection, table).values(stream=stream, day=at_ms // _DAY_MS, outcome=outcome, count=1)
+        connection.execute(
+            first.on_conflict_do_update(index_elements=list(table.primary_key), set_={"count": table.c["count"] + 1})
+        )
 
     def mark(self) -> object:
         """Return what `back_to` needs to undo what follows."""
@@ -149,23 +148,37 @@ class Journal:
         known = self._keys.get((stream, pseudonym))
         if known is not None:
             return known
+        key = self._stored_key(connection, stream, pseudonym)
+        if key is None:
+            self._make_key(connection, stream, pseudonym)
+            key = self._stored_key(connection, stream, pseudonym)
+        if key is None:
+            raise AssertionError("a key was just stored")
+        if len(self._keys) >= MAX_CACHED_KEYS:
+            self._keys.clear()
+        self._keys[stream, pseudonym] = key
+        return key
+
+    def _stored_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM | None:
         table = store.journal_subject_key
-        wrapping = AESGCM(self._secret(stream, "seal"))
         row = connection.execute(
             sa.select(table.c.wrapped_key).where(table.c.stream == stream, table.c.pseudonym == pseudonym)
         ).first()
         if row is None:
-            raw = secrets.token_bytes(32)
-            nonce = secrets.token_bytes(_NONCE_BYTES)
-            wrapped = nonce + wrapping.encrypt(nonce, raw, pseudonym.encode())
-            connection.execute(sa.insert(table), {"stream": stream, "pseudonym": pseudonym, "wrapped_key": wrapped})
-        else:
-            wrapped = bytes(row.wrapped_key)
-            raw = wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], pseudonym.encode())
-        if len(self._keys) >= MAX_CACHED_KEYS:
-            self._keys.clear()
-        key = self._keys[stream, pseudonym] = AESGCM(raw)
-        return key
+            return None
+        wrapped = bytes(row.wrapped_key)
+        wrapping = AESGCM(self._secret(stream, "seal"))
+        return AESGCM(wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], pseudonym.encode()))
+
+    def _make_key(self, connection: Connection, stream: str, pseudonym: str) -> None:
+        """Store a new key, unless another writer did so at the same moment: then theirs counts."""
+        raw, nonce = secrets.token_bytes(32), secrets.token_bytes(_NONCE_BYTES)
+        wrapped = nonce + AESGCM(self._secret(stream, "seal")).encrypt(nonce, raw, pseudonym.encode())
+        connection.execute(
+            insert_or(connection, store.journal_subject_key)
+            .values(stream=stream, pseudonym=pseudonym, wrapped_key=wrapped)
+            .on_conflict_do_nothing()
+        )
 
     def open_sealed(self, connection: Connection, place: Place) -> Mapping[str, Scalar] | None:
         """Return the personal part of one entry, None if it has none or it was erased."""
@@ -189,7 +202,10 @@ class Journal:
         ).first()
         if row is None or row.sealed is None:
             return None
-        key = self._subject_key(connection, place.stream, row.pseudonym)
+        # Always the stored key, never the remembered one: destroying it is how a person is erased.
+        key = self._stored_key(connection, place.stream, row.pseudonym)
+        if key is None:
+            return None
         sealed = bytes(row.sealed)
         opened: Mapping[str, Scalar] = json.loads(
             key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _context(place))

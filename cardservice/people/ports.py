@@ -26,7 +26,10 @@ class DirectoryChange:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """The copy equalled the server at the moment the question was sent."""
+    """The copy equalled the server at the moment the question was sent.
+
+    `sent_at_monotonic_ns` is CLOCK_BOOTTIME, which goes on while the machine sleeps.
+    """
 
     server: str
     mode: str

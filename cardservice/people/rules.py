@@ -91,7 +91,11 @@ def _normalise_assertion(assertion: str) -> str:
     kind, equals, value = assertion.partition("=")
     if not equals or not kind.strip():
         raise MalformedDn("a part of a DN has no attribute type (expected type=value)")
-    folded = " ".join(unicodedata.normalize("NFKC", _unescape(value)).casefold().split())
+    unescaped = _unescape(value)
+    if "\0" in unescaped:
+        raise MalformedDn("a DN holds the character NUL")
+    folded = " ".join(unicodedata.normalize("NFKC", unescaped).lower().split())
+    # Not casefold(): to a directory Weiß and Weiss are two people.
     # Re-escape what separates, so that a value holding a comma never equals two parts.
     for special in ("\\", ",", "+", "="):
         folded = folded.replace(special, f"\\{ord(special):02x}")
@@ -129,6 +133,10 @@ class Memberships:
         self._group_at: dict[str, str] = {}
         for group in groups:
             self.replace(group)
+
+    def current(self, stable_id: str) -> DirectoryGroup | None:
+        """Return a group as it is known now, None if it is not."""
+        return self._groups.get(stable_id)
 
     def replace(self, group: DirectoryGroup) -> set[str]:
         """Take over `group` as it is now; return the DNs of everyone whose membership may have changed."""

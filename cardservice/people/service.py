@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection, Engine
 from cardservice import changes
 from cardservice.clock import Clock
 from cardservice.database import read, write
+from cardservice.errors import Conflict, DatabaseUnavailable
 from cardservice.people import store
 from cardservice.people.ports import DirectoryChange, Proof, SourceState
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson, Memberships, RemovalGuard
@@ -69,16 +70,27 @@ class DirectoryCopy:
         self._publish = publish
         self._guard = RemovalGuard()
         self._lock = threading.Lock()
+        self._loaded = False
         self._held = 0
         self._kept_proof_ms = 0
+        self._proof_trouble: str | None = None
         self._proved_monotonic_ns: int | None = None
         self._state = SourceState(connected=False, server="", mode="", since_ms=clock.now_ms())
         with write(engine) as connection:
             self._organisation = store.ensure_organisation(connection, *organisation)
+            strangers = store.other_directories(connection, name)
+        if strangers:
+            # Nobody would tell us any more when one of them leaves, and our proofs would vouch for them.
+            raise Conflict(
+                f"directory.name is {name!r}, but people of {', '.join(strangers)} are stored as present: "
+                "set the name back; renaming a directory is not supported yet"
+            )
         self._load()
 
     def _load(self) -> None:
         """Read the copy from the database: at the start, and after a change that could not be stored."""
+        if self._loaded:
+            return
         with read(self._engine) as connection:
             self._people = store.load_people(connection, self._name)
             self._groups = store.load_groups(connection, self._name)
@@ -92,11 +104,24 @@ class DirectoryCopy:
             # A clock that was set back says nothing about the age: then the copy counts as never proved.
             if age_ms >= 0:
                 self._proved_monotonic_ns = self._clock.monotonic_ns() - age_ms * 1_000_000
+        self._count()
+        self._loaded = True
+
+    def _count(self) -> None:
+        """Count who is present, for readers in other threads: they must not walk what this one is changing."""
+        self._present_people = sum(1 for known in self._people.values() if known.present)
+        self._present_groups = sum(1 for known in self._groups.values() if known.present)
 
     def known_dns(self) -> Mapping[str, str]:
-        """Return stable id -> normalised DN of every entry in the copy."""
-        people = {stable_id: known.entry.dn for stable_id, known in self._people.items() if known.present}
-        groups = {stable_id: known.entry.dn for stable_id, known in self._groups.items() if known.present}
+        """Return stable id -> normalised DN of every entry in the copy.
+
+        Raises:
+            DatabaseUnavailable: the last change failed, and what was stored before cannot be read either.
+        """
+        with self._lock:
+            self._load()
+            people = {stable_id: known.entry.dn for stable_id, known in self._people.items() if known.present}
+            groups = {stable_id: known.entry.dn for stable_id, known in self._groups.items() if known.present}
         return people | groups
 
     def cookie(self) -> str | None:
@@ -112,14 +137,14 @@ class DirectoryCopy:
         """Return what operations and metrics show."""
         return DirectoryStatus(
             directory=self._name,
-            people=sum(1 for known in self._people.values() if known.present),
-            groups=sum(1 for known in self._groups.values() if known.present),
+            people=self._present_people,
+            groups=self._present_groups,
             age_ms=self.age_ms(),
             server=self._state.server or self._proof_source[0],
             mode=self._state.mode or self._proof_source[1],
             connected=self._state.connected,
             since_ms=self._state.since_ms,
-            trouble=self._state.trouble,
+            trouble=self._state.trouble or self._proof_trouble,
             held_removals=self._held,
         )
 
@@ -133,25 +158,27 @@ class DirectoryCopy:
         self._state = state
 
     def proved(self, proof: Proof) -> None:
-        """Note that the copy was current when `proof` was asked for.
-
-        Raises:
-            DatabaseUnavailable: the proof could not be stored; it holds in memory all the same.
-        """
+        """Note that the copy was current when `proof` was asked for; it is stored every five seconds."""
         with self._lock:
             self._proved_monotonic_ns = max(self._proved_monotonic_ns or 0, proof.sent_at_monotonic_ns)
             self._proof_source = (proof.server, proof.mode)
             due = proof.sent_at_ms - self._kept_proof_ms >= _KEEP_PROOF_MS or proof.sent_at_ms < self._kept_proof_ms
         if due:
-            with write(self._engine) as connection:
-                store.store_copy(
-                    connection,
-                    self._name,
-                    verified_at_ms=proof.sent_at_ms,
-                    server=proof.server,
-                    mode=proof.mode,
-                )
             self._kept_proof_ms = proof.sent_at_ms
+            self._keep_proof(proof)
+
+    def _keep_proof(self, proof: Proof) -> None:
+        """Store the proof for the next start. Failing to is no reason to stop following the directory."""
+        values = {"verified_at_ms": proof.sent_at_ms, "server": proof.server, "mode": proof.mode}
+        try:
+            with write(self._engine) as connection:
+                store.store_copy(connection, self._name, **values)
+        except DatabaseUnavailable as error:
+            if self._proof_trouble is None:
+                _log.error("directory.proof_not_stored", error=str(error))
+            self._proof_trouble = str(error)
+        else:
+            self._proof_trouble = None
 
     def apply(self, change: DirectoryChange) -> None:
         """Store `change` durably and publish it.
@@ -160,18 +187,33 @@ class DirectoryCopy:
             DatabaseUnavailable: nothing was stored; the copy is as it was.
         """
         with self._lock:
+            self._load()
+            held = self._held
+            # What a failure leaves half done in memory is read anew before it is used again: the database may be
+            # away for longer than this call.
+            self._loaded = False
             try:
                 self._store(change)
             except BaseException:
-                self._load()
+                self._held = held
                 raise
+            self._loaded = True
+            self._count()
         self._publish()
 
     def _store(self, change: DirectoryChange) -> None:
         step = _Step()
         self._take_removals(change, step)
-        for entry in change.upserts:
+        # The last state of an entry counts. Old names are given up before new ones are taken: in one change two people
+        # may swap names, or one take the name another has just left.
+        entries = {entry.stable_id: entry for entry in change.upserts}.values()
+        for entry in entries:
+            self._give_up_old_name(entry, step)
+        for entry in entries:
             self._take_entry(entry, step)
+        if change.complete:
+            # Everything was read anew: what may have gone wrong before is put right now.
+            step.affected_dns |= self._by_dn.keys()
         with write(self._engine) as connection:
             touched = self._store_people(connection, step)
             self._store_groups(connection, step)
@@ -185,7 +227,7 @@ class DirectoryCopy:
     def _take_removals(self, change: DirectoryChange, step: _Step) -> None:
         removed = [stable_id for stable_id in change.removed if self._is_present(stable_id)]
         people = [stable_id for stable_id in removed if stable_id in self._people]
-        total = sum(1 for known in self._people.values() if known.present) if people else 0
+        total = self._present_people
         if change.complete:
             self._held = 0
         if not self._guard.allows(len(people), total):
@@ -196,7 +238,7 @@ class DirectoryCopy:
         step.gone_people = people
         step.gone_groups = [stable_id for stable_id in removed if stable_id in self._groups]
         for stable_id in step.gone_people:
-            self._forget_dn(self._people[stable_id].entry.dn, step)
+            self._forget_dn(self._people[stable_id].entry.dn, stable_id, step)
         for stable_id in step.gone_groups:
             step.affected_dns |= self._memberships.remove(stable_id)
 
@@ -205,27 +247,50 @@ class DirectoryCopy:
         return known is not None and known.present
 
     def _take_entry(self, entry: DirectoryEntry, step: _Step) -> None:
+        """Note what `entry` changes; a full read names everybody, and most of them are as they were."""
         if isinstance(entry, DirectoryGroup):
-            known_group = self._groups.get(entry.stable_id)
-            step.affected_dns |= self._memberships.replace(entry)
-            if known_group is None:
-                step.new_groups.append(entry)
-            else:
-                step.known_groups[known_group.row] = entry
+            self._take_group(entry, step)
             return
         known = self._people.get(entry.stable_id)
+        if (
+            known is not None
+            and known.present
+            and known.entry == entry
+            and self._by_dn.get(entry.dn) == entry.stable_id
+        ):
+            return
         if known is None:
             step.new_people.append(entry)
         else:
-            if known.present and known.entry.dn != entry.dn:
-                self._forget_dn(known.entry.dn, step)
             step.known_people[known.row] = entry
+        if self._by_dn.get(entry.dn, entry.stable_id) != entry.stable_id:
+            # Whoever had the name before gives it up in a later change; nothing of theirs is handed on.
+            self._forget_members(entry.dn, step)
         self._by_dn[entry.dn] = entry.stable_id
         step.affected_dns.add(entry.dn)
 
-    def _forget_dn(self, dn: str, step: _Step) -> None:
+    def _take_group(self, group: DirectoryGroup, step: _Step) -> None:
+        known = self._groups.get(group.stable_id)
+        if known is not None and known.present and self._memberships.current(group.stable_id) == group:
+            return
+        step.affected_dns |= self._memberships.replace(group)
+        if known is None:
+            step.new_groups.append(group)
+        else:
+            step.known_groups[known.row] = group
+
+    def _give_up_old_name(self, entry: DirectoryEntry, step: _Step) -> None:
+        known = self._people.get(entry.stable_id)
+        if known is not None and known.present and known.entry.dn != entry.dn:
+            self._forget_dn(known.entry.dn, entry.stable_id, step)
+
+    def _forget_dn(self, dn: str, owner: str, step: _Step) -> None:
         """A name without its owner must not lend its memberships to whoever gets the name next."""
-        self._by_dn.pop(dn, None)
+        if self._by_dn.get(dn) == owner:
+            del self._by_dn[dn]
+            self._forget_members(dn, step)
+
+    def _forget_members(self, dn: str, step: _Step) -> None:
         for group in self._memberships.forget_member(dn):
             step.known_groups[self._groups[group.stable_id].row] = group
 

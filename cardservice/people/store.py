@@ -28,10 +28,11 @@ person = sa.Table(
     sa.Column("directory", sa.String(40), nullable=False),
     sa.Column("stable_id", sa.String(64), nullable=False),
     sa.Column("dn", sa.Text, nullable=False),
-    sa.Column("name", sa.String(400), nullable=False),
-    sa.Column("login", sa.String(200)),
-    sa.Column("mail", sa.String(320)),
-    sa.Column("personnel_number", sa.String(64)),
+    # What the directory says has whatever length the directory allows: one long value must not stop the copy.
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("login", sa.Text),
+    sa.Column("mail", sa.Text),
+    sa.Column("personnel_number", sa.Text),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("locked_out", sa.Boolean, nullable=False),
     sa.Column("valid_from_ms", sa.BigInteger),
@@ -50,7 +51,7 @@ directory_group = sa.Table(
     sa.Column("directory", sa.String(40), nullable=False),
     sa.Column("stable_id", sa.String(64), nullable=False),
     sa.Column("dn", sa.Text, nullable=False),
-    sa.Column("name", sa.String(400), nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
     # Normalised DNs as the directory holds them, a JSON list; they may name people, groups or nothing.
     sa.Column("members", sa.Text, nullable=False),
     sa.Column("present", sa.Boolean, nullable=False),
@@ -64,7 +65,7 @@ directory_copy = sa.Table(
     sa.Column("cookie", sa.Text),
     # The wall clock of the last proof, so that a restart while the directory is down does not lock out the city.
     sa.Column("verified_at_ms", sa.BigInteger),
-    sa.Column("server", sa.String(300)),
+    sa.Column("server", sa.Text),
     sa.Column("mode", sa.String(40)),
 )
 
@@ -135,7 +136,7 @@ def load_groups(connection: Connection, directory: str) -> dict[str, KnownGroup]
 def _person_values(entry: DirectoryPerson) -> dict[str, Any]:
     return {
         "dn": entry.dn,
-        "name": entry.name[:400],
+        "name": entry.name,
         "login": entry.login,
         "mail": entry.mail,
         "personnel_number": entry.personnel_number,
@@ -150,7 +151,7 @@ def _person_values(entry: DirectoryPerson) -> dict[str, Any]:
 def _group_values(entry: DirectoryGroup) -> dict[str, Any]:
     return {
         "dn": entry.dn,
-        "name": entry.name[:400],
+        "name": entry.name,
         "members": json.dumps(sorted(entry.member_dns)),
         "present": True,
     }
@@ -211,6 +212,14 @@ def store_effective_groups(connection: Connection, groups_of: Mapping[int, froze
 def mark_gone(connection: Connection, table: sa.Table, rows: Iterable[int]) -> None:
     """Mark rows of `person` or `directory_group` as no longer named by the directory."""
     _update(connection, table, {row: {"present": False} for row in rows})
+
+
+def other_directories(connection: Connection, directory: str) -> list[str]:
+    """Return the names of other directories whose people are stored as present."""
+    rows = connection.execute(
+        sa.select(person.c.directory).where(person.c.present, person.c.directory != directory).distinct()
+    )
+    return [row.directory for row in rows]
 
 
 def load_copy(connection: Connection, directory: str) -> sa.Row[Any] | None:

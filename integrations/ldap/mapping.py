@@ -236,7 +236,7 @@ def _read_status(status: StatusAttribute, attributes: Values, access: _Access) -
     disabled = {value.casefold() for value in status.disabled_values}
     enabled = {value.casefold() for value in status.enabled_values}
     for value in attributes.get(status.name.lower(), ()):
-        text = value.decode("utf-8", "replace").strip().casefold()
+        text = value.decode("utf-8", "replace").replace("\0", "\ufffd").strip().casefold()
         if text in disabled:
             access.enabled = False
         elif enabled and text not in enabled:
@@ -270,7 +270,7 @@ def _first_text(attributes: Values, names: Sequence[str], limit: int) -> str | N
     """Return the first value of the first name that has one, for showing: cut and repaired rather than refused."""
     for name in names:
         for value in attributes.get(name.lower(), ()):
-            text = value.decode("utf-8", "replace").strip()
+            text = value.decode("utf-8", "replace").replace("\0", "\ufffd").strip()
             if text:
                 return text[:limit]
     return None
@@ -285,7 +285,7 @@ def _exact_text(attributes: Values, unreadable: list[str], name: str, limit: int
         text = values[0].decode("utf-8").strip()
     except UnicodeDecodeError:
         text = ""
-    if not text or len(text) > limit:
+    if not text or len(text) > limit or "\0" in text:
         unreadable.append(name)
         return None
     return text

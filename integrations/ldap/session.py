@@ -149,7 +149,8 @@ class Session:
         if position is None:
             raise AnswerBroken(f"{self._server.url} gives no position to continue from (OpenLDAP: overlay syncprov).")
         search = self._new_search(complete=False)
-        sent_at_monotonic_ns, sent_at_ms = time.monotonic_ns(), time.time_ns() // 1_000_000
+        sent_at_monotonic_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        sent_at_ms = time.time_ns() // 1_000_000
         message_id = self._channel.search(self._request, self._sync(SyncMode.REFRESH_ONLY, position))
         self._beat = _Beat(search, message_id, now_s, sent_at_monotonic_ns, sent_at_ms)
         self._next_beat_s = now_s + self._timing.beat_s

@@ -14,7 +14,7 @@ from integrations.ldap.errors import SettingsRefused
 from integrations.ldap.mapping import AttributeMapping
 
 _PORTS = {"ldap": 389, "ldaps": 636}
-_READING_VERSION = 1
+_READING_VERSION = 2
 """Raise it when the same server bytes lead to other entries: every copy is then read again."""
 
 

@@ -18,6 +18,7 @@ def upgrade() -> None:
         sa.Column("sequence", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("received_ms", sa.BigInteger(), nullable=False),
+        sa.Column("refused", sa.String(length=20), nullable=True),
         sa.PrimaryKeyConstraint("agent", "epoch", "sequence", name=op.f("pk_agent_event")),
     )
     op.create_table(

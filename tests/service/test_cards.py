@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Registering cards and moving them through their life, on both databases."""
+
+import pytest
+
+from cardservice import changes
+from cardservice.cards.rules import ALLOWED, REVOCATION_REASONS, SUSPENSION_REASONS, CardState
+from cardservice.cards.service import NewCard, change_state, list_cards, register
+from cardservice.database import Databases
+from cardservice.errors import Conflict, NotFound
+from service.directory import open_copy, row_numbers, someone, tell
+from service.fake_clock import FakeClock
+
+
+@pytest.fixture(autouse=True)
+def anna(databases: Databases, clock: FakeClock) -> int:
+    tell(open_copy(databases.state, clock), someone("anna"))
+    return row_numbers(databases.state)["anna"]
+
+
+def new(*keys: bytes, person: int | None = 1, state: CardState = CardState.ACTIVE) -> NewCard:
+    return NewCard(1, person, keys, state)
+
+
+def card_changes(databases: Databases) -> int:
+    with databases.state.connect() as connection:
+        return sum(change.kind == "card" for change in changes.since(connection, 0))
+
+
+def test_registered_cards_are_listed_in_order(databases: Databases, anna: int) -> None:
+    references = register(databases.state, [new(b"a", person=anna), new(b"b", b"c", person=None)])
+    listed = list_cards(databases.state)
+    assert [view.reference for view in listed] == references
+    assert [view.person_id for view in listed] == [anna, None]
+    assert [view.state for view in listed] == [CardState.ACTIVE, CardState.ACTIVE]
+    assert len(list_cards(databases.state, limit=1)) == 1
+    assert card_changes(databases) == 2
+
+
+def test_a_credential_belongs_to_one_card(databases: Databases) -> None:
+    """All or none: the good card registered with it is not stored, and no change is logged."""
+    register(databases.state, [new(b"a")])
+    for attempt in ([new(b"b"), new(b"a")], [new(b"b"), new(b"c", b"c")]):
+        with pytest.raises(Conflict, match="already belongs"):
+            register(databases.state, attempt)
+    assert len(list_cards(databases.state)) == 1
+    assert card_changes(databases) == 1
+    register(databases.state, [new(b"b")])
+
+
+def test_registering_nothing_changes_nothing(databases: Databases) -> None:
+    assert register(databases.state, []) == []
+    assert card_changes(databases) == 0
+
+
+@pytest.mark.parametrize("start", list(CardState))
+@pytest.mark.parametrize("end", list(CardState))
+def test_the_life_cycle_allows_what_it_names_and_nothing_else(
+    databases: Databases, start: CardState, end: CardState
+) -> None:
+    (reference,) = register(databases.state, [new(b"a", state=start)])
+    reasons = {CardState.SUSPENDED: SUSPENSION_REASONS, CardState.REVOKED: REVOCATION_REASONS}.get(end, (None,))
+    if (start, end) not in ALLOWED:
+        with pytest.raises(Conflict, match=f"is {start}; from there it can become"):
+            change_state(databases.state, reference, end, reasons[0])
+        assert list_cards(databases.state)[0].state is start
+        assert card_changes(databases) == 1
+        return
+    change_state(databases.state, reference, end, reasons[-1])
+    view = list_cards(databases.state)[0]
+    assert (view.state, view.state_reason) == (end, reasons[-1])
+    assert card_changes(databases) == 2
+
+
+@pytest.mark.parametrize("state", [CardState.SUSPENDED, CardState.REVOKED])
+@pytest.mark.parametrize("reason", [None, "", "because", "LOST"])
+def test_a_reason_must_be_one_of_the_named(databases: Databases, state: CardState, reason: str | None) -> None:
+    (reference,) = register(databases.state, [new(b"a")])
+    with pytest.raises(Conflict, match="needs a reason: "):
+        change_state(databases.state, reference, state, reason)
+    assert list_cards(databases.state)[0].state is CardState.ACTIVE
+
+
+def test_the_reason_of_a_suspension_ends_with_it(databases: Databases) -> None:
+    (reference,) = register(databases.state, [new(b"a")])
+    change_state(databases.state, reference, CardState.SUSPENDED, "missing")
+    change_state(databases.state, reference, CardState.ACTIVE, "missing")
+    assert list_cards(databases.state)[0].state_reason is None
+
+
+def test_an_unknown_card_is_named(databases: Databases) -> None:
+    with pytest.raises(NotFound, match="there is no card nowhere"):
+        change_state(databases.state, "nowhere", CardState.SUSPENDED, "missing")

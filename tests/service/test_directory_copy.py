@@ -1,0 +1,333 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The durable copy of the directory: what a source says is stored, published, and resumed after a restart."""
+
+from dataclasses import replace
+
+import pytest
+import sqlalchemy as sa
+
+from cardservice.database import Databases
+from cardservice.errors import Conflict
+from cardservice.people.ports import SourceState
+from cardservice.people.rules import DirectoryPerson
+from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
+from cardservice.people.store import person
+from service.directory import (
+    ChangeWatch,
+    effective_groups,
+    group,
+    open_copy,
+    proof,
+    row_numbers,
+    someone,
+    tell,
+)
+from service.fake_clock import FakeClock
+
+
+@pytest.fixture
+def copy(databases: Databases, clock: FakeClock) -> DirectoryCopy:
+    return open_copy(databases.state, clock)
+
+
+@pytest.fixture
+def watch(databases: Databases) -> ChangeWatch:
+    return ChangeWatch(databases.state)
+
+
+def stored(databases: Databases, stable_id: str, directory: str = "city") -> sa.Row:
+    wanted = sa.select(person).where(person.c.stable_id == stable_id, person.c.directory == directory)
+    with databases.state.connect() as connection:
+        return connection.execute(wanted).one()
+
+
+def test_a_new_copy_is_empty_and_of_unknown_age(copy: DirectoryCopy) -> None:
+    status = copy.status()
+    assert (status.people, status.groups, status.held_removals, status.connected) == (0, 0, 0, False)
+    assert copy.age_ms() == status.age_ms == UNKNOWN_AGE_MS
+    assert copy.cookie() is None
+    assert copy.known_dns() == {}
+
+
+def test_a_joiner_is_stored_whole(databases: Databases, copy: DirectoryCopy, watch: ChangeWatch) -> None:
+    tell(copy, someone("anna", mail="a@city", personnel_number="007", valid_from_ms=1, valid_until_ms=2**45))
+    row = stored(databases, "anna")
+    assert (row.dn, row.name, row.login, row.mail, row.personnel_number) == ("uid=anna", "Anna", "anna", "a@city", "007")
+    assert (row.enabled, row.locked_out, row.present, row.valid_from_ms, row.valid_until_ms) == (
+        True,
+        False,
+        True,
+        1,
+        2**45,
+    )
+    assert watch.people() == ["anna"]
+    assert copy.known_dns() == {"anna": "uid=anna"}
+    assert copy.status().people == 1
+
+
+def test_disable_and_enable_take_effect(databases: Databases, copy: DirectoryCopy, watch: ChangeWatch) -> None:
+    tell(copy, someone("anna"), someone("bert"))
+    watch.people()
+    for enabled in (False, True):
+        tell(copy, someone("anna", enabled=enabled))
+        assert stored(databases, "anna").enabled is enabled
+        assert watch.people() == ["anna"]
+
+
+def test_exactly_the_people_a_group_moves_are_logged(
+    databases: Databases, copy: DirectoryCopy, watch: ChangeWatch
+) -> None:
+    tell(copy, someone("anna"), someone("bert"), someone("cem"), group("office", "anna"))
+    assert watch.people() == ["anna", "bert", "cem"]
+    tell(copy, group("office", "anna", "bert"))
+    assert watch.people() == ["bert"]
+    tell(copy, group("office", "bert"))
+    assert watch.people() == ["anna"]
+    tell(copy, group("office", "bert"))
+    assert watch.people() == []
+    assert effective_groups(databases.state) == {"anna": set(), "bert": {"office"}, "cem": set()}
+
+
+def test_nested_groups_are_resolved(databases: Databases, copy: DirectoryCopy, watch: ChangeWatch) -> None:
+    tell(copy, someone("anna"), someone("bert"), group("city", "@office"), group("office", "@desk", "bert"))
+    tell(copy, group("desk", "anna"))
+    assert effective_groups(databases.state) == {"anna": {"city", "office", "desk"}, "bert": {"city", "office"}}
+    watch.people()
+    tell(copy, group("office", "bert"))
+    assert watch.people() == ["anna"]
+    assert effective_groups(databases.state)["anna"] == {"desk"}
+
+
+def test_groups_in_a_circle_are_survived(databases: Databases, copy: DirectoryCopy) -> None:
+    tell(copy, someone("anna"), group("a", "@b"), group("b", "@a", "anna"), group("c", "@c"))
+    assert effective_groups(databases.state) == {"anna": {"a", "b"}}
+    tell(copy, removed=("b",))
+    assert effective_groups(databases.state) == {"anna": set()}
+
+
+def test_a_removed_group_is_gone_and_may_come_back(
+    databases: Databases, copy: DirectoryCopy, watch: ChangeWatch
+) -> None:
+    tell(copy, someone("anna"), group("office", "anna"))
+    watch.people()
+    tell(copy, removed=("office",))
+    assert watch.people() == ["anna"]
+    assert effective_groups(databases.state) == {"anna": set()}
+    assert copy.status().groups == 0
+    tell(copy, group("office", "anna"))
+    assert effective_groups(databases.state) == {"anna": {"office"}}
+
+
+def test_a_group_that_names_somebody_unknown_counts_once_they_come(databases: Databases, copy: DirectoryCopy) -> None:
+    """The order of entry and membership does not matter."""
+    tell(copy, group("office", "anna"))
+    tell(copy, someone("anna"))
+    assert effective_groups(databases.state) == {"anna": {"office"}}
+
+
+def test_a_leaver_keeps_the_row_and_is_no_longer_present(
+    databases: Databases, copy: DirectoryCopy, watch: ChangeWatch
+) -> None:
+    tell(copy, someone("anna"), someone("bert"), group("office", "anna", "bert"))
+    watch.people()
+    tell(copy, removed=("anna", "nobody"))
+    assert stored(databases, "anna").present is False
+    assert watch.people() == ["anna"]
+    assert copy.known_dns() == {"bert": "uid=bert", "office": "cn=office"}
+    assert copy.status().people == 1
+    tell(copy, removed=("anna",))
+    assert watch.people() == []
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_name_given_to_a_new_person_inherits_nothing(
+    databases: Databases, clock: FakeClock, copy: DirectoryCopy, *, restart: bool
+) -> None:
+    """Deleted and created anew under the same DN: another stable id, another row, no group."""
+    tell(copy, someone("anna"), group("office", "anna"), group("city", "@office"))
+    tell(copy, removed=("anna",))
+    if restart:
+        copy = open_copy(databases.state, clock)
+    tell(copy, someone("anna-2", dn="uid=anna"))
+    assert effective_groups(databases.state) == {"anna-2": set()}
+    assert row_numbers(databases.state)["anna"] != row_numbers(databases.state)["anna-2"]
+
+
+def test_deleted_and_created_anew_in_one_change_inherits_nothing(databases: Databases, copy: DirectoryCopy) -> None:
+    tell(copy, someone("anna"), group("office", "anna"))
+    tell(copy, someone("anna-2", dn="uid=anna"), removed=("anna",))
+    assert effective_groups(databases.state) == {"anna-2": set()}
+
+
+def test_a_person_who_comes_back_keeps_the_row(databases: Databases, copy: DirectoryCopy) -> None:
+    """The same stable id is the same person: cards and history still point at them. Groups they get anew."""
+    tell(copy, someone("anna"), group("office", "anna"))
+    number = row_numbers(databases.state)["anna"]
+    tell(copy, removed=("anna",))
+    tell(copy, someone("anna"))
+    assert row_numbers(databases.state) == {"anna": number}
+    assert effective_groups(databases.state) == {"anna": set()}
+    tell(copy, group("office", "anna"))
+    assert effective_groups(databases.state) == {"anna": {"office"}}
+
+
+def test_a_renamed_person_keeps_row_and_gets_the_groups_of_the_new_name(
+    databases: Databases, copy: DirectoryCopy
+) -> None:
+    tell(copy, someone("anna"), group("office", "anna"))
+    number = row_numbers(databases.state)["anna"]
+    tell(copy, someone("anna", dn="uid=schmidt"), group("office", "schmidt"))
+    assert row_numbers(databases.state) == {"anna": number}
+    assert effective_groups(databases.state) == {"anna": {"office"}}
+    assert copy.known_dns()["anna"] == "uid=schmidt"
+
+
+def test_the_name_a_renamed_person_left_lends_nothing(databases: Databases, copy: DirectoryCopy) -> None:
+    tell(copy, someone("anna"), group("office", "anna"))
+    tell(copy, someone("anna", dn="uid=schmidt"))
+    tell(copy, someone("bert", dn="uid=anna"))
+    assert effective_groups(databases.state) == {"anna": set(), "bert": set()}
+
+
+@pytest.mark.parametrize("leaver_first", [False, True])
+def test_a_name_may_change_hands_in_one_change(databases: Databases, copy: DirectoryCopy, *, leaver_first: bool) -> None:
+    """Whoever has the name now, and nobody else, is what the groups say afterwards."""
+    tell(copy, someone("anna"), someone("bert"), group("office", "anna"), group("works", "bert"))
+    moves = [someone("anna", dn="uid=schmidt"), someone("bert", dn="uid=anna")]
+    tell(copy, *(moves if leaver_first else reversed(moves)), group("office", "schmidt"), group("works", "anna"))
+    assert effective_groups(databases.state) == {"anna": {"office"}, "bert": {"works"}}
+    tell(copy, group("works"))
+    assert effective_groups(databases.state) == {"anna": {"office"}, "bert": set()}
+
+
+def test_two_people_may_swap_names(databases: Databases, copy: DirectoryCopy, watch: ChangeWatch) -> None:
+    """Neither keeps what the other's name is granted."""
+    tell(copy, someone("anna"), someone("bert"), group("office", "anna"))
+    watch.people()
+    tell(copy, someone("anna", dn="uid=bert"), someone("bert", dn="uid=anna"))
+    assert effective_groups(databases.state) == {"anna": set(), "bert": set()}
+    tell(copy, group("office", "bert"))
+    assert effective_groups(databases.state) == {"anna": {"office"}, "bert": set()}
+
+
+def test_a_rename_beside_a_new_group_of_the_old_name(databases: Databases, copy: DirectoryCopy) -> None:
+    tell(copy, someone("anna"))
+    tell(copy, group("office", "anna", "schmidt"), someone("anna", dn="uid=schmidt"))
+    assert effective_groups(databases.state) == {"anna": {"office"}}
+
+
+def test_a_renamed_group_keeps_its_row_and_its_people(databases: Databases, copy: DirectoryCopy) -> None:
+    """Grants name the group's row; renaming it changes no right."""
+    tell(copy, someone("anna"), group("office", "anna"), group("city", "@office"))
+    with databases.state.connect() as connection:
+        before = connection.execute(sa.select(person.c.groups)).scalar_one()
+    tell(copy, group("office", "anna", dn="cn=bureau"), group("city", "@bureau"))
+    with databases.state.connect() as connection:
+        assert connection.execute(sa.select(person.c.groups)).scalar_one() == before
+
+
+def test_the_last_of_two_states_in_one_change_counts(databases: Databases, copy: DirectoryCopy) -> None:
+    tell(copy, someone("anna"), someone("anna", enabled=False), group("office", "anna"), group("office"))
+    assert stored(databases, "anna").enabled is False
+    assert effective_groups(databases.state) == {"anna": set()}
+
+
+def test_a_mass_removal_is_held_and_told(databases: Databases, copy: DirectoryCopy, watch: ChangeWatch) -> None:
+    """21 of 100 at once: nobody believes it; they stay, and single disables still apply."""
+    everyone = [someone(f"p{n}") for n in range(100)]
+    tell(copy, *everyone)
+    watch.people()
+    tell(copy, removed=tuple(f"p{n}" for n in range(21)), complete=True, cookie="c1")
+    assert copy.status().held_removals == 21
+    assert copy.status().people == 100
+    assert watch.people() == []
+    assert "p0" in copy.known_dns()
+    tell(copy, someone("p0", enabled=False))
+    assert stored(databases, "p0").enabled is False
+    assert copy.status().held_removals == 21
+    tell(copy, removed=("p1",))
+    assert stored(databases, "p1").present is False
+
+
+def test_a_complete_refresh_that_names_everybody_ends_the_hold(copy: DirectoryCopy) -> None:
+    everyone = [someone(f"p{n}") for n in range(30)]
+    tell(copy, *everyone)
+    tell(copy, removed=tuple(f"p{n}" for n in range(30)), complete=True)
+    assert copy.status().held_removals == 30
+    tell(copy, *everyone, complete=True)
+    assert copy.status().held_removals == 0
+    assert copy.status().people == 30
+
+
+def test_groups_are_removed_even_while_people_are_held(databases: Databases, copy: DirectoryCopy) -> None:
+    """What a group's removal takes away is taken away at once."""
+    tell(copy, *(someone(f"p{n}") for n in range(30)), group("office", "p0"))
+    tell(copy, removed=("office", *(f"p{n}" for n in range(30))), complete=True)
+    assert effective_groups(databases.state)["p0"] == set()
+    assert copy.status().held_removals == 30
+
+
+def test_twenty_may_leave_at_once(copy: DirectoryCopy) -> None:
+    tell(copy, *(someone(f"p{n}") for n in range(20)))
+    tell(copy, removed=tuple(f"p{n}" for n in range(20)), complete=True)
+    assert copy.status().held_removals == 0
+    assert copy.status().people == 0
+
+
+def test_a_large_refresh_is_stored(databases: Databases, copy: DirectoryCopy) -> None:
+    """More rows than a database takes parameters in one statement."""
+    tell(copy, *(someone(f"p{n}") for n in range(3_000)), group("all", *(f"p{n}" for n in range(3_000))), complete=True)
+    assert copy.status().people == 3_000
+    assert all(names == {"all"} for names in effective_groups(databases.state).values())
+
+
+def test_a_directory_does_not_take_over_the_people_of_another(
+    databases: Databases, clock: FakeClock, copy: DirectoryCopy
+) -> None:
+    """Nobody would say any more when one of them leaves; once none is present, the same id is somebody else."""
+    tell(copy, someone("anna"), group("office", "anna"), cookie="mine")
+    with pytest.raises(Conflict, match="people of city are stored as present"):
+        open_copy(databases.state, clock, name="works")
+    tell(copy, removed=("anna",))
+    number = row_numbers(databases.state)["anna"]
+    other = open_copy(databases.state, clock, name="works")
+    assert (other.known_dns(), other.cookie()) == ({}, None)
+    tell(other, someone("anna"))
+    assert stored(databases, "anna", directory="works").id != number
+    assert stored(databases, "anna", directory="works").groups == "[]"
+
+
+def test_a_complete_refresh_puts_right_what_went_wrong(databases: Databases, copy: DirectoryCopy) -> None:
+    """Stored memberships that no longer fit the groups are worked out anew for everybody."""
+    tell(copy, someone("anna"), someone("bert"), group("office", "anna"))
+    copy._people["bert"] = replace(copy._people["bert"], groups=frozenset({99}))
+    tell(copy, complete=True)
+    assert effective_groups(databases.state) == {"anna": {"office"}, "bert": set()}
+
+
+def test_values_of_any_length_are_stored(databases: Databases, copy: DirectoryCopy) -> None:
+    """One entry with an absurd value must not stop the copy of everybody."""
+    long = "x" * 10_000
+    tell(copy, DirectoryPerson("anna", f"cn={long}", long, enabled=True, login=long, mail=long, personnel_number=long))
+    assert stored(databases, "anna").mail == long
+
+
+def test_the_state_of_the_source_is_told(clock: FakeClock, copy: DirectoryCopy) -> None:
+    copy.proved(proof(clock))
+    assert (copy.status().server, copy.status().mode) == ("ldaps://one", "syncrepl")
+    copy.state(SourceState(connected=True, server="ldaps://two", mode="polling", since_ms=7, trouble="slow"))
+    status = copy.status()
+    assert (status.connected, status.server, status.mode, status.since_ms, status.trouble) == (
+        True,
+        "ldaps://two",
+        "polling",
+        7,
+        "slow",
+    )
+
+
+def test_a_decision_records_what_it_was_checked_against(clock: FakeClock, copy: DirectoryCopy) -> None:
+    assert copy.source() == ""
+    tell(copy, cookie="c1")
+    copy.proved(proof(clock))
+    assert copy.source() == "ldaps://one syncrepl c1"

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Everything of the demonstration city that must never appear in a log or on a metrics page."""
+
+import base64
+import json
+from pathlib import Path
+
+from city import deck, people, seed
+
+
+def personal() -> set[str]:
+    """Names, logins, addresses and staff numbers of everybody."""
+    found = set()
+    for citizen in people.CITIZENS:
+        found |= {citizen.login, citizen.given, citizen.surname, citizen.number, f"{citizen.login}@stadt.example"}
+    return found
+
+
+def identifiers() -> set[str]:
+    """Numbers and UUIDs of every card, in every spelling a program might print."""
+    numbers = {seed.number(card.card_id, use) for card in deck.CARDS for use in seed.USES}
+    uuids = [deck.card_uuid(card.card_id) for card in deck.CARDS]
+    return _spellings(numbers | {uuid.bytes for uuid in uuids}) | {str(uuid) for uuid in uuids}
+
+
+def secrets(deck_file: Path) -> set[str]:
+    """Master keys, PINs and the private keys of the deck."""
+    masters = {seed.master(use, purpose) for use in seed.USES for purpose in seed.PURPOSES}
+    found = _spellings(masters)
+    for card in json.loads(deck_file.read_text())["cards"]:
+        piv = card.get("piv")
+        if piv is not None:
+            found |= {piv["pin"], piv["puk"]}
+            found |= {line for slot in piv["slots"].values() for line in slot["key"].splitlines()[1:-1]}
+    return found
+
+
+def found_in(text: str, canaries: set[str]) -> set[str]:
+    """Return the canaries that appear in `text`, whatever their case."""
+    lower = text.lower()
+    return {canary for canary in canaries if canary.lower() in lower}
+
+
+def _spellings(values: set[bytes]) -> set[str]:
+    spelled = {value.hex() for value in values} | {repr(value)[2:-1] for value in values}
+    return spelled | {base64.b64encode(value).decode().rstrip("=") for value in values}

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Waiting for what another thread or process brings about, where nothing tells us."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+LIMIT_S = 15.0
+
+
+def wait_until(what: Callable[[], Found], limit_s: float = LIMIT_S, every_s: float = 0.01) -> Found:
+    """Return the first truthy `what()`; fail after `limit_s`."""
+    deadline = time.monotonic() + limit_s
+    while not (found := what()):
+        assert time.monotonic() < deadline, f"not within {limit_s} s"
+        threading.Event().wait(every_s)
+    return found
