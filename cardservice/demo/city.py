@@ -265,7 +265,7 @@ class DemoCity:
         )
         self.url = self._child("service", "-m", "cardservice", "serve", "--config", str(config))["url"]
         self._await("the directory copy", lambda health: health.get("status") == "ready")
-        host = HOST_AGENT if self._watches_host() else AGENT
+        host = HOST_AGENT if self._needs_host_agent() else AGENT
         piv_ca = x509.load_pem_x509_certificate((state / "piv-ca.pem").read_bytes())
         points = seed_city(self._databases.state, piv_ca=piv_ca, agent=AGENT, host_agent=host)
         self._await("the city's doors", lambda health: health.get("points") == points)
@@ -285,16 +285,22 @@ class DemoCity:
         self._threads[-1][0].start()
         self._start_agent(AGENT)
         online = {AGENT}
-        if self._watches_host():
+        if self._needs_host_agent():
             self._start_agent(HOST_AGENT)
             online.add(HOST_AGENT)
         self._await("the reader agent", lambda health: online <= set(health.get("agents_online", ())))
         self._say(f"Agents: {', '.join(sorted(online))}")
 
-    def _watches_host(self) -> bool:
-        """Whether this machine's own readers get an agent of their own: only beside a pcscd that is not the rig's."""
-        own = self.pcsc and self._pcsc_mode != "namespace"
-        return self._options.watch_host_readers and _HOST_PCSC.exists() and not own and not _why_no_pyscard()
+    @property
+    def host_readers_served(self) -> bool:
+        """Whether a card can be held to a real reader of this machine."""
+        return self._needs_host_agent() or (self.pcsc and self._pcsc_mode == "direct")
+
+    def _needs_host_agent(self) -> bool:
+        """Whether the host's own pcscd runs beside ours; a process can serve only one, so it gets its own agent."""
+        ours_is_the_hosts = self.pcsc and self._pcsc_mode == "direct"
+        wanted = self._options.watch_host_readers and not _why_no_pyscard()
+        return wanted and _HOST_PCSC.exists() and not ours_is_the_hosts
 
     def _start_agent(self, name: str) -> None:
         state = self._options.state

@@ -25,6 +25,7 @@ from cardservice.app import listen
 from cardservice.demo.city import DemoCity
 from cardservice.demo.processes import DemoError
 from cardservice.demo.script import TapWatch, tap
+from cardservice.demo.seeding import HOST_POINT
 from cardservice.demo.texts import TEXTS, Texts
 from city import building, deck, people
 from integrations.ldap import LdapTrouble
@@ -170,6 +171,7 @@ def _content(city: DemoCity, language: Language) -> dict[str, Any]:
         "t": texts,
         "pcsc": city.pcsc,
         "pcsc_note": city.pcsc_note,
+        "host_point": HOST_POINT if city.host_readers_served else None,
         "cards": [{"id": card.card_id, "label": card.label_de if german else card.label_en} for card in deck.CARDS],
         "doors": [
             {

@@ -91,6 +91,7 @@ def _setup(agent: str, host_agent: str) -> AccessSetup:
         for side in range(len(building.SIDES))
         for group in door.groups
     ]
+    rules.append(RuleSetup(group="Rathaus", point=HOST_POINT))
     hours = tuple(Interval(*interval) for interval in building.OFFICE_HOURS)
     return AccessSetup(
         zones=[ZoneSetup(*zone) for zone in building.ZONES],

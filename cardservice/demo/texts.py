@@ -19,6 +19,8 @@ class Texts(TypedDict):
     enabled: str
     disable: str
     enable: str
+    own_reader: str
+    own_reader_hint: str
     last: str
     nothing_yet: str
     other_language: str
@@ -43,6 +45,8 @@ TEXTS: Final[dict[str, Texts]] = {
         "enabled": "aktiv",
         "disable": "Sperren",
         "enable": "Entsperren",
+        "own_reader": "Eigener Leser",
+        "own_reader_hint": "Halten Sie eine echte Karte an den Leser dieses Rechners. Freigegeben für: Rathaus",
         "last": "Die letzten Vorgänge",
         "nothing_yet": "Noch keine Karte vorgehalten.",
         "other_language": "English",
@@ -52,6 +56,7 @@ TEXTS: Final[dict[str, Texts]] = {
         "status": "Zustand",
         "js": {
             "waiting": "Karte wird gelesen …",
+            "own_card": "Eigene Karte",
             "stages": "Was wie lange dauerte",
             "locked": "verriegelt",
             "released": "offen",
@@ -95,6 +100,8 @@ TEXTS: Final[dict[str, Texts]] = {
         "enabled": "active",
         "disable": "Disable",
         "enable": "Enable",
+        "own_reader": "Your own reader",
+        "own_reader_hint": "Hold a real card to this machine's reader. Granted to: Rathaus",
         "last": "What happened last",
         "nothing_yet": "No card has been held to a reader yet.",
         "other_language": "Deutsch",
@@ -104,6 +111,7 @@ TEXTS: Final[dict[str, Texts]] = {
         "status": "State",
         "js": {
             "waiting": "Reading the card …",
+            "own_card": "Own card",
             "stages": "What took how long",
             "locked": "locked",
             "released": "open",

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -252,17 +252,19 @@ def _refuse_orphans(connection: Connection) -> None:
 
 def _verify_chain(connection: Connection, head: sa.Row[Any]) -> ChainReport:
     previous, expected = GENESIS, 1
-    for row in _entries(connection, head.stream, head.epoch):
-        where = f"stream {head.stream}, epoch {head.epoch}, entry {expected}"
-        if row.sequence != expected:
-            raise JournalBroken(f"{where}: missing; the next one found is {row.sequence}")
-        if row.sealed is not None and sealed_digest(bytes(row.sealed)) != bytes(row.sealed_digest):
-            raise JournalBroken(f"{where}: the sealed part was changed")
-        place = Place(row.stream, row.epoch, row.sequence)
-        link = chain_hash(previous, place, row.at_ms, row.payload, bytes(row.sealed_digest))
-        if link != bytes(row.hash):
-            raise JournalBroken(f"{where}: does not fit its hash; it or its place was changed")
-        previous, expected = link, expected + 1
+    # Closed here: a chain that is broken in the middle must not leave its cursor open at the server.
+    with _entries(connection, head.stream, head.epoch) as rows:
+        for row in rows:
+            where = f"stream {head.stream}, epoch {head.epoch}, entry {expected}"
+            if row.sequence != expected:
+                raise JournalBroken(f"{where}: missing; the next one found is {row.sequence}")
+            if row.sealed is not None and sealed_digest(bytes(row.sealed)) != bytes(row.sealed_digest):
+                raise JournalBroken(f"{where}: the sealed part was changed")
+            place = Place(row.stream, row.epoch, row.sequence)
+            link = chain_hash(previous, place, row.at_ms, row.payload, bytes(row.sealed_digest))
+            if link != bytes(row.hash):
+                raise JournalBroken(f"{where}: does not fit its hash; it or its place was changed")
+            previous, expected = link, expected + 1
     if (expected - 1, previous) != (head.sequence, bytes(head.hash)):
         raise JournalBroken(
             f"stream {head.stream}, epoch {head.epoch}: ends at entry {expected - 1}, its head says {head.sequence}; "
@@ -271,8 +273,8 @@ def _verify_chain(connection: Connection, head: sa.Row[Any]) -> ChainReport:
     return ChainReport(head.stream, head.epoch, expected - 1)
 
 
-def _entries(connection: Connection, stream: str, epoch: int) -> Iterator[sa.Row[Any]]:
+def _entries(connection: Connection, stream: str, epoch: int) -> sa.CursorResult[Any]:
     table = store.journal_entry
-    yield from connection.execution_options(yield_per=1_000).execute(
+    return connection.execution_options(yield_per=1_000).execute(
         sa.select(table).where(table.c.stream == stream, table.c.epoch == epoch).order_by(table.c.sequence)
     )

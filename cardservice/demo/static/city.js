@@ -104,6 +104,16 @@ function showOutput(event) {
   door.querySelector(".led").className = "led " + event.led;
 }
 
+// A card held to this machine's own reader: nobody pressed a button here.
+function showOwnReader(event) {
+  const door = document.getElementById("own");
+  if (!door || event.point !== door.dataset.points) return;
+  const text = event.text[lang];
+  answer(door, text, event.permit ? "yes" : "no");
+  const took = Object.fromEntries(Object.entries(event.stages_us).map(([name, us]) => ["centre_" + name, us]));
+  remember(words.own_card, door.getAttribute("aria-label"), text, { ...event, stages_us: took, inserted_to_decision_ms: null }, event.permit);
+}
+
 async function toggle(button) {
   const item = button.closest("li");
   const disable = button.dataset.disabled !== "true";
@@ -145,6 +155,7 @@ const feed = new EventSource("/events");
 feed.onmessage = (message) => {
   const event = JSON.parse(message.data);
   if (event.kind === "output") showOutput(event);
+  if (event.kind === "tap") showOwnReader(event);
 };
 feed.onopen = () => complain("");
 feed.onerror = () => complain(words.no_connection);
