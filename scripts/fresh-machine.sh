@@ -19,7 +19,7 @@ case ${1:-} in -h | --help) usage; exit 0 ;; esac
 suite=${1:-bookworm}
 commands=${2:-run test}
 case $commands in run | test | "run test") ;; *) usage >&2; exit 2 ;; esac
-run_limit_s=600
+run_limit_s=180
 test_limit_s=3000
 stop_limit_s=30
 
@@ -90,7 +90,8 @@ make_the_machine() {
     git clone --quiet --no-hardlinks "$checkout" "$fresh/srv/cardservice"
 }
 
-first_address() { sed -n 's/.*\(http:\/\/127\.0\.0\.1:[0-9][0-9]*[^ "'"'"']*\).*/\1/p' "$1" | head -n 1; }
+# What ./run says once a visitor can come in.
+first_address() { sed -n 's/^The city is open: \(http:[^ ]*\).*/\1/p' "$1" | head -n 1; }
 
 answers() {
     (inside /srv/cardservice/.venv/bin/python -c \
