@@ -3,7 +3,8 @@
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -43,13 +44,25 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 Arguments = ParamSpec("Arguments")
 
 
+@contextmanager
+def _needs(extra: str) -> Iterator[None]:
+    """Say which extra brings the package that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"this needs a package that is not installed ({error.name}): pip install 'cardservice[{extra}]'"
+        ) from error
+
+
 def _clearly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """End with one clear message and the error's own exit code instead of a traceback."""
 
     @wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            command(*args, **kwargs)
+            with _needs("service"):
+                command(*args, **kwargs)
         except CardServiceError as error:
             typer.echo(f"cardservice: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
@@ -58,10 +71,8 @@ def _clearly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
 
 def _settings(config: Path | None) -> "Settings":
-    try:
-        from cardservice.settings import load
-    except ImportError as error:
-        raise SettingsError(f"this needs the service: pip install 'cardservice[service]' ({error.name})") from error
+    from cardservice.settings import load
+
     loaded = load(config)
     logs.configure(loaded.logging.level, loaded.logging.format)
     return loaded
@@ -97,25 +108,31 @@ def serve(config: ConfigOption = None) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+@_clearly
 def agent(context: typer.Context) -> None:
     """Run a reader agent (`cardservice agent --help` tells more)."""
-    from readers.main import main as agent_main
+    with _needs("agent"):
+        from readers.main import main as agent_main
 
     raise typer.Exit(agent_main(context.args))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+@_clearly
 def demo(context: typer.Context) -> None:
     """Run the demonstration city (`cardservice demo --help` tells more)."""
-    from cardservice.demo.command import main as demo_main
+    with _needs("demo"):
+        from cardservice.demo.command import main as demo_main
 
     raise typer.Exit(demo_main(context.args))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
+@_clearly
 def bench(context: typer.Context) -> None:
     """Measure (`cardservice bench --help` tells what)."""
-    from cardservice.bench.command import main as bench_main
+    with _needs("service"):
+        from cardservice.bench.command import main as bench_main
 
     raise typer.Exit(bench_main(context.args))
 

@@ -283,12 +283,23 @@ class DemoCity:
         self.live.start()
         self._threads.append((threading.Thread(target=lambda: None), self.live.stop))
         self._threads[-1][0].start()
+        readers_there = threading.Event()
+
+        def note(event: Mapping[str, Any]) -> None:
+            if event["kind"] == "agent" and event["agent"] == AGENT and len(event["readers"]) >= len(_reader_specs()):
+                readers_there.set()
+
+        end = self.live.listen(note)
         self._start_agent(AGENT)
         online = {AGENT}
         if self._needs_host_agent():
             self._start_agent(HOST_AGENT)
             online.add(HOST_AGENT)
         self._await("the reader agent", lambda health: online <= set(health.get("agents_online", ())))
+        # A card held to a reader before its agent looks there counts as left lying: it is asked for again.
+        if not readers_there.wait(_READY_S):
+            raise DemoError(f"the reader agent saw not all of its readers within {_READY_S:.0f} s")
+        end()
         self._say(f"Agents: {', '.join(sorted(online))}")
 
     @property

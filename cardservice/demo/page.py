@@ -56,6 +56,7 @@ class _Feed:
         self._city = city
         self._watchers: set[_Page] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended = False
 
     def open(self) -> None:
         """Begin to listen; call from the event loop."""
@@ -66,6 +67,16 @@ class _Feed:
         """Stop listening."""
         self._end()
         self._loop = None
+
+    def end(self) -> None:
+        """Let every page's feed end, so that no open page holds up the end; from any thread."""
+        self._ended = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        for page in self._watchers:
+            page.news.set()
 
     def _take(self, event: Mapping[str, Any]) -> None:
         if self._loop is not None:
@@ -82,7 +93,7 @@ class _Feed:
         self._watchers.add(page)
         try:
             yield ": watching\n\n"
-            while not await request.is_disconnected():
+            while not self._ended and not await request.is_disconnected():
                 try:
                     async with asyncio.timeout(5):
                         await page.news.wait()
@@ -111,6 +122,7 @@ def make_app(city: DemoCity) -> FastAPI:
         feed.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.feed = feed
     # A page on another site must not be able to reach the city through the visitor's browser (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
@@ -199,14 +211,14 @@ def serve_page(city: DemoCity, host: str, port: int) -> Iterator[str]:
         SettingsError: the port is in use.
     """
     listener = listen(host, port)
-    config = uvicorn.Config(
-        make_app(city), log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1
-    )
+    app = make_app(city)
+    config = uvicorn.Config(app, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, name="page", daemon=True)
     thread.start()
     try:
         yield f"http://{host}:{listener.getsockname()[1]}/"
     finally:
+        app.state.feed.end()
         server.should_exit = True
         thread.join(timeout=5)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from cardservice.database import Databases, open_databases, upgrade
 from service.fake_clock import FakeClock
 from support.postgres import PostgresServer, running_server
+
+from cardservice.database import Databases, open_databases, upgrade
 
 KINDS = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 

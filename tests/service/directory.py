@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
+from service.fake_clock import FakeClock
 from sqlalchemy.engine import Engine
 
 from cardservice.changes import changes
@@ -12,7 +13,6 @@ from cardservice.people.ports import DirectoryChange, Proof
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson
 from cardservice.people.service import DirectoryCopy
 from cardservice.people.store import directory_group, person
-from service.fake_clock import FakeClock
 
 
 def someone(stable_id: str, *, dn: str | None = None, enabled: bool = True, **values: Any) -> DirectoryPerson:

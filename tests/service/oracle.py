@@ -237,8 +237,6 @@ def answers(facts: Facts, question: Question) -> set[str]:
     if not any(rule.effect == "grant" for rule in now):
         return not_granted(facts, [rule for rule in naming if rule.effect == "grant"])
     timed = [
-        level
-        for schedule, level in rules.levels
-        if is_open(facts.schedules[schedule], point.time_zone, question.at_ms)
+        level for schedule, level in rules.levels if is_open(facts.schedules[schedule], point.time_zone, question.at_ms)
     ]
     return {"granted" if question.level >= max(timed, default=rules.level) else "level_too_low"}

@@ -5,6 +5,9 @@ import random
 from collections.abc import Callable
 
 import sqlalchemy as sa
+from service.directory import open_copy, row_numbers, someone, tell
+from service.fake_clock import FakeClock
+from service.oracle import Card, Facts, Person, Point, PointClass, Rule, Schedule
 from sqlalchemy.engine import Engine
 
 from cardservice import changes
@@ -15,9 +18,6 @@ from cardservice.cards import service as cards
 from cardservice.cards.rules import ALLOWED, REVOCATION_REASONS, SUSPENSION_REASONS, CardState
 from cardservice.database import write
 from cardservice.people.rules import DirectoryGroup
-from service.directory import open_copy, row_numbers, someone, tell
-from service.fake_clock import FakeClock
-from service.oracle import Card, Facts, Person, Point, PointClass, Rule, Schedule
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
@@ -143,7 +143,7 @@ class RandomCity:
         intervals = []
         for _ in range(self.random.randrange(1, 9)):
             start, end = sorted(self.random.sample(MINUTES, 2))
-            intervals.append((self.random.choice((0, 1, 2, 3, 4, 5, 6, 6, 6, 7)), start, end))
+            intervals.append((self.random.choice((0, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 7)), start, end))
         schedule = Schedule(intervals, self.random.choice((None, "NW", "BY", "BE")))
         self.facts.schedules[name] = schedule
         parts = tuple(Interval(*interval) for interval in intervals)

@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 
 import pytest
 import sqlalchemy as sa
+from service.conftest import Place
+from service.directory import group, open_copy, row_numbers, someone, tell
+from service.fake_clock import FakeClock
+from service.random_city import DAY_MS, RandomCity
 from sqlalchemy.engine import Connection
 
 from cardservice import changes
@@ -22,10 +26,6 @@ from cardservice.changes import ChangeKind
 from cardservice.database import Databases, open_databases, write
 from cardservice.errors import DatabaseUnavailable
 from cardservice.people.service import DirectoryCopy
-from service.conftest import Place
-from service.directory import group, open_copy, row_numbers, someone, tell
-from service.fake_clock import FakeClock
-from service.random_city import DAY_MS, RandomCity
 
 KEY = b"\x01anna's card"
 
@@ -78,7 +78,7 @@ def rebuilt(databases: Databases, clock: FakeClock) -> City:
     return city
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_followed_step_by_step_it_equals_the_city_compiled_anew(
     databases: Databases, clock: FakeClock, seed: int
 ) -> None:
@@ -88,9 +88,9 @@ def test_followed_step_by_step_it_equals_the_city_compiled_anew(
     city.build()
     world.populate()
     deeds = []
-    for step in range(40):
+    for step in range(30):
         deeds.append(world.change_something())
-        if step % 3 and step != 39:
+        if step % 3 and step != 29:
             continue
         city.catch_up()
         anew = rebuilt(databases, clock)
@@ -129,14 +129,17 @@ def test_what_the_directory_says_reaches_the_door(world: World) -> None:
     assert world.answer() is Reason.NO_GRANT
 
 
-@pytest.mark.parametrize("state", list(CardState))
-def test_only_an_active_card_opens(world: World, state: CardState) -> None:
+def test_only_an_active_card_opens(world: World) -> None:
+    """Whatever other state a card is in, it is refused for the card's own sake."""
     number = row_numbers(world.databases.state)["anna"]
-    cards.register(world.databases.state, [cards.NewCard(1, number, (b"second",), state)])
+    new = [cards.NewCard(1, number, (state.value.encode(),), state) for state in CardState]
+    cards.register(world.databases.state, new)
     world.city.catch_up()
-    decision = decide(world.city.snapshot, Tap("door", b"second", Level.CARD), world.clock.now_ms(), 0)
-    assert decision.permit is (state is CardState.ACTIVE)
-    assert state is CardState.ACTIVE or decision.reason.value.startswith("card_")
+    for state in CardState:
+        tap = Tap("door", state.value.encode(), Level.CARD)
+        decision = decide(world.city.snapshot, tap, world.clock.now_ms(), 0)
+        assert decision.permit is (state is CardState.ACTIVE)
+        assert state is CardState.ACTIVE or decision.reason.value.startswith("card_")
 
 
 def test_a_suspended_card_works_again_once_it_is_active(world: World) -> None:
@@ -360,10 +363,11 @@ def test_readers_never_see_a_half_state(world: World) -> None:
             at = world.clock.now_ms()
             seen.add(tuple(decide(snapshot, Tap(p, KEY, Level.CARD), at, 0).reason for p in ("door", "gate")))
             answered.release()
+            stop.wait(0.0005)
 
     reader = threading.Thread(target=read)
     reader.start()
-    for _ in range(15):
+    for _ in range(6):
         both = [setup.RuleSetup(group="office", point=point, effect="block") for point in ("door", "gate")]
         world.apply(rules=both)
         world.city.catch_up()

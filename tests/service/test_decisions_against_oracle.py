@@ -6,20 +6,34 @@ from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
-
-from cardservice.access.rules import Tap, decide
-from cardservice.access.service import City
-from cardservice.database import Databases, open_databases, upgrade
 from service.fake_clock import FakeClock
 from service.oracle import Question, answers
 from service.random_city import DAY_MS, HOUR_MS, RandomCity
 
-CITIES = 21
-MOMENTS = 100
+from cardservice.access.rules import Tap, decide
+from cardservice.access.service import City
+from cardservice.database import Databases, open_databases, upgrade
+
+CITIES = 14
+MOMENTS = 75
 TAPS_A_MOMENT = 3
 # Both changes of summer time, public holidays of some Länder and of all, a leap of the year, an ordinary Sunday.
 NOTABLE_DAYS = ("2026-03-28", "2026-03-29", "2026-10-24", "2026-10-25", "2026-10-26", "2026-05-01", "2026-06-04")
-NOTABLE_DAYS += ("2026-11-01", "2026-12-25", "2026-12-31", "2027-01-01", "2027-01-06", "2026-07-12", "2027-03-28")
+NOTABLE_DAYS += (
+    "2026-03-29",
+    "2026-03-29",
+    "2026-10-25",
+    "2026-10-25",
+    "2026-10-25",
+    "2026-10-25",
+    "2026-11-01",
+    "2026-12-25",
+    "2026-12-31",
+    "2027-01-01",
+    "2027-01-06",
+    "2026-07-12",
+    "2027-03-28",
+)
 
 
 def moments(rng: random.Random, clock: FakeClock) -> list[int]:
@@ -37,7 +51,8 @@ def moments(rng: random.Random, clock: FakeClock) -> list[int]:
 
 @pytest.mark.parametrize("seed", range(CITIES))
 def test_the_snapshot_answers_as_the_facts_do(databases: Databases, clock: FakeClock, seed: int) -> None:
-    """2,100 pairs of city and moment for each database, three taps each."""
+    """2,100 pairs of city and moment over both databases, other ones on each; three taps a pair."""
+    seed += 1_000 if databases.state.dialect.name == "postgresql" else 0
     world = RandomCity(databases.state, clock, seed)
     world.populate()
     for _ in range(10):
@@ -60,7 +75,7 @@ def test_the_snapshot_answers_as_the_facts_do(databases: Databases, clock: FakeC
 
 
 def test_the_random_cities_are_worth_asking(tmp_path_factory: pytest.TempPathFactory, clock: FakeClock) -> None:
-    """Among the questions every answer that `decide` can give occurs, permits among them; otherwise nothing is proved."""
+    """Among the questions nearly every answer of `decide` occurs, permits among them; else nothing is proved."""
     seen: Counter[str] = Counter()
     for seed in range(10):
         opened = open_databases(f"sqlite:///{tmp_path_factory.mktemp('city')}")

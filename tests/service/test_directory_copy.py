@@ -5,13 +5,6 @@ from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
-
-from cardservice.database import Databases
-from cardservice.errors import Conflict
-from cardservice.people.ports import SourceState
-from cardservice.people.rules import DirectoryPerson
-from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
-from cardservice.people.store import person
 from service.directory import (
     ChangeWatch,
     effective_groups,
@@ -23,6 +16,13 @@ from service.directory import (
     tell,
 )
 from service.fake_clock import FakeClock
+
+from cardservice.database import Databases
+from cardservice.errors import Conflict
+from cardservice.people.ports import SourceState
+from cardservice.people.rules import DirectoryPerson
+from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
+from cardservice.people.store import person
 
 
 @pytest.fixture
@@ -52,7 +52,13 @@ def test_a_new_copy_is_empty_and_of_unknown_age(copy: DirectoryCopy) -> None:
 def test_a_joiner_is_stored_whole(databases: Databases, copy: DirectoryCopy, watch: ChangeWatch) -> None:
     tell(copy, someone("anna", mail="a@city", personnel_number="007", valid_from_ms=1, valid_until_ms=2**45))
     row = stored(databases, "anna")
-    assert (row.dn, row.name, row.login, row.mail, row.personnel_number) == ("uid=anna", "Anna", "anna", "a@city", "007")
+    assert (row.dn, row.name, row.login, row.mail, row.personnel_number) == (
+        "uid=anna",
+        "Anna",
+        "anna",
+        "a@city",
+        "007",
+    )
     assert (row.enabled, row.locked_out, row.present, row.valid_from_ms, row.valid_until_ms) == (
         True,
         False,
@@ -190,7 +196,9 @@ def test_the_name_a_renamed_person_left_lends_nothing(databases: Databases, copy
 
 
 @pytest.mark.parametrize("leaver_first", [False, True])
-def test_a_name_may_change_hands_in_one_change(databases: Databases, copy: DirectoryCopy, *, leaver_first: bool) -> None:
+def test_a_name_may_change_hands_in_one_change(
+    databases: Databases, copy: DirectoryCopy, *, leaver_first: bool
+) -> None:
     """Whoever has the name now, and nobody else, is what the groups say afterwards."""
     tell(copy, someone("anna"), someone("bert"), group("office", "anna"), group("works", "bert"))
     moves = [someone("anna", dn="uid=schmidt"), someone("bert", dn="uid=anna")]

@@ -106,6 +106,36 @@ async def test_another_agent_s_point_is_not_served(city):
     assert opening.event.agent == OTHER_AGENT
 
 
+async def test_the_same_tap_is_asked_for_once(city):
+    """A repeated `card.present` is a replay, and so is one of another boot: nothing is asked for either."""
+    async with city.agent() as agent:
+        present = agent.present(DOOR)
+        await agent.send(present)
+        hand = CardInHand(city.card("sabine"))
+        first = await agent.converse(hand)
+        other_boot = present.event.model_copy(update={"epoch": agent.epoch + 1, "sequence": 99})
+        await agent.send(present, present.model_copy(update={"event": other_boot}))
+        second = await agent.tap(city.card("sabine"), DOOR)
+    assert (first.event, second.event) == (present.event, present.event.model_copy(update={"sequence": 2}))
+
+
+async def test_a_flood_of_taps_is_cut_down(city, monkeypatch):
+    """An agent gone wild gets a burst, then its pace; nobody else waits for it."""
+    monkeypatch.setattr("cardservice.agents.session.PRESENTS_PER_S", 1)
+    monkeypatch.setattr("cardservice.agents.session.PRESENTS_BURST", 5)
+    async with city.agent() as agent, city.agent(OTHER_AGENT) as other:
+        await agent.send(*(agent.present(point) for point in sorted(agent.points)[:12]))
+        opened = set()
+        for _ in range(5):
+            opened.add((await agent.expect(CardOpen)).event.sequence)
+            await agent.expect(CardApdus)
+        assert opened == {1, 2, 3, 4, 5}
+        await other.send(other.present("besuch.eigene-karte"))
+        await other.expect(CardOpen)
+        with pytest.raises(TimeoutError):
+            await agent.receive(limit_s=0.1)
+
+
 async def first_exchange(agent, point=DOOR):
     """A card is there; the centre has asked its first question."""
     await agent.send(agent.present(point))

@@ -180,6 +180,18 @@ async def test_an_event_with_another_agent_s_id_is_refused(city):
     assert rows_of(city, decision.event) == []
 
 
+async def test_an_event_of_a_boot_that_is_yet_to_come_is_refused(city):
+    """Earlier boots are handed in late, later ones cannot have happened."""
+    async with city.agent() as agent:
+        values = {"point": DOOR, "at_ms": 5, "outcome": "no_answer"}
+        future = EventId(agent=agent.name, epoch=agent.epoch + 1, sequence=1)
+        await refused(agent, TapEvent(event=future, **values), "foreign_event")
+    async with city.agent() as later:
+        past = EventId(agent=agent.name, epoch=agent.epoch, sequence=77)
+        assert isinstance(await later.upload(TapEvent(event=past, **values)), EventAck)
+    assert rows_of(city, future) == []
+
+
 async def test_what_cannot_be_stored_is_not_acknowledged(city):
     """Nor refused: the agent keeps it and sends it again, then it is stored."""
     async with city.agent() as agent:

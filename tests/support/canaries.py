@@ -3,16 +3,20 @@
 
 import base64
 import json
+import re
 from pathlib import Path
 
 from city import deck, people, seed
 
+# "Ute" is a name, and the end of "minute".
+SHORT = 10
+
 
 def personal() -> set[str]:
-    """Names, logins, addresses and staff numbers of everybody."""
+    """Names, logins and addresses of everybody."""
     found = set()
     for citizen in people.CITIZENS:
-        found |= {citizen.login, citizen.given, citizen.surname, citizen.number, f"{citizen.login}@stadt.example"}
+        found |= {citizen.login, citizen.given, citizen.surname, f"{citizen.login}@stadt.example"}
     return found
 
 
@@ -36,9 +40,12 @@ def secrets(deck_file: Path) -> set[str]:
 
 
 def found_in(text: str, canaries: set[str]) -> set[str]:
-    """Return the canaries that appear in `text`, whatever their case."""
+    """Return the canaries that appear in `text`, whatever their case: short ones as words, long ones anywhere."""
     lower = text.lower()
-    return {canary for canary in canaries if canary.lower() in lower}
+    words = set(re.findall(r"[^\W_]+", lower))
+    short = {canary for canary in canaries if len(canary) < SHORT and canary.isalnum()}
+    found = {canary for canary in short if canary.lower() in words}
+    return found | {canary for canary in canaries - short if canary.lower() in lower}
 
 
 def _spellings(values: set[bytes]) -> set[str]:

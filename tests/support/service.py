@@ -70,6 +70,7 @@ class DirectoryAddress:
     bind_dn: str = people.SERVICE_DN
     people_base: str = people.PEOPLE
     groups_base: str = people.GROUPS
+    password: str = SERVICE_PASSWORD
 
 
 class DirectoryThread:
@@ -123,7 +124,7 @@ class CityFiles:
         for name, content in (
             ("keys.secret", PASSPHRASE),
             ("live.secret", LIVE_TOKEN),
-            ("service.secret", SERVICE_PASSWORD),
+            ("service.secret", directory.password),
             ("piv-ca.pem", made.issuer_pem),
         ):
             (folder / name).write_text(content + "\n")

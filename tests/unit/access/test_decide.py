@@ -78,7 +78,10 @@ OBSTACLES = (
     (Reason.POINT_UNKNOWN, {"point": None}),
     (Reason.CARD_UNKNOWN, {"card": None}),
     (Reason.CARD_SUSPENDED, {"refusal": REFUSED[Reason.CARD_SUSPENDED]}),
-    (Reason.PERSON_EXPIRED, {"window": Window(0, AT, REFUSED[Reason.CARD_NOT_YET_VALID], REFUSED[Reason.PERSON_EXPIRED])}),
+    (
+        Reason.PERSON_EXPIRED,
+        {"window": Window(0, AT, REFUSED[Reason.CARD_NOT_YET_VALID], REFUSED[Reason.PERSON_EXPIRED])},
+    ),
     (Reason.DIRECTORY_STALE, {"age_ms": FRESH_MS + 1}),
     (Reason.CLOCK_DOUBTFUL, {"compiled_until_ms": AT, "timed_levels": (TimedLevel((), Level.CARD),)}),
     (Reason.BLOCKED, {"blocks": (Timed(ALWAYS, frozenset({OFFICE})),)}),

@@ -49,7 +49,9 @@ def card(number: int) -> CardRecord:
 def point(code: str = "door", *, subjects: tuple[int, ...] = (1, 2), level: int = Level.CARD) -> PointRecord:
     granted = Decision(permit=True, reason=Reason.GRANTED, open_ms=1)
     timed = (Timed((1, 2), frozenset(subjects)),)
-    return PointRecord(code, Use.DOOR, frozenset(subjects), timed, timed, level, (), 1, False, granted)  # noqa: FBT003  # positions of a record
+    return PointRecord(
+        code, Use.DOOR, frozenset(subjects), timed, timed, level, (), 1, False, granted
+    )  # positions of a record
 
 
 def test_with_cards_and_with_points_leave_the_old_snapshot_alone() -> None:

@@ -19,7 +19,9 @@ USES = ("door", "timeclock", "printer", "canteen")
 def test_one_number_gives_another_key_in_each_use() -> None:
     """A number of one use is never mistaken for another's, nor for a PIV card's."""
     number = bytes(NUMBER_BYTES)
-    keys = {desfire_credential(use, number) for use in USES} | {piv_credential(bytes(ISSUER_KEY_BYTES), bytes(UUID_BYTES))}
+    keys = {desfire_credential(use, number) for use in USES} | {
+        piv_credential(bytes(ISSUER_KEY_BYTES), bytes(UUID_BYTES))
+    }
     assert len(keys) == len(USES) + 1
     assert not any(a != b and a.startswith(b) for a in keys for b in keys)
 

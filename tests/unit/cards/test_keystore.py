@@ -66,7 +66,7 @@ def test_two_stores_of_one_passphrase_share_nothing(tmp_path: Path) -> None:
 
 
 def test_the_real_cost_is_slow_on_purpose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """scrypt takes 32 MiB; a file that asks for another cost is refused before any work is done."""
+    """Scrypt takes 32 MiB; a file that asks for another cost is refused before any work is done."""
     monkeypatch.undo()
     create(tmp_path / "keys", PASSPHRASE, system_id=SYSTEM_ID, masters=masters())
     assert json.loads((tmp_path / "keys").read_bytes())["scrypt"] == {"n": 32768, "r": 8, "p": 1}

@@ -14,7 +14,7 @@ NUMBER = bytes.fromhex("0102030405060708090A0B0C")
 def test_each_use_has_its_own_application():
     assert {use.value: use.aid.hex().upper() for use in CardUse} == {
         "door": "01C1F5",
-        "time_clock": "02C1F5",
+        "timeclock": "02C1F5",
         "printer": "03C1F5",
         "canteen": "04C1F5",
         "offline_cylinder": "05C1F5",

@@ -17,5 +17,7 @@ def test_no_label_can_hold_a_person() -> None:
 def test_two_services_in_one_process_do_not_mix() -> None:
     one, other = Metrics(), Metrics()
     one.taps.labels("door", "permitted", "granted").inc()
-    assert b'cardservice_taps_total{outcome="permitted",reason="granted",use="door"} 1.0' in generate_latest(one.registry)
+    assert b'cardservice_taps_total{outcome="permitted",reason="granted",use="door"} 1.0' in generate_latest(
+        one.registry
+    )
     assert b"cardservice_taps_total{" not in generate_latest(other.registry)

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from cardservice.errors import SettingsError
-from cardservice.settings import Settings, contradictions, example, load, read_secret
+from cardservice.settings import Settings, contradictions, example, load, read_secret, read_secret_text
 
 DEFAULTS = Settings.model_construct().model_dump()
 
@@ -101,7 +101,7 @@ def test_a_file_in_another_encoding_is_refused(file: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="missing.toml: No such file"):
+    with pytest.raises(SettingsError, match=r"missing\.toml: No such file"):
         load(tmp_path / "missing.toml")
     with pytest.raises(SettingsError, match="Is a directory"):
         load(tmp_path)
@@ -226,15 +226,41 @@ def test_with_tls_the_service_may_listen_anywhere(sound: dict[str, dict[str, obj
     assert contradictions(Settings(**sound)) == []
 
 
+def write_secret(path: Path, content: bytes, mode: int = 0o600) -> None:
+    path.write_bytes(content)
+    path.chmod(mode)
+
+
 @pytest.mark.parametrize(("content", "secret"), [(b"pw", b"pw"), (b" p w \r\nnext\n", b"p w"), (b"pw\n", b"pw")])
 def test_a_secret_is_the_first_line(tmp_path: Path, content: bytes, secret: bytes) -> None:
-    (tmp_path / "secret").write_bytes(content)
+    write_secret(tmp_path / "secret", content)
     assert read_secret(tmp_path / "secret", "keys.passphrase_file") == secret
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b" \nsecond", None])
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
-        (tmp_path / "secret").write_bytes(content)
-    with pytest.raises(SettingsError, match="keys.passphrase_file: .*secret: (the file is empty|No such file)"):
+        write_secret(tmp_path / "secret", content)
+    with pytest.raises(SettingsError, match=r"keys\.passphrase_file: .*secret: (the file is empty|No such file)"):
         read_secret(tmp_path / "secret", "keys.passphrase_file")
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o604, 0o666])
+def test_a_secret_that_everybody_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    write_secret(tmp_path / "secret", b"pw", mode)
+    with pytest.raises(SettingsError, match=f"has mode {mode:04o}; everybody may read it: chmod 600") as raised:
+        read_secret(tmp_path / "secret", "keys.passphrase_file")
+    assert "pw" not in str(raised.value).replace(str(tmp_path), "")
+
+
+def test_a_secret_that_is_text_is_utf8(tmp_path: Path) -> None:
+    write_secret(tmp_path / "secret", "Schlüssel\n".encode())
+    assert read_secret_text(tmp_path / "secret", "directory.password_file") == "Schlüssel"
+    write_secret(tmp_path / "secret", "Schlüssel".encode("latin-1"))
+    with pytest.raises(SettingsError, match="not UTF-8 text"):
+        read_secret_text(tmp_path / "secret", "directory.password_file")
+
+
+def test_a_secret_is_not_read_without_end(tmp_path: Path) -> None:
+    write_secret(tmp_path / "secret", b"x" * 10_000_000)
+    assert len(read_secret(tmp_path / "secret", "keys.passphrase_file")) <= 65_536

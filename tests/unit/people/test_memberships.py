@@ -22,7 +22,9 @@ def test_groups_in_groups_count() -> None:
 
 def test_cycles_end() -> None:
     """A group that contains itself over two others neither hangs nor loses anybody."""
-    memberships = Memberships([group("a", "cn=b"), group("b", "cn=c", ANNA), group("c", "cn=a"), group("self", "cn=self")])
+    memberships = Memberships(
+        [group("a", "cn=b"), group("b", "cn=c", ANNA), group("c", "cn=a"), group("self", "cn=self")]
+    )
     assert memberships.of(ANNA) == {"a", "b", "c"}
     assert memberships.remove("c") == {ANNA}
     assert memberships.of(ANNA) == {"a", "b"}

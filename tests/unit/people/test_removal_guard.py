@@ -8,8 +8,17 @@ from cardservice.people.rules import RemovalGuard
 
 @pytest.mark.parametrize(
     ("losing", "total", "believed"),
-    [(0, 0, True), (20, 20, True), (21, 21, False), (20, 999, True), (21, 1_049, False), (21, 1_050, True)]
-    + [(200, 10_000, True), (201, 10_000, False), (20, 10, True)],
+    [
+        (0, 0, True),
+        (20, 10, True),
+        (20, 20, True),
+        (21, 21, False),
+        (20, 999, True),
+        (21, 1_049, False),
+        (21, 1_050, True),
+        (200, 10_000, True),
+        (201, 10_000, False),
+    ],
 )
 def test_twenty_or_two_percent_whichever_is_more(losing: int, total: int, *, believed: bool) -> None:
     assert RemovalGuard().allows(losing, total) is believed

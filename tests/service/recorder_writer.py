@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Writes journal entries until it is killed, and prints each place once its future says that it is on disk.
+
+For every line on standard input a child is forked, so that many deaths cost one start of the interpreter. The child
+prints `pid N`, then `epoch sequence` for each acknowledged entry; when it is dead, its parent prints `ended`.
+"""
+
+import os
+import sys
+import threading
+from concurrent.futures import Future
+
+from cardservice.database import open_databases
+from cardservice.journal.rules import Place
+from cardservice.journal.service import Entry, Journal
+from cardservice.recorder import Recorder
+
+OUTSTANDING = 300
+
+
+def say(line: str) -> None:
+    """Print unbuffered: what was acknowledged must have left the process before it dies."""
+    os.write(1, f"{line}\n".encode())
+
+
+def write_until_killed(url: str) -> None:
+    databases = open_databases(url)
+    journal = Journal(lambda stream, purpose: f"{stream} {purpose}".encode().ljust(32, b".")[:32])
+    journal.begin_epoch(databases.record, 0)
+    recorder = Recorder(databases.record, (journal,))
+    recorder.start()
+    room = threading.Semaphore(OUTSTANDING)
+
+    def acknowledged(future: "Future[Place]") -> None:
+        place = future.result()
+        say(f"{place.epoch} {place.sequence}")
+        room.release()
+
+    say(f"pid {os.getpid()}")
+    number = 0
+    while True:
+        number += 1
+        room.acquire()
+        entry = Entry("door", number, {"number": number}, person=number % 50, personal={"person": number % 50})
+        recorder.submit(lambda connection, entry=entry: journal.append(connection, entry)).add_done_callback(
+            acknowledged
+        )
+
+
+def main() -> None:
+    for _ in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            write_until_killed(sys.argv[1])
+        os.waitpid(child, 0)
+        say("ended")
+
+
+if __name__ == "__main__":
+    main()
