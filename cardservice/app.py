@@ -2,20 +2,14 @@
 """The composition root: the one file that sees everything and puts the service together."""
 
 import asyncio
-import fcntl
-import os
-import socket
-import ssl
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-import sqlalchemy as sa
 import structlog
-import uvicorn
 from cryptography import x509
 from fastapi import FastAPI
 
@@ -32,22 +26,22 @@ from cardservice.agents.taps import TapDesk, TapServices
 from cardservice.cards.keystore import SealedKeyStore, open_store
 from cardservice.changes import ChangeKind
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
+from cardservice.claim import claim
 from cardservice.clock import Clock, SystemClock
-from cardservice.database import Databases, open_databases, require_head, require_writable
-from cardservice.errors import DatabaseUnavailable, SettingsError
+from cardservice.database import open_databases, require_head, require_writable
+from cardservice.errors import SettingsError
 from cardservice.follower import ChangeFollower
 from cardservice.journal.service import Journal
 from cardservice.metrics import Metrics
 from cardservice.people.ports import DirectorySource
 from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
 from cardservice.recorder import Recorder
+from cardservice.server import SHUTDOWN_S, Server, listen, uvicorn_config
 from cardservice.settings import DirectorySection, Settings, contradictions, read_secret, read_secret_text
 from cardservice.web.health import DirectoryHealth, Health, health_router
 from integrations.ldap import AttributeMapping, LdapSettings, SettingsRefused, StatusAttribute, SyncreplSource
 from integrations.ldap.settings import Timing
 
-SHUTDOWN_S: Final = 5
-SERVE_LOCK: Final = 7_237_111
 # A copy older than this is worth a sentence, whatever the points accept.
 _DIRECTORY_ALARM_MS: Final = 60_000
 _log = structlog.get_logger()
@@ -83,7 +77,7 @@ class Service:
         """
         require_head(self._databases)
         require_writable(self._databases)
-        self._claim = _claim(self._databases)
+        self._claim = claim(self._databases)
         self.city.build()
         organisation = self._settings.organisation
         self.directory = DirectoryCopy(
@@ -283,58 +277,6 @@ def _never_revoked(_: int) -> bool:
     return False
 
 
-def _claim(databases: Databases) -> Callable[[], None]:
-    """Make sure that this is the one process that serves from these stores; return what gives the claim back.
-
-    Several replicas on one PostgreSQL come with leases, in a later version; until then a second one would feed the
-    directory copy twice.
-
-    Raises:
-        DatabaseUnavailable: another process serves from these stores.
-    """
-    if databases.state.dialect.name == "postgresql":
-        return _claim_postgresql(databases)
-    path = Path(str(databases.state.url.database)).with_name("serve.lock")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise DatabaseUnavailable(
-            f"database {path.parent}: another 'cardservice serve' uses these files; end it first"
-        ) from None
-    return lambda: os.close(descriptor)
-
-
-def _claim_postgresql(databases: Databases) -> Callable[[], None]:
-    connection = databases.state.connect().execution_options(isolation_level="AUTOCOMMIT")
-    if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(SERVE_LOCK))).scalar():
-        connection.close()
-        raise DatabaseUnavailable("database: another 'cardservice serve' uses this PostgreSQL database; end it first")
-    return connection.close
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket, so that a port in use is told before anything else starts.
-
-    Raises:
-        SettingsError: the address cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        listener.close()
-        raise SettingsError(
-            f"service.host, service.port: cannot listen on {host} port {port}: {error.strerror}; "
-            "choose another port or end the program that uses it"
-        ) from error
-    return listener
-
-
 def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     """Run the service until it is asked to stop; `on_ready` gets its URL once taps can be sent.
 
@@ -347,65 +289,11 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     try:
         host, port = listener.getsockname()[:2]
         scheme = "https" if settings.service.tls_certificate else "http"
-        server = _Server(
-            _uvicorn_config(settings, service.asgi()),
+        server = Server(
+            uvicorn_config(settings.service, service.asgi(), max_message_bytes=MAX_MESSAGE_BYTES),
             when_ready=lambda: on_ready(f"{scheme}://{host}:{port}"),
             when_stopping=service.live.close,
         )
         server.run(sockets=[listener])
     finally:
         service.stop()
-
-
-class _Server(uvicorn.Server):
-    """Says when it is ready and when it begins to stop."""
-
-    def __init__(
-        self, config: uvicorn.Config, *, when_ready: Callable[[], None], when_stopping: Callable[[], None]
-    ) -> None:
-        super().__init__(config)
-        self._when_ready = when_ready
-        self._when_stopping = when_stopping
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Take the signals as uvicorn does, but do not raise them again: what waits has yet to be written."""
-        with super().capture_signals():
-            yield
-            self._captured_signals.clear()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start listening, then say so."""
-        await super().startup(sockets)
-        self._when_ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let those who only watch go first, so that they hold nothing up."""
-        self._when_stopping()
-        await super().shutdown(sockets)
-
-
-def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
-    section = settings.service
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="websockets-sansio",
-        ws_max_size=MAX_MESSAGE_BYTES,
-        ws_ping_interval=10,
-        ws_ping_timeout=10,
-        timeout_graceful_shutdown=SHUTDOWN_S,
-        limit_concurrency=4_096,
-        ssl_certfile=str(section.tls_certificate) if section.tls_certificate else None,
-        ssl_keyfile=str(section.tls_key) if section.tls_key else None,
-    )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"service.tls_certificate, service.tls_key: {error}") from error
-    if isinstance(config.ssl, ssl.SSLContext):
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-        config.ssl.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    return config

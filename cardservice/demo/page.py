@@ -21,12 +21,12 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from cardservice.app import listen
 from cardservice.demo.city import DemoCity
 from cardservice.demo.processes import DemoError
 from cardservice.demo.script import TapWatch, tap
 from cardservice.demo.seeding import HOST_POINT
 from cardservice.demo.texts import TEXTS, Texts
+from cardservice.server import listen
 from city import building, deck, people
 from integrations.ldap import LdapTrouble
 from rig.errors import RigError

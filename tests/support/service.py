@@ -25,12 +25,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.waiting import LIMIT_S, wait_until
 
+from cardservice.agents.messages import MAX_MESSAGE_BYTES
 from cardservice.agents.service import Agents
-from cardservice.app import Service, _Server, _uvicorn_config, listen
+from cardservice.app import Service
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.clock import SystemClock
 from cardservice.database import Databases, open_databases, read, upgrade
 from cardservice.demo.seeding import seed_city
+from cardservice.server import Server, listen, uvicorn_config
 from cardservice.settings import Settings, load
 from cardsim.deck import load_deck, save_deck
 from cardsim.interfaces import Card
@@ -269,7 +271,7 @@ class ServiceThread(HttpSide):
     def __init__(self, files: CityFiles) -> None:
         self.files = files
         self.service: Service
-        self._server: _Server
+        self._server: Server
         self._thread: threading.Thread
 
     def start(self) -> None:
@@ -279,8 +281,8 @@ class ServiceThread(HttpSide):
         self.service = Service(settings)
         self.service.start()
         ready = threading.Event()
-        self._server = _Server(
-            _uvicorn_config(settings, self.service.asgi()),
+        self._server = Server(
+            uvicorn_config(settings.service, self.service.asgi(), max_message_bytes=MAX_MESSAGE_BYTES),
             when_ready=ready.set,
             when_stopping=self.service.live.close,
         )
