@@ -17,7 +17,7 @@ compile() {
 }
 
 # dev first: the others take their versions from it, so that one .venv can serve them all.
-compile dev pyproject.toml --group dev --extra demo "$@"
+compile dev pyproject.toml --group dev --extra demo --extra bench "$@"
 compile service pyproject.toml --extra demo --constraints requirements/dev.txt "$@"
 compile agent pyproject.toml --extra agent --constraints requirements/dev.txt "$@"
 compile bootstrap requirements/bootstrap.in --constraints requirements/dev.txt "$@"

@@ -12,7 +12,7 @@ grant apply; is the proof strong enough. No rule at all means no.
 
 from bisect import bisect_right
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum, unique
 from types import MappingProxyType
 from typing import Final, NamedTuple, Protocol
@@ -155,6 +155,11 @@ class PointRecord:
     tap_budget_ms: int = 3_000
     agent: str | None = None
     reader: str | None = None
+    # Whether anything but grants depends on the time.
+    by_time: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "by_time", bool(self.blocks or self.timed_levels))
 
 
 class CompiledPeriod(NamedTuple):
@@ -188,10 +193,11 @@ def decide(  # noqa: PLR0911  # one question a line, the first "no" ends them
     state: DecisionState, tap: Tap, at_ms: int, directory_age_ms: int
 ) -> Decision:
     """Return whether `tap` is permitted at `at_ms`, given a directory copy proved current `directory_age_ms` ago."""
-    point = state.point(tap.point)
+    code, credential, level = tap
+    point = state.point(code)
     if point is None:
         return REFUSED[Reason.POINT_UNKNOWN]
-    record = state.card(tap.credential)
+    record = state.card(credential)
     if record is None:
         return REFUSED[Reason.CARD_UNKNOWN]
     refusal, window, subjects, _, _ = record
@@ -201,12 +207,12 @@ def decide(  # noqa: PLR0911  # one question a line, the first "no" ends them
         return window.early if at_ms < window.from_ms else window.late
     if directory_age_ms > point.freshness_ms and not point.stale_permits:
         return REFUSED[Reason.DIRECTORY_STALE]
-    if (point.blocks or point.timed_levels) and (objection := _objection(point, subjects, at_ms)) is not None:
+    if point.by_time and (objection := _objection(point, subjects, at_ms)) is not None:
         return objection
     if point.always.isdisjoint(subjects) and not _named(point.timed, subjects, at_ms):
         return _not_granted(point, subjects)
-    if tap.level < point.level or point.timed_levels:
-        return _by_level(point, tap.level, at_ms)
+    if level < point.level or point.by_time:
+        return _by_level(point, level, at_ms)
     return point.granted
 
 

@@ -2,7 +2,9 @@
 """`cardservice bench decide`: one decision in memory, next to an empty Python call of the same shape.
 
 S is 10,000 people, 500 points, 200 groups; L is 100,000, 5,000, 2,000; XL is 1,000,000 cards at L's points and groups.
-A person is in 5 groups, a point is granted to 6. About half of the taps are permitted.
+A person is in 5 groups, a point is granted to 6, every card has a validity. About half of the taps are permitted.
+With the extra `bench`, Cedar and Casbin's FastEnforcer are asked the same taps at S and L in the same run, and the
+answers are compared.
 """
 
 import gc
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cardservice.access.rules import (
+    REFUSED,
     CardRecord,
     CompiledPeriod,
     Decision,
@@ -22,16 +25,23 @@ from cardservice.access.rules import (
     Reason,
     Tap,
     Use,
+    Window,
     decide,
 )
 from cardservice.access.snapshot import ShardedMap, Snapshot
+from cardservice.bench.peers import Ask, installed_peers, peers
 from cardservice.bench.report import Ratio, Report
 
 ROUNDS: Final = 7
+PEER_GOALS: Final = {"S": {"cedar": 20.0, "casbin_fast": 40.0}, "L": {"cedar": 8.0, "casbin_fast": 20.0}}
 TAPS: Final = 20_000
 NOW_MS: Final = 1_795_000_000_000
 _GROUPS_OF_A_PERSON: Final = 5
 _GROUPS_OF_A_POINT: Final = 6
+_YEAR_MS: Final = 365 * 86_400_000
+_VALIDITY: Final = Window(
+    NOW_MS - _YEAR_MS, NOW_MS + _YEAR_MS, REFUSED[Reason.CARD_NOT_YET_VALID], REFUSED[Reason.CARD_EXPIRED]
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ SIZES: Final = (Size("S", 10_000, 500, 200), Size("L", 100_000, 5_000, 2_000), S
 
 def run(sizes: Sequence[Size] = SIZES) -> Report:
     """Measure three sizes; the empty call is timed in turn with each, medians of seven rounds."""
-    report = Report("decide")
+    report = Report("decide", libraries=installed_peers())
     per_decision_us: dict[str, float] = {}
     for size in sizes:
         snapshot, taps, build_s = _city(size)
@@ -65,17 +75,45 @@ def run(sizes: Sequence[Size] = SIZES) -> Report:
                 "permitted_share": _permitted_share(snapshot, taps),
             }
         )
+        if size.name in PEER_GOALS:
+            report.ratios += _beside_peers(size, snapshot, taps, report)
         del snapshot, taps
         gc.collect()
     small, large, largest = (per_decision_us[size.name] for size in sizes)
-    publish_ms = float(report.rows[1]["publish_one_person_us"]) / 1_000
+    by_case = {row["case"]: row for row in report.rows}
+    publish_ms = float(by_case["L"]["publish_one_person_us"]) / 1_000
     report.ratios += [
         Ratio("growth S to L", large / small, 3.5, at_least=False),
         Ratio("growth L to XL", largest / large, 1.5, at_least=False),
         Ratio("one person published at L, ms", publish_ms, 5.0, at_least=False),
-        Ratio("built at XL, s", float(report.rows[2]["build_s"]), 3.0, at_least=False),
+        Ratio("built at XL, s", float(by_case["XL"]["build_s"]), 3.0, at_least=False),
     ]
     return report
+
+
+def _beside_peers(size: Size, snapshot: Snapshot, taps: Sequence[Tap], report: Report) -> list[Ratio]:
+    """Time every installed peer in turn with `decide` on the same taps; return the promised ratios."""
+    ratios = []
+    for peer in peers(snapshot, NOW_MS):
+        asked = taps[: peer.asked]
+        wrong = sum(peer.ask(tap) != decide(snapshot, tap, NOW_MS, 100).permit for tap in asked)
+        if wrong:
+            raise AssertionError(f"{peer.name} answers {wrong} of {len(asked)} taps otherwise")
+        ours, theirs = _in_turn(
+            lambda t=asked: _decide_all(snapshot, t),  # type: ignore[misc]  # bound now
+            lambda t=asked, ask=peer.ask: _ask_all(ask, t),  # type: ignore[misc]  # bound now
+            len(asked),
+        )
+        report.rows.append({"case": f"{size.name} {peer.name}", "peer_us": theirs, "decide_us": ours})
+        ratios.append(
+            Ratio(f"{peer.name} at {size.name}", theirs / ours, PEER_GOALS[size.name][peer.name], at_least=True)
+        )
+    return ratios
+
+
+def _ask_all(ask: Ask, taps: Sequence[Tap]) -> None:
+    for tap in taps:
+        ask(tap)
 
 
 def _city(size: Size) -> tuple[Snapshot, list[Tap], float]:
@@ -84,7 +122,7 @@ def _city(size: Size) -> tuple[Snapshot, list[Tap], float]:
     keys = [b"\x01" + number.to_bytes(12, "big") for number in rng.sample(range(2**60), size.people)]
     granted = Decision(permit=True, reason=Reason.GRANTED, open_ms=5_000)
     points = {f"door-{number}": _point(f"door-{number}", rng, size, granted) for number in range(size.points)}
-    rows = [(keys[i], CardRecord(None, None, memberships[i], i + 1, i + 1)) for i in range(size.people)]
+    rows = [(keys[i], CardRecord(None, _VALIDITY, memberships[i], i + 1, i + 1)) for i in range(size.people)]
     started = time.perf_counter()
     snapshot = Snapshot(1, ShardedMap.of(rows), points, CompiledPeriod(0, NOW_MS * 2))
     return snapshot, _taps(snapshot, keys, rng), time.perf_counter() - started
@@ -124,14 +162,14 @@ def _taps(snapshot: Snapshot, keys: Sequence[bytes], rng: random.Random) -> list
     return taps
 
 
-def _in_turn(one: Callable[[], None], other: Callable[[], None]) -> tuple[float, float]:
+def _in_turn(one: Callable[[], None], other: Callable[[], None], count: int = TAPS) -> tuple[float, float]:
     """Time both in turn; return microseconds per tap, medians."""
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
         for which, work in enumerate((one, other)):
             started = time.perf_counter()
             work()
-            times[which].append((time.perf_counter() - started) / TAPS * 1e6)
+            times[which].append((time.perf_counter() - started) / count * 1e6)
     return statistics.median(times[0]), statistics.median(times[1])
 
 

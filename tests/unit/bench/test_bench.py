@@ -13,11 +13,14 @@ TINY = (Size("S", 200, 20, 200), Size("L", 400, 20, 200), Size("XL", 800, 20, 20
 
 
 def test_decide_measures_every_size() -> None:
-    """Each size has its row, about half of its taps are permitted, and each promised figure is one ratio."""
+    """Each size and each peer has its row, the peers give the same answers, each promised figure is one ratio."""
     report = run(TINY)
-    assert [row["case"] for row in report.rows] == ["S", "L", "XL"]
-    assert all(0.3 < float(row["permitted_share"]) < 0.9 for row in report.rows)
-    assert len(report.ratios) == 4
+    own = [row for row in report.rows if "permitted_share" in row]
+    assert [row["case"] for row in own] == ["S", "L", "XL"]
+    assert all(0.3 < float(row["permitted_share"]) < 0.9 for row in own)
+    peers = {row["case"] for row in report.rows if "peer_us" in row}
+    assert peers == {"S cedar", "S casbin_fast", "L cedar", "L casbin_fast"}
+    assert len(report.ratios) == 8
 
 
 def test_json_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
