@@ -48,17 +48,20 @@ from rig.insertion import Card
 AGENT: Final = "rathaus"
 HOST_AGENT: Final = "eigener-rechner"
 _READY_S: Final = 30.0
-_HOST_PCSC: Final = Path("/run/pcscd/pcscd.comm")
+HOST_PCSC: Final = Path("/run/pcscd/pcscd.comm")
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the city is to run: where its state goes, and whether the real pcscd is wanted."""
+    """How the city is to run: where its state goes, whether the real pcscd is wanted, where the host's own one is.
+
+    `host_pcsc` is the socket of this machine's own pcscd, whose readers are watched too; None leaves them alone.
+    """
 
     state: Path
     pcsc: Literal["auto", "never", "required"] = "auto"
-    watch_host_readers: bool = True
+    host_pcsc: Path | None = HOST_PCSC
 
 
 class Hand(Protocol):
@@ -310,8 +313,8 @@ class DemoCity:
     def _needs_host_agent(self) -> bool:
         """Whether the host's own pcscd runs beside ours; a process can serve only one, so it gets its own agent."""
         ours_is_the_hosts = self.pcsc and self._pcsc_mode == "direct"
-        wanted = self._options.watch_host_readers and not _why_no_pyscard()
-        return wanted and _HOST_PCSC.exists() and not ours_is_the_hosts
+        socket = self._options.host_pcsc
+        return socket is not None and socket.exists() and not ours_is_the_hosts and not _why_no_pyscard()
 
     def _start_agent(self, name: str) -> None:
         state = self._options.state
@@ -323,7 +326,9 @@ class DemoCity:
             "key_file": f"{state}/{name}.key",
             "outbox_file": f"{state}/{name}.outbox",
         }
-        if name == AGENT and self.pcsc:
+        if name == HOST_AGENT:
+            values["pcsc_socket"] = str(self._options.host_pcsc)
+        elif self.pcsc:
             values["pcsc_socket"] = self._pcsc_socket
         config = self._write(f"{name}.toml", _toml({"": values}))
         if name == AGENT and not self.pcsc:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from cardservice import logs
-from cardservice.demo.city import DemoCity, Options, default_state
+from cardservice.demo.city import HOST_PCSC, DemoCity, Options, default_state
 from cardservice.demo.page import serve_page
 from cardservice.demo.script import SCRIPTS
 from cardservice.errors import CardServiceError
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wanted = Options(
         _state_folder(options),
         "never" if options.in_process else "required" if options.require_pcsc else "auto",
-        watch_host_readers=options.script is None,
+        host_pcsc=HOST_PCSC if options.script is None else None,
     )
     city = DemoCity(wanted, _say_nothing if options.json else _say)
     try:
