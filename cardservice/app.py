@@ -27,14 +27,14 @@ from cardservice.cards.keystore import SealedKeyStore, open_store
 from cardservice.changes import ChangeKind
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
 from cardservice.claim import claim
-from cardservice.clock import Clock, SystemClock
+from cardservice.clock import UNKNOWN_AGE_MS, Clock, SystemClock
 from cardservice.database import open_databases, require_head, require_writable
 from cardservice.errors import SettingsError
 from cardservice.follower import ChangeFollower
 from cardservice.journal.service import Journal
 from cardservice.metrics import Metrics
 from cardservice.people.ports import DirectorySource
-from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
+from cardservice.people.service import DirectoryCopy, DirectoryStatus
 from cardservice.recorder import Recorder
 from cardservice.server import SHUTDOWN_S, Server, listen, uvicorn_config
 from cardservice.settings import DirectorySection, Settings, contradictions, read_secret, read_secret_text
@@ -128,8 +128,7 @@ class Service:
             metrics=self.metrics,
             clock=self._clock,
         )
-        live = self.live
-        desks = Desks(TapDesk(taps), EventDesk(taps), live, self.metrics, self._clock)
+        desks = Desks(TapDesk(taps), EventDesk(taps), self.live, self.metrics, self._clock)
         self._hub = AgentHub(Agents(self._databases.state, self._clock), desks)
 
         @asynccontextmanager
@@ -144,7 +143,7 @@ class Service:
         app.include_router(agents_router(self._hub))
         token_file = self._settings.service.live_token_file
         token = read_secret_text(token_file, "service.live_token_file") if token_file else None
-        app.include_router(live_router(live, token))
+        app.include_router(live_router(self.live, token))
         return app
 
     def _on_change(self, kinds: frozenset[ChangeKind]) -> None:
@@ -172,8 +171,9 @@ class Service:
         metrics.snapshot_build.set(self.city.build_us / 1e6)
         metrics.recorder_depth.set(self.recorder.depth)
         metrics.recorder_flushes.set(self.recorder.flushes)
-        degraded = self._degraded()
-        ready = known and self.recorder.trouble is None and not self._dead_threads()
+        dead = self._dead_threads()
+        degraded = self._degraded(status, dead)
+        ready = known and self.recorder.trouble is None and not dead
         return Health(
             status="not_ready" if not ready else "degraded" if degraded else "ready",
             degraded=degraded,
@@ -195,9 +195,8 @@ class Service:
             ),
         )
 
-    def _degraded(self) -> list[str]:
+    def _degraded(self, status: DirectoryStatus, dead: list[str]) -> list[str]:
         """Return what does not work, one sentence each."""
-        status = self.directory.status()
         found = []
         if status.age_ms >= UNKNOWN_AGE_MS:
             found.append(f"directory {status.directory}: never read completely: {status.trouble or 'still reading'}")
@@ -213,7 +212,7 @@ class Service:
                 f"directory {status.directory}: no longer names {status.held_removals} people; too many to believe, "
                 "they are kept until somebody looks"
             )
-        found += [f"the {name} thread has died; restart the service" for name in self._dead_threads()]
+        found += [f"the {name} thread has died; restart the service" for name in dead]
         if self.recorder.trouble:
             found.append(f"record store: {self.recorder.trouble}")
         if self._follower.trouble:

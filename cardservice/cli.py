@@ -16,6 +16,7 @@ from cardservice import __version__, logs
 from cardservice.errors import CardServiceError, SettingsError
 
 if TYPE_CHECKING:
+    from cardservice.database import Databases
     from cardservice.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="The one-card service of the city.")
@@ -76,6 +77,16 @@ def _settings(config: Path | None) -> "Settings":
     loaded = load(config)
     logs.configure(loaded.logging.level, loaded.logging.format)
     return loaded
+
+
+def _stores(config: Path | None) -> "Databases":
+    """Return the stores the settings name, at the revision of this program."""
+    settings = _settings(config)
+    from cardservice.database import open_databases, require_head
+
+    databases = open_databases(settings.database.url)
+    require_head(databases)
+    return databases
 
 
 def _print(document: Any, text: str, *, as_json: bool) -> None:
@@ -152,11 +163,9 @@ def db_upgrade(config: ConfigOption = None) -> None:
 @_clearly
 def db_check(config: ConfigOption = None) -> None:
     """Tell whether the stores can be used by this program."""
-    settings = _settings(config)
-    from cardservice.database import open_databases, require_head, require_writable
+    databases = _stores(config)
+    from cardservice.database import require_writable
 
-    databases = open_databases(settings.database.url)
-    require_head(databases)
     require_writable(databases)
     typer.echo("both stores are at the newest revision and can be written")
 
@@ -228,13 +237,10 @@ def agents_list(config: ConfigOption = None, as_json: JsonOption = False) -> Non
 
 
 def _agents(config: Path | None) -> Any:
-    settings = _settings(config)
+    databases = _stores(config)
     from cardservice.agents.service import Agents
     from cardservice.clock import SystemClock
-    from cardservice.database import open_databases, require_head
 
-    databases = open_databases(settings.database.url)
-    require_head(databases)
     return Agents(databases.state, SystemClock())
 
 
@@ -242,12 +248,9 @@ def _agents(config: Path | None) -> Any:
 @_clearly
 def cards_list(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the cards and their states."""
-    settings = _settings(config)
+    databases = _stores(config)
     from cardservice.cards.service import list_cards
-    from cardservice.database import open_databases, require_head
 
-    databases = open_databases(settings.database.url)
-    require_head(databases)
     views = list_cards(databases.state)
     text = "\n".join(f"{view.reference}  {view.state}  {view.state_reason or ''}" for view in views) or "no cards"
     _print([asdict(view) for view in views], text, as_json=as_json)
@@ -259,15 +262,12 @@ def cards_set_state(
     reference: str, state: str, reason: Annotated[str | None, typer.Argument()] = None, config: ConfigOption = None
 ) -> None:
     """Suspend, revoke or reactivate the card REFERENCE; suspending and revoking need a REASON."""
-    settings = _settings(config)
+    databases = _stores(config)
     from cardservice.cards.rules import CardState
     from cardservice.cards.service import change_state
-    from cardservice.database import open_databases, require_head
 
     if state not in set(CardState):
         raise SettingsError(f"{state!r} is not a state; allowed are {', '.join(CardState)}")
-    databases = open_databases(settings.database.url)
-    require_head(databases)
     change_state(databases.state, reference, CardState(state), reason)
     typer.echo(f"card {reference} is {state}")
 
@@ -289,12 +289,9 @@ def directory_check(config: ConfigOption = None, as_json: JsonOption = False) ->
 @_clearly
 def journal_verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Recompute every chain of the journal and name the first entry that does not fit."""
-    settings = _settings(config)
-    from cardservice.database import open_databases, require_head
+    databases = _stores(config)
     from cardservice.journal.service import verify
 
-    databases = open_databases(settings.database.url)
-    require_head(databases)
     reports = verify(databases.record)
     text = "\n".join(f"{report.stream}, epoch {report.epoch}: {report.entries} entries" for report in reports)
     _print([asdict(report) for report in reports], text or "the journal is empty", as_json=as_json)

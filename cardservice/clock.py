@@ -2,7 +2,10 @@
 """The one place where the service asks what time it is; everything else is handed a clock."""
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+# An age nobody knows: older than every bound.
+UNKNOWN_AGE_MS: Final = 2**62
 
 
 class Clock(Protocol):

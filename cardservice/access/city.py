@@ -28,7 +28,6 @@ from cardservice.cards.rules import CardState
 from cardservice.cards.store import card, credential
 from cardservice.people.store import person
 
-# A person is a subject like a group; negative numbers keep the two apart.
 _DAY_MS: Final = 86_400_000
 
 _STATE_REFUSAL: Final[Mapping[str, Reason]] = {
@@ -271,5 +270,6 @@ def _target(row: sa.Row[Any]) -> tuple[str, Any]:
 
 
 def _rule(row: sa.Row[Any]) -> _Rule:
+    # A person is a subject like a group; negative numbers keep the two apart.
     subject = row.group_id if row.group_id is not None else -row.person_id
     return _Rule(row.effect, subject, row.schedule_id, row.valid_from_ms, row.valid_until_ms)

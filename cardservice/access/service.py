@@ -12,12 +12,11 @@ from cardservice import changes
 from cardservice.access import city
 from cardservice.access.snapshot import ShardedMap, Snapshot
 from cardservice.changes import Change, ChangeKind
-from cardservice.clock import Clock
+from cardservice.clock import UNKNOWN_AGE_MS, Clock
 from cardservice.database import read
 
 # Schedules are compiled anew when less than this of their period is left.
 _RENEW_MS: Final = 365 * 86_400_000
-UNKNOWN_AGE_MS: Final = 2**62
 _log = structlog.get_logger()
 
 

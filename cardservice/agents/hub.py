@@ -94,7 +94,7 @@ class AgentHub:
         _log.info("agent.connected", agent=session.agent)
         try:
             # Locked between its hello and now: nobody else would tell.
-            await self.cut_off_locked()
+            await self.cut_off_locked(session.agent)
             await session.welcome(self._points.get(session.agent, []))
             await self._read(session, channel)
         finally:
@@ -191,18 +191,18 @@ class AgentHub:
         except ChannelClosed:
             _log.info("agent.gone_already", agent=session.agent)
 
-    async def cut_off_locked(self) -> None:
-        """End the channels of agents that were locked."""
-        for agent in await self._locked():
+    async def cut_off_locked(self, only: str | None = None) -> None:
+        """End the channels of agents that were locked, or of this one if it was."""
+        for agent in await self._locked(only):
             entry = self._sessions.get(agent)
             if entry is not None:
                 await self._cut_off(entry, "locked", f"agent {agent!r} is locked")
 
-    async def _locked(self) -> list[str]:
+    async def _locked(self, only: str | None) -> frozenset[str]:
         """Return the locked agents; goes on trying while it cannot be known who they are."""
         while True:
             try:
-                return [view.code for view in await asyncio.to_thread(self._agents.list) if view.locked]
+                return await asyncio.to_thread(self._agents.locked, only)
             except CardServiceError as error:
                 _log.error("agent.locks_unknown", error=str(error))
                 await asyncio.sleep(LOCK_RETRY_S)

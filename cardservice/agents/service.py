@@ -83,6 +83,12 @@ class Agents:
             rows = connection.execute(sa.select(store.agent).order_by(store.agent.c.code))
             return [AgentView(row.code, row.locked, row.enrolled_ms) for row in rows]
 
+    def locked(self, code: str | None = None) -> frozenset[str]:
+        """Return the locked agents, or `code` alone if it is one of them."""
+        wanted = [store.agent.c.locked] if code is None else [store.agent.c.locked, store.agent.c.code == code]
+        with read(self._engine) as connection:
+            return frozenset(connection.execute(sa.select(store.agent.c.code).where(*wanted)).scalars())
+
     def verify(self, hello: Hello, nonce: str) -> None:
         """Check that `hello` answers `nonce` with the key that was enrolled.
 

@@ -13,6 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from cardservice.access.rules import (
@@ -63,7 +64,7 @@ def run(sizes: Sequence[Size] = SIZES) -> Report:
     per_decision_us: dict[str, float] = {}
     for size in sizes:
         snapshot, taps, build_s = _city(size)
-        decided, empty = _in_turn(lambda s=snapshot, t=taps: _decide_all(s, t), lambda t=taps: _call_all(t))  # type: ignore[misc]  # bound now
+        decided, empty = _in_turn(partial(_decide_all, snapshot, taps), partial(_call_all, taps))
         per_decision_us[size.name] = decided
         report.rows.append(
             {
@@ -99,11 +100,7 @@ def _beside_peers(size: Size, snapshot: Snapshot, taps: Sequence[Tap], report: R
         wrong = sum(peer.ask(tap) != decide(snapshot, tap, NOW_MS, 100).permit for tap in asked)
         if wrong:
             raise AssertionError(f"{peer.name} answers {wrong} of {len(asked)} taps otherwise")
-        ours, theirs = _in_turn(
-            lambda t=asked: _decide_all(snapshot, t),  # type: ignore[misc]  # bound now
-            lambda t=asked, ask=peer.ask: _ask_all(ask, t),  # type: ignore[misc]  # bound now
-            len(asked),
-        )
+        ours, theirs = _in_turn(partial(_decide_all, snapshot, asked), partial(_ask_all, peer.ask, asked), len(asked))
         report.rows.append({"case": f"{size.name} {peer.name}", "peer_us": theirs, "decide_us": ours})
         ratios.append(
             Ratio(f"{peer.name} at {size.name}", theirs / ours, PEER_GOALS[size.name][peer.name], at_least=True)
@@ -125,7 +122,8 @@ def _city(size: Size) -> tuple[Snapshot, list[Tap], float]:
     rows = [(keys[i], CardRecord(None, _VALIDITY, memberships[i], i + 1, i + 1)) for i in range(size.people)]
     started = time.perf_counter()
     snapshot = Snapshot(1, ShardedMap.of(rows), points, CompiledPeriod(0, NOW_MS * 2))
-    return snapshot, _taps(snapshot, keys, rng), time.perf_counter() - started
+    build_s = time.perf_counter() - started
+    return snapshot, _taps(snapshot, keys, rng), build_s
 
 
 def _point(code: str, rng: random.Random, size: Size, granted: Decision) -> PointRecord:

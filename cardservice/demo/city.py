@@ -13,7 +13,6 @@ import http.client
 import json
 import secrets
 import shutil
-import sys
 import tempfile
 import threading
 import time
@@ -84,7 +83,7 @@ class DemoCity:
         self._say = say
         self._children: list[Child] = []
         self._run = Path(tempfile.mkdtemp(prefix="onecard-"))  # sockets need short names
-        self._threads: list[tuple[threading.Thread, Callable[[], None]]] = []
+        self._closers: list[Callable[[], None]] = []
         self._rig_client: RigClient | None = None
         self._hand: Hand
         self.disabled = {citizen.login for citizen in people.CITIZENS if citizen.disabled}
@@ -110,9 +109,8 @@ class DemoCity:
         """Stop everything, last started first; leaves nothing running."""
         if self._rig_client is not None:
             self._rig_client.close()
-        for thread, stop in reversed(self._threads):
-            stop()
-            thread.join(timeout=10)
+        for close in reversed(self._closers):
+            close()
         for child in reversed(self._children):
             child.stop()
         shutil.rmtree(self._run, ignore_errors=True)
@@ -197,10 +195,10 @@ class DemoCity:
         path.write_text(content, "utf-8")
         return path
 
-    def _child(self, name: str, *arguments: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-        child = Child(name, arguments, self._options.state / f"{name}.log", environment or {})
+    def _child(self, name: str, *arguments: str) -> Child:
+        child = Child(name, arguments, self._options.state / f"{name}.log")
         self._children.append(child)
-        return child.ready()
+        return child
 
     def _start_directory(self) -> None:
         self._write("directory.ldif", _ldif(people.entries(self._secret["service"])))
@@ -210,7 +208,7 @@ class DemoCity:
             *("-m", "directorysim", "--ldif", str(state / "directory.ldif"), "--suffix", people.SUFFIX),
             *("--admin-dn", people.ADMIN_DN, "--admin-password-file", str(state / "admin.secret")),
             *("--unlimited-dn", people.SERVICE_DN, "--run-dir", str(self._run / "directory")),
-        )
+        ).ready()
         self._directory = said
         self.editor = DirectoryEditor(
             said["ldaps"], Path(said["ca"]), admin_dn=people.ADMIN_DN, password=self._secret["admin"]
@@ -227,7 +225,7 @@ class DemoCity:
                     "rig",
                     *("-m", "rig", "--run-dir", str(self._run / "rig"), "--deck", deck_file),
                     *("--loader", "cardsim.deck:load_deck", "--doors", str(len(building.DOORS))),
-                )
+                ).ready()
             except DemoError as error:
                 why_not = str(error)
             else:
@@ -266,7 +264,7 @@ class DemoCity:
                 }
             ),
         )
-        self.url = self._child("service", "-m", "cardservice", "serve", "--config", str(config))["url"]
+        self.url = self._child("service", "-m", "cardservice", "serve", "--config", str(config)).ready()["url"]
         self._await("the directory copy", lambda health: health.get("status") == "ready")
         host = HOST_AGENT if self._needs_host_agent() else AGENT
         piv_ca = x509.load_pem_x509_certificate((state / "piv-ca.pem").read_bytes())
@@ -284,8 +282,7 @@ class DemoCity:
     def _start_agents(self) -> None:
         self.live = LiveReader(self.url, self._secret["live"])
         self.live.start()
-        self._threads.append((threading.Thread(target=lambda: None), self.live.stop))
-        self._threads[-1][0].start()
+        self._closers.append(self.live.stop)
         readers_there = threading.Event()
 
         def note(event: Mapping[str, Any]) -> None:
@@ -334,8 +331,7 @@ class DemoCity:
         if name == AGENT and not self.pcsc:
             self._start_agent_here(config)
             return
-        child = Child(name, ["-m", "readers", "--config", str(config), "run"], state / f"{name}.log", {})
-        self._children.append(child)
+        self._child(name, "-m", "readers", "--config", str(config), "run")
 
     def _start_agent_here(self, config: Path) -> None:
         """Run the very same agent in a thread, on the bank's readers."""
@@ -347,13 +343,14 @@ class DemoCity:
             loop.close()
 
         thread = threading.Thread(target=run, name="agent", daemon=True)
-        self._threads.append((thread, lambda: _stop_agent(loop, agent)))
+
+        def close() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(agent.request_stop)
+            thread.join(timeout=10)
+
+        self._closers.append(close)
         thread.start()
-
-
-def _stop_agent(loop: asyncio.AbstractEventLoop, agent: Agent) -> None:
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(agent.request_stop)
 
 
 def _why_no_pyscard() -> str:
@@ -393,7 +390,3 @@ def default_state() -> Path:
     checkout = Path(__file__).parents[2]
     base = checkout if (checkout / "hardware-sim").is_dir() else Path.cwd()
     return base / "var" / "demo"
-
-
-if sys.platform != "linux":
-    raise DemoError("the demonstration needs Linux")

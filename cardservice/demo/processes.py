@@ -3,12 +3,11 @@
 
 import ctypes
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -33,7 +32,7 @@ def _die_with_parent() -> None:
 class Child:
     """One Python program of ours: `-m module arguments`, its errors in a log file, its first line of output JSON."""
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
         self.name = name
         self._log = log
         with log.open("ab") as errors:
@@ -43,7 +42,6 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, **environment},
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  # no thread of ours holds a lock the child needs here
                 start_new_session=True,
             )

@@ -14,14 +14,13 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 
 from cardservice import changes
-from cardservice.clock import Clock
+from cardservice.clock import UNKNOWN_AGE_MS, Clock
 from cardservice.database import read, write
 from cardservice.errors import Conflict, DatabaseUnavailable
 from cardservice.people import store
 from cardservice.people.ports import DirectoryChange, Proof, SourceState
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson, Memberships, RemovalGuard
 
-UNKNOWN_AGE_MS: Final = 2**62
 _KEEP_PROOF_MS: Final = 5_000
 _log = structlog.get_logger()
 

@@ -10,8 +10,9 @@ from typing import Any
 import ldap3
 import pytest
 from contracts.directory_source import DirectorySourceContract, MakeSource, SourceWish, first_entries
-from support.slapd import ADMIN_DN, ADMIN_PASSWORD, Slapd, base_entries, make_tls_files, slapd_is_installed
+from support.slapd import ADMIN_DN, ADMIN_PASSWORD, Slapd, base_entries, make_tls_files
 
+from directorysim import DirectoryServer
 from integrations.ldap import LdapSettings, SyncreplSource
 from integrations.ldap.settings import Timing
 
@@ -41,7 +42,6 @@ def foreign_ca_file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slapd
-@pytest.mark.skipif(not slapd_is_installed(), reason="OpenLDAP's slapd is not installed (Debian: slapd)")
 class TestOpenLdap(DirectorySourceContract):
     """Real slapd with memberof, refint, ppolicy and syncprov."""
 
@@ -58,12 +58,11 @@ class TestDouble(DirectorySourceContract):
 
     @pytest.fixture
     def directory(self) -> Iterator["DoubleDirectory"]:
-        simulator = pytest.importorskip("directorysim", reason="the embedded directory is not there")
         entries = [
             (dn, {kind: [values] if isinstance(values, str) else list(values) for kind, values in attributes.items()})
             for dn, attributes in [*base_entries(), *first_entries(Slapd.suffix)]
         ]
-        server = simulator.DirectoryServer(Slapd.suffix, entries, admin_dn=ADMIN_DN, admin_password=ADMIN_PASSWORD)
+        server = DirectoryServer(Slapd.suffix, entries, admin_dn=ADMIN_DN, admin_password=ADMIN_PASSWORD)
         with server.run_in_thread() as running:
             yield DoubleDirectory(running)
 

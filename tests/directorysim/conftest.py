@@ -30,7 +30,7 @@ def serve() -> Iterator[Serve]:
             content(people),
             admin_dn=ADMIN,
             admin_password="adminpw",
-            options=Options(**options),  # type: ignore[arg-type]  # the test names the options
+            options=Options(**options),
         )
         context = server.run_in_thread()
         running.append(context)

@@ -292,7 +292,7 @@ def test_what_cannot_be_served_is_refused(tmp_path: Path) -> None:
 
     def build(entries: object = (), **changes: str) -> DirectoryServer:
         settings = {"admin_dn": ADMIN, "admin_password": "x", **changes}
-        return DirectoryServer(settings.pop("suffix", SUFFIX), entries, **settings)  # type: ignore[arg-type]  # on purpose
+        return DirectoryServer(settings.pop("suffix", SUFFIX), entries, **settings)
 
     with pytest.raises(ConfigurationError, match="password is empty"):
         build(admin_password="")

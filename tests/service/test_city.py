@@ -18,11 +18,12 @@ from cardservice.access import city as compilation
 from cardservice.access import service, setup, store
 from cardservice.access.rules import Decision, Level, Reason, Tap, decide
 from cardservice.access.schedules import Interval
-from cardservice.access.service import UNKNOWN_AGE_MS, City
+from cardservice.access.service import City
 from cardservice.cards import service as cards
 from cardservice.cards.rules import CardState
 from cardservice.cards.store import credential
 from cardservice.changes import ChangeKind
+from cardservice.clock import UNKNOWN_AGE_MS
 from cardservice.database import Databases, open_databases, write
 from cardservice.errors import DatabaseUnavailable
 from cardservice.people.service import DirectoryCopy

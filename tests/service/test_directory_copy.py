@@ -17,11 +17,12 @@ from service.directory import (
 )
 from service.fake_clock import FakeClock
 
+from cardservice.clock import UNKNOWN_AGE_MS
 from cardservice.database import Databases
 from cardservice.errors import Conflict
 from cardservice.people.ports import SourceState
 from cardservice.people.rules import DirectoryPerson
-from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
+from cardservice.people.service import DirectoryCopy
 from cardservice.people.store import person
 
 

@@ -6,10 +6,11 @@ import sqlalchemy as sa
 from service.directory import ChangeWatch, effective_groups, group, open_copy, proof, someone, tell
 from service.fake_clock import FakeClock
 
+from cardservice.clock import UNKNOWN_AGE_MS
 from cardservice.database import Databases
 from cardservice.errors import DatabaseUnavailable
 from cardservice.people import service, store
-from cardservice.people.service import UNKNOWN_AGE_MS, DirectoryCopy
+from cardservice.people.service import DirectoryCopy
 
 
 @pytest.fixture

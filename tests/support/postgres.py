@@ -66,7 +66,7 @@ class PostgresServer:
         with psycopg.connect(
             host=str(self.directory), port=self.port, user=_USER, dbname=database, autocommit=True
         ) as connection:
-            connection.execute(statement)  # type: ignore[arg-type]
+            connection.execute(statement)
 
     def new_database(self, template: str = "template0") -> str:
         """Create a database, a copy of `template`, and return its name."""

@@ -38,11 +38,6 @@ READER_PASSWORD = "doorspw"
 Entry = tuple[str, Mapping[str, str | list[str]]]
 
 
-def slapd_is_installed() -> bool:
-    """Tell whether the server and its loader are on this machine."""
-    return SLAPD.exists() and SLAPADD.exists()
-
-
 @dataclass(frozen=True, slots=True)
 class CertificateWish:
     """What a server certificate shall say; the defaults are right for 127.0.0.1."""

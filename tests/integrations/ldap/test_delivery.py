@@ -50,7 +50,7 @@ def test_a_disable_and_a_removal_wait_for_nobody() -> None:
     delivery, sink = delivery_over(ANNA, BERT)
     delivery.upsert(replace(ANNA, enabled=False), OLD, 1.0)
     delivery.settle(1.0, idle=False, following=False)
-    assert sink.entries["1"].enabled is False  # type: ignore[union-attr] # a person
+    assert sink.entries["1"].enabled is False
     delivery.remove({"2", "unknown"}, "", 1.0)
     delivery.settle(1.0, idle=False, following=False)
     assert sink.changes[-1].removed == {"2"}
@@ -70,7 +70,7 @@ def test_an_older_state_never_replaces_a_newer_one() -> None:
     delivery.upsert(replace(ANNA, enabled=False), NEW, 1.0)
     delivery.upsert(ANNA, OLD, 1.0)
     delivery.flush()
-    assert sink.entries["1"].enabled is False  # type: ignore[union-attr] # a person
+    assert sink.entries["1"].enabled is False
 
 
 def test_an_older_state_never_brings_back_who_was_removed() -> None:
@@ -87,7 +87,7 @@ def test_a_state_without_change_number_counts() -> None:
     delivery.upsert(ANNA, "", 1.0)
     delivery.upsert(replace(ANNA, enabled=False), "", 1.0)
     delivery.flush()
-    assert sink.entries["1"].enabled is False  # type: ignore[union-attr] # a person
+    assert sink.entries["1"].enabled is False
 
 
 def test_the_cookie_goes_out_only_when_it_is_valid() -> None:

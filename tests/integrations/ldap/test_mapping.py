@@ -140,7 +140,7 @@ def test_a_configured_status_attribute() -> None:
         assert isinstance(mapped.entry, DirectoryPerson)
         assert (mapped.entry.enabled, bool(mapped.unreadable)) == (enabled, reported), value
     lenient = AttributeMapping(status=(StatusAttribute("employeeType", ("left",)),))
-    assert person(lenient, employeetype=b"whatever").entry.enabled  # type: ignore[union-attr] # a person
+    assert person(lenient, employeetype=b"whatever").entry.enabled
     assert "employeetype" in mapping.attributes()
 
 

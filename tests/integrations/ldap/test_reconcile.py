@@ -94,7 +94,7 @@ def test_what_the_live_search_showed_meanwhile_is_newer(comparison: Comparison) 
     comparison.delivery.remove({IDS[2]}, "", 10.5)
     comparison.hears(shown(0), shown(1), shown(2), Done(1, 0))
     assert comparison.numbers == [0, 1, 7]
-    assert comparison.sink.entries[IDS[1]].enabled is False  # type: ignore[union-attr] # a person
+    assert comparison.sink.entries[IDS[1]].enabled is False
 
 
 def test_who_moved_out_of_the_base_is_removed(comparison: Comparison) -> None:

@@ -18,16 +18,12 @@ from support.slapd import (
     SlapdOptions,
     group,
     person,
-    slapd_is_installed,
 )
 
 from integrations.ldap import LdapSettings, SyncreplSource, check
 from integrations.ldap.settings import Timing
 
-pytestmark = [
-    pytest.mark.slapd,
-    pytest.mark.skipif(not slapd_is_installed(), reason="OpenLDAP's slapd is not installed (Debian: slapd)"),
-]
+pytestmark = pytest.mark.slapd
 
 PEOPLE = f"ou=people,{SUFFIX}"
 GROUPS = f"ou=groups,{SUFFIX}"

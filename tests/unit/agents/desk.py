@@ -188,9 +188,7 @@ class City:
 
     def desk(self) -> TapDesk:
         recorder, journal, clock = self.recorder, self.journal, StandingClock()
-        return TapDesk(
-            TapServices(self, self.directory, self.keys, self.trust, recorder, journal, self.metrics, clock)  # type: ignore[arg-type]  # doubles of classes
-        )
+        return TapDesk(TapServices(self, self.directory, self.keys, self.trust, recorder, journal, self.metrics, clock))
 
     async def tap(self, card: Card, point: str = "door-1") -> DecisionMessage:
         """Hold `card` to `point`."""
