@@ -15,14 +15,14 @@ from fastapi import FastAPI
 
 from cardservice import __version__
 from cardservice.access.service import City
-from cardservice.agents.api import agents_router, live_router
+from cardservice.agents.api import live_router
 from cardservice.agents.events import EventDesk
 from cardservice.agents.hub import AgentHub
 from cardservice.agents.live import LiveFeed
-from cardservice.agents.messages import MAX_MESSAGE_BYTES
 from cardservice.agents.service import Agents
 from cardservice.agents.session import Desks
 from cardservice.agents.taps import TapDesk, TapServices
+from cardservice.agents.wire import AgentWire
 from cardservice.cards.keystore import SealedKeyStore, open_store
 from cardservice.changes import ChangeKind
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
@@ -36,7 +36,7 @@ from cardservice.metrics import Metrics
 from cardservice.people.ports import DirectorySource
 from cardservice.people.service import DirectoryCopy, DirectoryStatus
 from cardservice.recorder import Recorder
-from cardservice.server import SHUTDOWN_S, Server, listen, uvicorn_config
+from cardservice.server import MAX_CONNECTIONS, SHUTDOWN_S, Server, listen, uvicorn_config
 from cardservice.settings import DirectorySection, Settings, contradictions, read_secret, read_secret_text
 from cardservice.web.health import DirectoryHealth, Health, health_router
 from integrations.ldap import AttributeMapping, LdapSettings, SettingsRefused, StatusAttribute, SyncreplSource
@@ -116,8 +116,17 @@ class Service:
         }
         return [name for name, lives in alive.items() if not lives]
 
-    def asgi(self) -> FastAPI:
-        """Return the HTTP application of a started service."""
+    def server(self, *, on_ready: Callable[[], None]) -> Server:
+        """Return the HTTP server of a started service; `on_ready` is called once it answers.
+
+        Raises:
+            SettingsError: certificate or key cannot be used.
+        """
+        app = self._asgi()
+        config = uvicorn_config(self._settings.service, app, AgentWire(self._hub.serve, MAX_CONNECTIONS))
+        return Server(config, when_ready=on_ready, when_stopping=self.live.close)
+
+    def _asgi(self) -> FastAPI:
         taps = TapServices(
             city=self.city,
             directory=self.directory,
@@ -134,13 +143,12 @@ class Service:
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             self._loop = asyncio.get_running_loop()
-            await self._hub.points_changed(self.city.snapshot)
+            self._hub.points_changed(self.city.snapshot)
             yield
             self._loop = None
 
         app = FastAPI(title="One card", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
         app.include_router(health_router(self.health, self.metrics))
-        app.include_router(agents_router(self._hub))
         token_file = self._settings.service.live_token_file
         token = read_secret_text(token_file, "service.live_token_file") if token_file else None
         app.include_router(live_router(self.live, token))
@@ -151,11 +159,9 @@ class Service:
         loop = self._loop
         if loop is None or kinds.isdisjoint({"access", "agent"}):
             return
-        tasks = [self._hub.points_changed(self.city.snapshot)]
+        loop.call_soon_threadsafe(self._hub.points_changed, self.city.snapshot)
         if "agent" in kinds:
-            tasks.append(self._hub.cut_off_locked())
-        for task in tasks:
-            asyncio.run_coroutine_threadsafe(task, loop).add_done_callback(_log_failure)
+            asyncio.run_coroutine_threadsafe(self._hub.cut_off_locked(), loop).add_done_callback(_log_failure)
 
     def health(self) -> Health:
         """Return the state of the service, and bring the gauges up to date."""
@@ -288,11 +294,7 @@ def serve(settings: Settings, on_ready: Callable[[str], None]) -> None:
     try:
         host, port = listener.getsockname()[:2]
         scheme = "https" if settings.service.tls_certificate else "http"
-        server = Server(
-            uvicorn_config(settings.service, service.asgi(), max_message_bytes=MAX_MESSAGE_BYTES),
-            when_ready=lambda: on_ready(f"{scheme}://{host}:{port}"),
-            when_stopping=service.live.close,
-        )
+        server = service.server(on_ready=lambda: on_ready(f"{scheme}://{host}:{port}"))
         server.run(sockets=[listener])
     finally:
         service.stop()

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The HTTP server: its socket, its limits, its TLS, and how it says that it is ready and stops."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import FastAPI
@@ -15,6 +16,8 @@ from cardservice.settings import ServiceSection
 
 SHUTDOWN_S: Final = 5
 MAX_CONNECTIONS: Final = 4_096
+# Makes the protocol that takes over a connection which asks for a WebSocket.
+WebSocketFactory = Callable[[Any, Any, Any], asyncio.BufferedProtocol]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -66,7 +69,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def uvicorn_config(section: ServiceSection, app: FastAPI, *, max_message_bytes: int) -> uvicorn.Config:
+def uvicorn_config(section: ServiceSection, app: FastAPI, websockets: WebSocketFactory) -> uvicorn.Config:
     """Return the server's configuration: bounded, without logs of its own, TLS 1.2 or later with modern ciphers.
 
     Raises:
@@ -77,10 +80,9 @@ def uvicorn_config(section: ServiceSection, app: FastAPI, *, max_message_bytes: 
         log_config=None,
         access_log=False,
         server_header=False,
-        ws="websockets-sansio",
-        ws_max_size=max_message_bytes,
-        ws_ping_interval=10,
-        ws_ping_timeout=10,
+        http="httptools",
+        # uvicorn calls it like a class of its own.
+        ws=websockets,  # type: ignore[arg-type]
         timeout_graceful_shutdown=SHUTDOWN_S,
         limit_concurrency=MAX_CONNECTIONS,
         ssl_certfile=str(section.tls_certificate) if section.tls_certificate else None,

@@ -1,59 +1,17 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The agents' WebSocket, and the live feed for those who watch."""
+"""The live feed, for those who watch."""
 
 import hmac
 import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, HTTPException, Request, WebSocket, WebSocketDisconnect
+from fastapi import APIRouter, Header, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
-from cardservice.agents.hub import AgentHub, Channel, ChannelClosed
 from cardservice.agents.live import LiveFeed, TooManyWatchers
 
 _KEEP_ALIVE_S = 10.0
-
-
-def agents_router(hub: AgentHub) -> APIRouter:
-    """Return the route of the agents' channel."""
-    router = APIRouter()
-
-    @router.websocket("/agents/v1")
-    async def channel(socket: WebSocket) -> None:
-        # Browsers always send an Origin, agents never do: a page must not be able to speak for an agent.
-        if "origin" in socket.headers:
-            await socket.close(code=1008)
-            return
-        await socket.accept()
-        try:
-            await hub.serve(_channel(socket))
-        except (ChannelClosed, WebSocketDisconnect):
-            return
-
-    return router
-
-
-def _channel(socket: WebSocket) -> Channel:
-    async def receive() -> str:
-        try:
-            return await socket.receive_text()
-        except (KeyError, RuntimeError) as error:
-            raise ChannelClosed("closed, or a binary frame") from error
-
-    async def send(text: str) -> None:
-        try:
-            await socket.send_text(text)
-        except (RuntimeError, WebSocketDisconnect) as error:
-            raise ChannelClosed("closed") from error
-
-    async def close() -> None:
-        try:
-            await socket.close()
-        except (RuntimeError, WebSocketDisconnect) as error:
-            raise ChannelClosed("closed already") from error
-
-    return Channel(receive, send, close)
 
 
 def live_router(live: LiveFeed, token: str | None) -> APIRouter:

@@ -99,11 +99,14 @@ class Welcome(_Message):
     centre_time_ms: InstantMs
 
 
+RefusalCode = Literal["unknown_agent", "bad_signature", "locked", "version", "protocol", "replaced", "overloaded"]
+
+
 class Refused(_Message):
     """Centre: the connection ends, and why."""
 
     type: Literal["refused"] = "refused"
-    code: Literal["unknown_agent", "bad_signature", "locked", "version", "protocol", "replaced", "overloaded"]
+    code: RefusalCode
     message: ShortText
 
 

@@ -11,7 +11,7 @@ from sqlalchemy.engine import Engine
 
 from cardservice import changes
 from cardservice.agents import store
-from cardservice.agents.messages import Hello, hello_signing_input
+from cardservice.agents.messages import Hello, RefusalCode, hello_signing_input
 from cardservice.clock import Clock
 from cardservice.database import read, row_id, write
 from cardservice.errors import Conflict, NotFound
@@ -31,7 +31,7 @@ class AgentView:
 class HelloRefused(Exception):
     """The one who says hello is not let in; `code` is what the wire says."""
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: RefusalCode, message: str) -> None:
         super().__init__(message)
         self.code = code
 

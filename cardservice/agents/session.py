@@ -7,7 +7,7 @@ point, a deadline on each, and a queue of uploads.
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,11 +37,12 @@ from cardservice.errors import CardServiceError
 from cardservice.metrics import Metrics
 
 MAX_POINTS: Final = 64
-MAX_UPLOADS: Final = 64
+# Twice the window of an agent.
+MAX_UPLOADS: Final = 128
 # Sixteen readers at the pace of a crowd; more is a fault or an attack.
 PRESENTS_PER_S: Final = 20
 PRESENTS_BURST: Final = 100
-Send = Callable[[BaseModel], Awaitable[None]]
+Send = Callable[[BaseModel], None]
 _log = structlog.get_logger()
 
 
@@ -70,13 +71,11 @@ class _Conversation:
     async def exchange(self, commands: Sequence[bytes]) -> tuple[bytes, ...]:
         """Send commands to the card, return its answers; fewer than asked for if it went away."""
         if self._n < 0:
-            await self._send(
-                CardOpen(event=self.present.event, conversation=self.id, applications=tuple(self._methods))
-            )
+            self._send(CardOpen(event=self.present.event, conversation=self.id, applications=tuple(self._methods)))
         self._n += 1
         self._waiting = asyncio.get_running_loop().create_future()
         apdus = tuple(command.hex() for command in commands)
-        await self._send(CardApdus(conversation=self.id, n=self._n, apdus=apdus))
+        self._send(CardApdus(conversation=self.id, n=self._n, apdus=apdus))
         return await self._waiting
 
     def answered(self, message: CardResponses) -> bool:
@@ -101,10 +100,10 @@ class AgentSession:
         self._points: dict[str, PointRecord] = {}
         self._conversations: dict[str, _Conversation] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._uploads = asyncio.Semaphore(MAX_UPLOADS)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._uploads: set[asyncio.Task[None]] = set()
+        self.strange_frames = 0
 
-    async def welcome(self, points: Sequence[PointRecord]) -> None:
+    def welcome(self, points: Sequence[PointRecord]) -> None:
         """Tell the agent which points it serves; again whenever that changed."""
         self._points = {point.code: point for point in points[:MAX_POINTS]}
         setups = tuple(
@@ -117,19 +116,19 @@ class AgentSession:
             )
             for point in self._points.values()
         )
-        await self._send(Welcome(points=setups, centre_time_ms=self._desks.clock.now_ms()))
+        self._send(Welcome(points=setups, centre_time_ms=self._desks.clock.now_ms()))
 
-    async def receive(self, message: BaseModel) -> None:
+    def receive(self, message: BaseModel) -> None:
         """Handle one message of the agent; never waits for a card."""
         if self._closed:
             return
         match message:
             case CardPresent():
-                await self._begin(message)
+                self._begin(message)
             case CardResponses():
                 self._continue(message)
             case TapEvent():
-                await self._upload(message)
+                self._upload(message)
             case Health():
                 self._desks.metrics.agent_outbox.labels(self.agent).set(message.outbox_depth)
                 self._publish("agent", message)
@@ -147,7 +146,7 @@ class AgentSession:
             {"kind": kind, "agent": self.agent} | message.model_dump(mode="json", exclude={"type", "v"})
         )
 
-    async def _begin(self, present: CardPresent) -> None:
+    def _begin(self, present: CardPresent) -> None:
         event = present.event
         if (event.agent, event.epoch) != (self._sender.agent, self._sender.epoch):
             self._strange("event of another agent or epoch")
@@ -185,7 +184,7 @@ class AgentSession:
             return
         finally:
             del self._conversations[conversation.id]
-        await self._send(decision)
+        self._send(decision)
         self._publish_decision(present, decision)
 
     def _publish_decision(self, present: CardPresent, decision: DecisionMessage) -> None:
@@ -211,15 +210,17 @@ class AgentSession:
         if conversation is not None and not conversation.answered(message):
             self._strange("answer to another exchange")
 
-    async def _upload(self, uploaded: TapEvent) -> None:
-        await self._uploads.acquire()
+    def _upload(self, uploaded: TapEvent) -> None:
+        if len(self._uploads) >= MAX_UPLOADS:
+            # More at once than an agent has under way; what is not acknowledged it sends again.
+            self._strange("too many uploads at once")
+            return
         task = asyncio.create_task(self._take_upload(uploaded))
-        self._tasks.add(task)
+        self._uploads.add(task)
         task.add_done_callback(self._uploaded)
 
     def _uploaded(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._uploads.release()
+        self._uploads.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("agent.upload_failed", agent=self.agent, error=repr(task.exception()))
 
@@ -229,7 +230,7 @@ class AgentSession:
         except CardServiceError as error:
             _log.error("agent.event_not_stored", agent=self.agent, error=str(error))
             return
-        await self._send(answer)
+        self._send(answer)
         self._desks.live.publish(
             {
                 "kind": "event",
@@ -244,5 +245,5 @@ class AgentSession:
     def close(self) -> None:
         """End everything that runs for this agent; what it still sends is not heard."""
         self._closed = True
-        for task in (*self._running.values(), *self._tasks):
+        for task in (*self._running.values(), *self._uploads):
             task.cancel()

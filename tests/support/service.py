@@ -25,14 +25,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.waiting import LIMIT_S, wait_until
 
-from cardservice.agents.messages import MAX_MESSAGE_BYTES
 from cardservice.agents.service import Agents
 from cardservice.app import Service
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.clock import SystemClock
 from cardservice.database import Databases, open_databases, read, upgrade
 from cardservice.demo.seeding import seed_city
-from cardservice.server import Server, listen, uvicorn_config
+from cardservice.server import Server, listen
 from cardservice.settings import Settings, load
 from cardsim.deck import load_deck, save_deck
 from cardsim.interfaces import Card
@@ -281,11 +280,7 @@ class ServiceThread(HttpSide):
         self.service = Service(settings)
         self.service.start()
         ready = threading.Event()
-        self._server = Server(
-            uvicorn_config(settings.service, self.service.asgi(), max_message_bytes=MAX_MESSAGE_BYTES),
-            when_ready=ready.set,
-            when_stopping=self.service.live.close,
-        )
+        self._server = self.service.server(on_ready=ready.set)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, name="service")
         self._thread.start()
         assert ready.wait(LIMIT_S)
