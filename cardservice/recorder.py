@@ -105,15 +105,26 @@ class Recorder:
             return
         self._thread.join(timeout=STOP_S)
 
-    def _run(self) -> None:
-        stopping = False
-        while not stopping:
-            batch, stopping = self._take()
+    def write_waiting(self) -> None:
+        """Write everything that waits, in the calling thread; for those who have not started the recorder's own."""
+        while True:
+            try:
+                first = self._queue.get_nowait()
+            except queue.Empty:
+                return
+            batch, _ = self._take(first)
             if batch:
                 self._write(batch)
 
-    def _take(self) -> tuple[list[tuple[Unit[Any], Future[Any]]], bool]:
-        item = self._first()
+    def _run(self) -> None:
+        stopping = False
+        while not stopping:
+            batch, stopping = self._take(self._first())
+            if batch:
+                self._write(batch)
+
+    def _take(self, item: tuple[Unit[Any], Future[Any]] | None) -> tuple[list[tuple[Unit[Any], Future[Any]]], bool]:
+        """Return `item` and what waits behind it, and whether the recorder is to stop after that."""
         batch = []
         while item is not None:
             if item[1].set_running_or_notify_cancel():

@@ -5,16 +5,17 @@ import asyncio
 
 import structlog
 
-from readers.clock import Clock, SystemClock
+from readers.centre_socket import websocket_connector
 from readers.identity import Identity
 from readers.metrics import Metrics
-from readers.outbox_thread import OutboxThread
+from readers.outbox import Outbox
+from readers.outbox_thread import MAX_WRITES_WAITING, OutboxThread
 from readers.points import PointMap
 from readers.ports import OutputFactory, ReaderDriver
-from readers.session import REMEMBERED_POINTS, AgentParts, AgentTimes, Session
+from readers.session import REMEMBERED_POINTS, AgentParts, AgentTimes, Session, Surroundings
 from readers.settings import AgentSettings
 
-__all__ = ["Agent", "AgentTimes"]
+__all__ = ["Agent", "AgentTimes", "Surroundings"]
 
 _log = structlog.get_logger("readers.agent")
 
@@ -23,7 +24,7 @@ class Agent:
     """One reader agent; `run` it once, in an event loop.
 
     `settings.agent`, its key file and its outbox belong to this agent alone. `driver` gives the readers and is closed
-    at the end; `outputs` makes the output of each point.
+    at the end; `outputs` makes the output of each point; `surroundings` replace network, threads and clock.
     """
 
     def __init__(
@@ -32,11 +33,18 @@ class Agent:
         driver: ReaderDriver,
         outputs: OutputFactory,
         *,
-        clock: Clock | None = None,
         times: AgentTimes = AgentTimes(),  # noqa: B008  # frozen
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.metrics = Metrics()
-        self._parts = AgentParts(settings, driver, outputs, clock or SystemClock(), self.metrics, times)
+        self._parts = AgentParts(
+            settings,
+            driver,
+            outputs,
+            self.metrics,
+            times,
+            surroundings or Surroundings(websocket_connector(settings)),
+        )
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -64,9 +72,16 @@ class Agent:
 
     async def _run(self) -> None:
         parts, settings = self._parts, self._parts.settings
+        surroundings = parts.surroundings
         identity = Identity.load(settings.key_file)
         outbox = await OutboxThread.open(
-            settings.outbox_file, settings.agent, at_ms=parts.clock.wall_ms(), capacity=settings.outbox_capacity
+            surroundings.worker("outbox", max_waiting=MAX_WRITES_WAITING),
+            lambda: Outbox.open(
+                settings.outbox_file,
+                settings.agent,
+                at_ms=surroundings.clock.wall_ms(),
+                capacity=settings.outbox_capacity,
+            ),
         )
         try:
             points = PointMap.from_json(await outbox.recall(REMEMBERED_POINTS))

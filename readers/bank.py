@@ -23,9 +23,9 @@ from readers.ports import (
     ReaderFaulted,
     ReaderVanished,
 )
-from readers.slot import ReaderSlot
+from readers.slot import ReaderSlot, SlotParts
 from readers.tap import Arrival, Tap
-from readers.worker import Worker
+from readers.worker import WorkerFactory
 
 _log = structlog.get_logger("readers.bank")
 
@@ -52,18 +52,27 @@ class BankHooks:
     changed: Callable[[], None]
 
 
+@dataclass(frozen=True, slots=True)
+class BankParts:
+    """What the bank is made of; `worker` makes its threads."""
+
+    driver: ReaderDriver
+    worker: WorkerFactory
+    clock: Clock
+    metrics: Metrics
+
+
 class ReaderBank:
     """Every reader has its own slot, task and thread."""
 
-    def __init__(
-        self, driver: ReaderDriver, hooks: BankHooks, *, clock: Clock, metrics: Metrics, removal_debounce_ms: int
-    ) -> None:
-        self._driver = driver
+    def __init__(self, parts: BankParts, hooks: BankHooks, *, removal_debounce_ms: int) -> None:
+        self._driver = driver = parts.driver
         self._hooks = hooks
-        self._clock = clock
-        self._metrics = metrics
+        self._clock = parts.clock
+        self._metrics = metrics = parts.metrics
         self._removal_debounce_ms = removal_debounce_ms
-        self._watcher = Worker("reader events")
+        self._worker = parts.worker
+        self._watcher = parts.worker("reader events")
         self._slots: dict[str, ReaderSlot] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._up = driver.kind == "in_process"
@@ -200,13 +209,8 @@ class ReaderBank:
             self._metrics.faults.labels("reader").inc()
             _log.error("reader_not_served", reader=reader[:MAX_READER_NAME], limit=MAX_READERS)
             return None
-        slot = ReaderSlot(
-            reader,
-            begin_tap=self._hooks.begin_tap,
-            tap_ended=self._ended,
-            clock=self._clock,
-            removal_debounce_ms=self._removal_debounce_ms,
-        )
+        parts = SlotParts(self._worker(f"reader {reader}"), self._clock, self._removal_debounce_ms)
+        slot = ReaderSlot(reader, parts, begin_tap=self._hooks.begin_tap, tap_ended=self._ended)
         self._slots[reader] = slot
         self._tasks[reader] = asyncio.create_task(slot.run(), name=f"reader {reader}")
         return slot

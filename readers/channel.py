@@ -3,17 +3,12 @@
 
 import asyncio
 import secrets
-import socket as sockets
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import structlog
 from pydantic import BaseModel
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
 
 from cardservice.agents.messages import (
     MAX_MESSAGE_BYTES,
@@ -31,9 +26,9 @@ from cardservice.agents.messages import (
     encode,
 )
 from readers.clock import Clock
-from readers.errors import CentreRefused, ChannelFault, SettingsFault
+from readers.errors import CentreRefused, ChannelFault
 from readers.metrics import Metrics
-from readers.settings import AgentSettings
+from readers.ports import CentreSocket, Connector
 
 FromCentreInSession = CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused
 
@@ -76,8 +71,6 @@ class ChannelTimes:
     retry_max_s: float = 5.0
     refused_retry_s: float = 30.0
     open_timeout_s: float = 5.0
-    ping_s: float = 5.0
-    close_timeout_s: float = 2.0
     # A connection that held this long was a good one: the next retry is quick again.
     settled_s: float = 5.0
     jitter: Callable[[float, float], float] = _uniform
@@ -92,21 +85,13 @@ class ChannelTools:
     times: ChannelTimes
 
 
-class _Connect(connect):
-    """Never follows a redirect: the centre is where the settings say."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 class Channel:
     """The agent's side of the wire; `hello` answers a challenge's nonce."""
 
     def __init__(
-        self, settings: AgentSettings, hello: Callable[[str], Hello], listener: ChannelListener, tools: ChannelTools
+        self, connect: Connector, hello: Callable[[str], Hello], listener: ChannelListener, tools: ChannelTools
     ) -> None:
-        self._url = settings.centre_url
-        self._tls = _tls_context(settings)
+        self._connect = connect
         self._hello = hello
         self._listener = listener
         self._clock = tools.clock
@@ -157,29 +142,12 @@ class Channel:
         """One connection from beginning to end."""
         try:
             async with self._connect() as socket:
-                _no_delay(socket)
                 welcome = await self._say_hello(socket)
                 await self._converse(socket, welcome)
         except TimeoutError as error:
             raise ChannelFault("the centre did not answer in time") from error
-        except (OSError, WebSocketException) as error:
-            raise ChannelFault(str(error) or type(error).__name__) from error
 
-    def _connect(self) -> _Connect:
-        return _Connect(
-            self._url,
-            ssl=self._tls,
-            compression=None,
-            proxy=None,
-            open_timeout=self._times.open_timeout_s,
-            ping_interval=self._times.ping_s,
-            ping_timeout=self._times.ping_s,
-            close_timeout=self._times.close_timeout_s,
-            max_size=MAX_MESSAGE_BYTES,
-            max_queue=INCOMING_FRAMES,
-        )
-
-    async def _say_hello(self, socket: ClientConnection) -> Welcome:
+    async def _say_hello(self, socket: CentreSocket) -> Welcome:
         async with asyncio.timeout(self._times.open_timeout_s):
             challenge = await self._expect(socket)
             if not isinstance(challenge, Challenge):
@@ -190,7 +158,7 @@ class Channel:
                 raise ChannelFault(f"the centre answered the hello with {welcome.type!r}")
             return welcome
 
-    async def _expect(self, socket: ClientConnection) -> Challenge | Welcome | FromCentreInSession:
+    async def _expect(self, socket: CentreSocket) -> Challenge | Welcome | FromCentreInSession:
         try:
             message = decode_from_centre(await socket.recv())
         except MessageRefused as error:
@@ -199,7 +167,7 @@ class Channel:
             raise CentreRefused(message.code, message.message)
         return message
 
-    async def _converse(self, socket: ClientConnection, welcome: Welcome) -> None:
+    async def _converse(self, socket: CentreSocket, welcome: Welcome) -> None:
         outgoing: asyncio.Queue[str] = asyncio.Queue(OUTGOING_FRAMES)
         self._outgoing = outgoing
         self._metrics.connected.set(1)
@@ -218,7 +186,7 @@ class Channel:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
 
-    async def _receive(self, socket: ClientConnection) -> None:
+    async def _receive(self, socket: CentreSocket) -> None:
         bad_frames = 0
         while True:
             frame = await socket.recv()
@@ -243,24 +211,6 @@ class Channel:
             self._listener.received(message, at_us)
 
 
-async def _send_all(socket: ClientConnection, outgoing: asyncio.Queue[str]) -> None:
+async def _send_all(socket: CentreSocket, outgoing: asyncio.Queue[str]) -> None:
     while True:
         await socket.send(await outgoing.get())
-
-
-def _no_delay(socket: ClientConnection) -> None:
-    """Small frames must not wait for each other (RFC 896)."""
-    plain = socket.transport.get_extra_info("socket")
-    if plain is not None and plain.family in {sockets.AF_INET, sockets.AF_INET6}:
-        plain.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_NODELAY, 1)
-
-
-def _tls_context(settings: AgentSettings) -> ssl.SSLContext | None:
-    if urlsplit(settings.centre_url).scheme != "wss":
-        return None
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    except OSError as error:
-        raise SettingsFault(f"ca_file {settings.ca_file} cannot be used: {error}") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context

@@ -2,7 +2,6 @@
 """The outbox in a thread of its own, so that the event loop never waits on a disk."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Self, TypeVar
 
 from cardservice.agents.messages import EventId, TapEvent
@@ -25,15 +24,14 @@ class OutboxThread:
         self.abandoned = outbox.abandoned
 
     @classmethod
-    async def open(cls, path: Path, agent: str, *, at_ms: int, capacity: int) -> Self:
-        """Open the outbox at `path` in its thread.
+    async def open(cls, worker: Worker, open_outbox: Callable[[], Outbox]) -> Self:
+        """Open an outbox in `worker`, which belongs to it from now on.
 
         Raises:
             OutboxFault: as `Outbox.open`.
         """
-        worker = Worker("outbox", max_waiting=MAX_WRITES_WAITING)
         try:
-            outbox = await worker.call(lambda: Outbox.open(path, agent, at_ms=at_ms, capacity=capacity))
+            outbox = await worker.call(open_outbox)
         except BaseException:
             worker.stop(timeout_s=0)
             raise

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from pydantic import TypeAdapter, ValidationError
 
-from cardservice.agents.messages import PointSetup
+from cardservice.agents.messages import MAX_MESSAGE_BYTES, Points, PointSetup
 
 ANY_READER = "*"
-_POINTS: TypeAdapter[tuple[PointSetup, ...]] = TypeAdapter(tuple[PointSetup, ...])
+_POINTS: TypeAdapter[tuple[PointSetup, ...]] = TypeAdapter(Points)
 
 
 class PointMap:
@@ -24,7 +24,7 @@ class PointMap:
     @classmethod
     def from_json(cls, text: str | None) -> "PointMap":
         """Return the points `to_json` wrote; no points if there were none or they cannot be read any more."""
-        if text is None:
+        if text is None or len(text) > MAX_MESSAGE_BYTES:
             return cls()
         try:
             return cls(_POINTS.validate_json(text))

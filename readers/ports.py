@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""What the agent needs of readers and outputs, whoever provides them.
+"""What the agent needs of readers, outputs and the way to the centre, whoever provides them.
 
 `readers/pcsc.py` fulfils `ReaderDriver` with a real pcscd; a bank of virtual readers may fulfil it in process. All
 methods of a driver block and are called from worker threads: `wait` always from one and the same, `connect` and the
@@ -7,6 +7,7 @@ connection's methods from one thread per reader.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -18,6 +19,8 @@ __all__ = [
     "CardConnection",
     "CardGone",
     "CardRemoved",
+    "CentreSocket",
+    "Connector",
     "DriverDown",
     "DriverUp",
     "OutputFactory",
@@ -151,3 +154,19 @@ class ReaderDriver(Protocol):
 OutputObserver = Callable[[str, StrikeState, Shown], None]
 # Makes the output of one point; every change of it is told to the observer.
 OutputFactory = Callable[[str, OutputObserver], DoorOutput]
+
+
+class CentreSocket(Protocol):
+    """One open connection to the centre; whole text frames, in order."""
+
+    async def send(self, frame: str) -> None:
+        """Send one frame; waits while the other side does not read."""
+        ...
+
+    async def recv(self) -> str | bytes:
+        """Return the next frame."""
+        ...
+
+
+# Opens a connection and closes it at the end; raises ChannelFault when it cannot be had or breaks, or TimeoutError.
+Connector = Callable[[], AbstractAsyncContextManager[CentreSocket]]

@@ -12,26 +12,26 @@ import structlog
 from cardservice.agents.messages import EventAck, EventRefused, Health, Hello, Welcome
 from cardservice.doors.ports import Shown
 from readers import __version__, texts
-from readers.bank import BankHooks, ReaderBank
+from readers.bank import BankHooks, BankParts, ReaderBank
 from readers.card import CardSide
 from readers.channel import Channel, ChannelTimes, ChannelTools, FromCentreInSession
-from readers.clock import Clock
+from readers.clock import Clock, SystemClock
 from readers.errors import OutboxFault
 from readers.identity import Identity
 from readers.metrics import Metrics
 from readers.outbox_thread import OutboxThread
 from readers.outputs import Outputs
 from readers.points import PointMap
-from readers.ports import OutputFactory, ReaderDriver
+from readers.ports import Connector, OutputFactory, ReaderDriver
 from readers.router import Router
 from readers.settings import AgentSettings
 from readers.slot import ReaderSlot
 from readers.tap import Arrival, Tap, TapTools
 from readers.uploads import Uploads
+from readers.worker import Worker, WorkerFactory
 
 _log = structlog.get_logger("readers.session")
 
-HEALTH_EVERY_S = 10.0
 # Insertions come in bursts; the centre needs the state, not each change.
 HEALTH_PAUSE_S = 0.2
 CLOCK_OFFSET_WARNING_MS = 2_000
@@ -44,7 +44,17 @@ class AgentTimes:
 
     stop_grace_s: float = 4.0
     late_grace_ms: int = 2_000
+    health_every_s: float = 10.0
     channel: ChannelTimes = field(default_factory=ChannelTimes)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a simulation puts in the place of the network, of threads and of the machine's clock."""
+
+    connect: Connector
+    worker: WorkerFactory = Worker
+    clock: Clock = field(default_factory=SystemClock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +64,9 @@ class AgentParts:
     settings: AgentSettings
     driver: ReaderDriver
     outputs: OutputFactory
-    clock: Clock
     metrics: Metrics
     times: AgentTimes
+    surroundings: Surroundings
 
 
 class Session:
@@ -66,11 +76,12 @@ class Session:
         self._parts = parts
         self._outbox = outbox
         self._points = points
+        self._clock = parts.surroundings.clock
         self._settling: set[asyncio.Task[None]] = set()
         self._health_due = asyncio.Event()
-        clock, metrics, times = parts.clock, parts.metrics, parts.times
+        clock, metrics, times = self._clock, parts.metrics, parts.times
         hello = partial(_hello, identity, parts.settings.agent, outbox.epoch)
-        self._channel = Channel(parts.settings, hello, self, ChannelTools(clock, metrics, times.channel))
+        self._channel = Channel(parts.surroundings.connect, hello, self, ChannelTools(clock, metrics, times.channel))
         self._outputs = Outputs(parts.outputs, send=self._channel.send, clock=clock, metrics=metrics)
         self._router = Router(metrics)
         self._uploads = Uploads(
@@ -92,10 +103,8 @@ class Session:
             changed=self._health_due.set,
         )
         self._bank = ReaderBank(
-            parts.driver,
+            BankParts(parts.driver, parts.surroundings.worker, clock, metrics),
             hooks,
-            clock=clock,
-            metrics=metrics,
             removal_debounce_ms=parts.settings.removal_debounce_ms,
         )
 
@@ -115,7 +124,7 @@ class Session:
 
     def connected(self, welcome: Welcome) -> None:
         """The centre accepted the agent."""
-        offset_ms = self._parts.clock.wall_ms() - welcome.centre_time_ms
+        offset_ms = self._clock.wall_ms() - welcome.centre_time_ms
         self._parts.metrics.clock_offset.set(offset_ms / 1_000)
         if abs(offset_ms) > CLOCK_OFFSET_WARNING_MS:
             _log.warning("clock_differs", offset_ms=offset_ms)
@@ -154,7 +163,7 @@ class Session:
             return None
         # A PC's reader is shared with the logon software on it; everywhere else nobody may come between.
         exclusive = setup.use != "workstation"
-        card = CardSide(self._parts.driver, slot.worker, self._parts.clock, slot.reader, exclusive=exclusive)
+        card = CardSide(self._parts.driver, slot.worker, self._clock, slot.reader, exclusive=exclusive)
         return Tap(self._tools, setup, arrival, card=card, output=self._outputs.of(setup.point))
 
     def _tap_ended(self, slot: ReaderSlot, tap: Tap) -> None:
@@ -197,7 +206,7 @@ class Session:
             self._channel.send(Health(pcsc=self._bank.pcsc, readers=self._bank.health(), outbox_depth=depth.waiting))
             await asyncio.sleep(HEALTH_PAUSE_S)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(HEALTH_EVERY_S):
+                async with asyncio.timeout(self._parts.times.health_every_s):
                     await self._health_due.wait()
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:

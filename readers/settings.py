@@ -7,15 +7,26 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cardservice.agents.messages import AgentId
 from readers.errors import SettingsFault
 
 ENVIRONMENT_PREFIX = "CARDSERVICE_AGENT_"
+# Many times what the settings need, comments included; more costs a TOML parser seconds.
+MAX_FILE_BYTES = 16 * 1024
+
+
+def _named_file(path: Path) -> Path:
+    if not path.name or "\0" in str(path):
+        raise ValueError("must name a file")
+    return path
+
+
+FilePath = Annotated[Path, AfterValidator(_named_file)]
 
 
 class AgentSettings(BaseSettings):
@@ -27,13 +38,13 @@ class AgentSettings(BaseSettings):
     # wss://host[:port]/path; ws:// only to this machine, or with allow_plain_ws.
     centre_url: Annotated[str, Field(max_length=300)]
     # The CA that signed the centre's certificate; without it the system's CAs count.
-    ca_file: Path | None = None
+    ca_file: FilePath | None = None
     allow_plain_ws: bool = False
-    key_file: Path = Path("agent.key")
-    outbox_file: Path = Path("outbox.sqlite")
+    key_file: FilePath = Path("agent.key")
+    outbox_file: FilePath = Path("outbox.sqlite")
     outbox_capacity: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
     # pcscd's socket, when it is not the system's (environment PCSCLITE_CSOCK_NAME of libpcsclite).
-    pcsc_socket: Path | None = None
+    pcsc_socket: FilePath | None = None
     # The package below `integrations/` that makes the outputs.
     outputs: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = "simulated_io"
     # A card that reappears this soon after a finished tap is still the same card (contactless flicker).
@@ -54,7 +65,7 @@ class AgentSettings(BaseSettings):
     @model_validator(mode="after")
     def _is_protected(self) -> Self:
         parts = urlsplit(self.centre_url)
-        if parts.scheme not in {"ws", "wss"} or not parts.hostname or parts.username or parts.password:
+        if parts.scheme not in {"ws", "wss"} or not _can_be_reached(parts) or parts.username or parts.password:
             raise ValueError("centre_url must look like wss://host[:port]/path, without user and password")
         if parts.scheme == "ws":
             if self.ca_file is not None:
@@ -62,6 +73,15 @@ class AgentSettings(BaseSettings):
             if not (self.allow_plain_ws or _is_loopback(parts.hostname)):
                 raise ValueError("centre_url is ws:// to another machine; use wss://, or set allow_plain_ws")
         return self
+
+
+def _can_be_reached(parts: SplitResult) -> bool:
+    """Tell whether host and port are ones that can be connected to, and nothing in the URL breaks a request's line."""
+    try:
+        host, _ = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError:
+        return False
+    return bool(host) and not parts.fragment and parts.geturl().isprintable() and " " not in parts.geturl()
 
 
 def _is_loopback(host: str) -> bool:
@@ -112,8 +132,19 @@ def _in_environment() -> set[str]:
 
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise SettingsFault(f"settings file {file} cannot be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(content) > MAX_FILE_BYTES:
+        raise SettingsFault(f"settings file {file} has more than {MAX_FILE_BYTES} bytes")
+    try:
+        values = tomllib.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        # Not TOML, not UTF-8, a number of thousands of digits, or nested without end.
         raise SettingsFault(f"settings file {file} is not TOML: {error}") from error
+    # Names like these would steer the settings library instead of being refused as unknown.
+    strange = sorted(name for name in values if name.startswith("_"))
+    if strange:
+        raise SettingsFault(f"settings file {file}: unknown settings {', '.join(strange)}")
+    return values

@@ -3,6 +3,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import structlog
 
@@ -17,28 +18,36 @@ _log = structlog.get_logger("readers.slot")
 _UNFINISHED = {"card_gone", "no_answer", None}
 
 
+@dataclass(frozen=True, slots=True)
+class SlotParts:
+    """What a slot is made of."""
+
+    worker: Worker
+    clock: Clock
+    removal_debounce_ms: int
+
+
 class ReaderSlot:
     """The taps of one reader, never two at a time, in a task of its own so that readers do not delay each other."""
 
     def __init__(
         self,
         reader: str,
+        parts: SlotParts,
         *,
         begin_tap: Callable[["ReaderSlot", Arrival], Tap | None],
         tap_ended: Callable[["ReaderSlot", Tap], None],
-        clock: Clock,
-        removal_debounce_ms: int,
     ) -> None:
         self.reader = reader
-        self.worker = Worker(f"reader {reader}")
+        self.worker = parts.worker
         self.present = False
         self.usable = True
         self.found_atr: bytes | None = None
         self.last_good_tap_ms: int | None = None
         self._begin_tap = begin_tap
         self._tap_ended = tap_ended
-        self._clock = clock
-        self._debounce_us = removal_debounce_ms * 1_000
+        self._clock = parts.clock
+        self._debounce_us = parts.removal_debounce_ms * 1_000
         self._tap: Tap | None = None
         self._next: Arrival | None = None
         self._wake = asyncio.Event()

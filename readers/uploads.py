@@ -62,6 +62,7 @@ class Uploads:
         self._sent_at_us: dict[EventId, int] = {}
         self._acknowledged: list[EventId] = []
         self._refused: list[EventRefused] = []
+        self._unstored = False
 
     def connected(self) -> None:
         """The centre listens: everything not acknowledged is sent (again)."""
@@ -92,15 +93,19 @@ class Uploads:
     async def run(self) -> None:
         """Upload until cancelled."""
         while True:
+            # Only what is on its way, or could not be stored, needs a second look.
+            again_s = RESEND_S if self._sent_at_us or self._unstored else None
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(RESEND_S):
+                async with asyncio.timeout(again_s):
                     await self._wake.wait()
             self._wake.clear()
+            self._unstored = False
             try:
                 await self._store_answers()
                 if self._connected:
                     await self._send_pending()
             except OutboxFault as fault:
+                self._unstored = True
                 self._metrics.faults.labels("outbox").inc()
                 _log.error("outbox_fault", reason=str(fault))
 

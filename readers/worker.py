@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from readers.errors import WorkerBusy
 
@@ -72,6 +72,14 @@ class Worker:
                 future, call = self._waiting.popleft()
             if future.set_running_or_notify_cancel():
                 _settle(future, call)
+
+
+class WorkerFactory(Protocol):
+    """Makes the thread of something that blocks."""
+
+    def __call__(self, name: str, *, max_waiting: int = MAX_WAITING) -> Worker:
+        """Return a new worker."""
+        ...
 
 
 def _settle(future: Future[Any], call: Callable[[], Any]) -> None:

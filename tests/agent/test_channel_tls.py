@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.x509.oid import NameOID
 
 from cardservice.agents.messages import Hello, Welcome
+from readers.centre_socket import websocket_connector
 from readers.channel import Channel, ChannelTimes, ChannelTools
 from readers.clock import SystemClock
 from readers.errors import ChannelFault, SettingsFault
@@ -71,7 +72,7 @@ def hello(_nonce: str) -> Hello:
 
 def channel(port: int, listener: Listener, ca_file: Path | None) -> Channel:
     settings = AgentSettings(agent="agent-1", centre_url=f"wss://127.0.0.1:{port}/agents", ca_file=ca_file)
-    return Channel(settings, hello, listener, ChannelTools(SystemClock(), Metrics(), TIMES))
+    return Channel(websocket_connector(settings), hello, listener, ChannelTools(SystemClock(), Metrics(), TIMES))
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,11 @@ from contextlib import asynccontextmanager
 
 from unit.readers.fakes import FakeClock, FakeDriver
 
-from readers.bank import MAX_READERS, BankHooks, ReaderBank
+from readers.bank import MAX_READERS, BankHooks, BankParts, ReaderBank
 from readers.errors import ReaderFault
 from readers.metrics import Metrics
 from readers.ports import ReaderAppeared, ReaderVanished
+from readers.worker import Worker
 
 
 class Watched:
@@ -25,7 +26,7 @@ class Watched:
             changed=self.changed.set,
         )
         self.metrics = Metrics()
-        self.bank = ReaderBank(driver, hooks, clock=FakeClock(), metrics=self.metrics, removal_debounce_ms=0)
+        self.bank = ReaderBank(BankParts(driver, Worker, FakeClock(), self.metrics), hooks, removal_debounce_ms=0)
 
     async def until(self, readers: set[str]) -> None:
         while {reader.reader for reader in self.bank.health()} != readers:
