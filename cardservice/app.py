@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 import structlog
 from cryptography import x509
@@ -42,8 +41,6 @@ from cardservice.web.health import DirectoryHealth, Health, health_router
 from integrations.ldap import AttributeMapping, LdapSettings, SettingsRefused, StatusAttribute, SyncreplSource
 from integrations.ldap.settings import Timing
 
-# A copy older than this is worth a sentence, whatever the points accept.
-_DIRECTORY_ALARM_MS: Final = 60_000
 _log = structlog.get_logger()
 
 
@@ -137,7 +134,8 @@ class Service:
             metrics=self.metrics,
             clock=self._clock,
         )
-        desks = Desks(TapDesk(taps), EventDesk(taps), self.live, self.metrics, self._clock)
+        self._events = EventDesk(taps)
+        desks = Desks(TapDesk(taps), self._events, self.live, self.metrics, self._clock)
         self._hub = AgentHub(Agents(self._databases.state, self._clock), desks)
 
         @asynccontextmanager
@@ -175,6 +173,10 @@ class Service:
         metrics.snapshot_revision.set(snapshot.revision)
         metrics.snapshot_cards.set(snapshot.card_count)
         metrics.snapshot_build.set(self.city.build_us / 1e6)
+        metrics.events_missing.clear()
+        for missing in self._events.missing:
+            metrics.events_missing.labels(missing.agent, "asked").set(missing.asked)
+            metrics.events_missing.labels(missing.agent, "lost").set(missing.lost)
         metrics.recorder_depth.set(self.recorder.depth)
         metrics.recorder_flushes.set(self.recorder.flushes)
         dead = self._dead_threads()
@@ -197,27 +199,20 @@ class Service:
                 people=status.people,
                 groups=status.groups,
                 held_removals=status.held_removals,
+                held_since_ms=status.held_since_ms,
                 trouble=status.trouble,
+                remark=status.remark,
             ),
         )
 
     def _degraded(self, status: DirectoryStatus, dead: list[str]) -> list[str]:
         """Return what does not work, one sentence each."""
-        found = []
-        if status.age_ms >= UNKNOWN_AGE_MS:
-            found.append(f"directory {status.directory}: never read completely: {status.trouble or 'still reading'}")
-        elif not status.connected:
-            found.append(
-                f"directory {status.directory}: not followed for {status.age_ms // 1000} s, taps are decided from the "
-                f"copy: {status.trouble or 'connecting'}"
-            )
-        elif status.age_ms > _DIRECTORY_ALARM_MS:
-            found.append(f"directory {status.directory}: not proved current for {status.age_ms // 1000} s")
-        if status.held_removals:
-            found.append(
-                f"directory {status.directory}: no longer names {status.held_removals} people; too many to believe, "
-                "they are kept until somebody looks"
-            )
+        found = status.troubles(self._clock.now_ms())
+        for missing in self._events.missing:
+            if missing.asked:
+                found.append(f"agent {missing.agent}: {missing.asked} events are missing here and were asked for again")
+            if missing.lost:
+                found.append(f"agent {missing.agent}: {missing.lost} events are lost; the journal names them")
         found += [f"the {name} thread has died; restart the service" for name in dead]
         if self.recorder.trouble:
             found.append(f"record store: {self.recorder.trouble}")

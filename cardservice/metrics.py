@@ -55,6 +55,12 @@ class Metrics:
             ["agent"],
             registry=self.registry,
         )
+        self.events_missing = Gauge(
+            "cardservice_agent_events_missing",
+            "Events acknowledged once and not here: asked for again, or lost",
+            ["agent", "state"],
+            registry=self.registry,
+        )
         self.directory_age = Gauge(
             "cardservice_directory_age_seconds",
             "Since when the directory copy is not proved current (-1: never was)",

@@ -54,7 +54,7 @@ class Recorder:
     def __init__(
         self, engine: Engine, participants: Sequence[Participant] = (), max_waiting: int = MAX_WAITING
     ) -> None:
-        self._engine = engine
+        self.engine = engine
         self._participants = tuple(participants)
         self._queue: queue.Queue[tuple[Unit[Any], Future[Any]] | None] = queue.Queue(max_waiting)
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -148,7 +148,7 @@ class Recorder:
 
     def _probe(self) -> None:
         try:
-            require_store_writable(self._engine)
+            require_store_writable(self.engine)
         except CardServiceError as error:
             self.trouble = str(error)
         else:
@@ -158,7 +158,7 @@ class Recorder:
     def _write(self, batch: Sequence[tuple[Unit[Any], Future[Any]]]) -> None:
         outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
         try:
-            with write(self._engine) as connection:
+            with write(self.engine) as connection:
                 for unit, future in batch:
                     outcomes.append((future, *self._run_one(connection, unit)))
         except CardServiceError as error:

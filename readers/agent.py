@@ -81,6 +81,7 @@ class Agent:
                 settings.agent,
                 at_ms=surroundings.clock.wall_ms(),
                 capacity=settings.outbox_capacity,
+                keep_days=settings.outbox_keep_days,
             ),
         )
         try:

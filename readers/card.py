@@ -17,6 +17,8 @@ Gone = Literal["pulled", "reader", "timeout"]
 # ISO/IEC 7816-4: a command has at least CLA INS P1 P2. One byte alone would be a control frame to some drivers.
 MIN_APDU_BYTES = 4
 MIN_RESPONSE_BYTES = 2
+# 65,536 bytes of data and the status word.
+MAX_RESPONSE_BYTES = 65_538
 # All answers of one batch together: their hexadecimal text has to fit into one frame of the wire.
 MAX_BATCH_RESPONSE_BYTES = 120_000
 
@@ -116,8 +118,8 @@ class CardSide:
                 total += len(response)
                 if len(response) < MIN_RESPONSE_BYTES:
                     raise CardGone("the answer has no status word")
-                if total > MAX_BATCH_RESPONSE_BYTES:
-                    raise ReaderFault(f"the card answered more than {MAX_BATCH_RESPONSE_BYTES} bytes to one batch")
+                if len(response) > MAX_RESPONSE_BYTES or total > MAX_BATCH_RESPONSE_BYTES:
+                    raise ReaderFault(f"the card answered {len(response)} bytes at once, {total} to one batch")
                 exchange.responses.append(response)
         finally:
             exchange.took_us = self._clock.monotonic_us() - began_us

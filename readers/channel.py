@@ -18,6 +18,7 @@ from cardservice.agents.messages import (
     DecisionMessage,
     EventAck,
     EventRefused,
+    EventsAgain,
     Hello,
     MessageRefused,
     Refused,
@@ -30,7 +31,7 @@ from readers.errors import CentreRefused, ChannelFault
 from readers.metrics import Metrics
 from readers.ports import CentreSocket, Connector
 
-FromCentreInSession = CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused
+FromCentreInSession = CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain
 
 OUTGOING_FRAMES = 256
 INCOMING_FRAMES = 16

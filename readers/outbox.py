@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The durable outbox: every tap is on the disk before the centre hears of it, and stays until the centre has it.
 
+What the centre has acknowledged is kept some days longer, so that a centre that was restored from an older copy can ask
+for it again (`account` says what it must have, `again` brings it back).
+
 One SQLite file with nothing about cards or people in it. All methods are called from one thread (a `Worker`).
 
 Event ids are never used twice. The boot epoch grows with every start, by at least one, and never stays below the
@@ -17,13 +20,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from cardservice.agents.messages import EventId, TapEvent
+from cardservice.agents.messages import MAX_ACCOUNTED_EPOCHS, MAX_RANGES, EpochAccount, EventId, EventRange, TapEvent
 from readers import outbox_file
 from readers.errors import OutboxFault
 
 DEFAULT_CAPACITY = 200_000
 # Once full, entries are kept again only below this share, so that the lost ranges stay few.
 REFILL_SHARE = 0.9
+# A centre's last backup should not be older.
+DEFAULT_KEEP_DAYS = 7
+TIDY_EVERY = 500
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +60,22 @@ class Depth:
     lost: int
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many entries wait at most, and how many days acknowledged ones are kept (never more of them than that)."""
+
+    capacity: int = DEFAULT_CAPACITY
+    keep_days: int = DEFAULT_KEEP_DAYS
+
+
 class Outbox:
     """The outbox of one agent; made with `open`, which starts a new epoch."""
 
-    def __init__(self, connection: sqlite3.Connection, lock_fd: int, agent: str, capacity: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, lock_fd: int, agent: str, limits: Limits) -> None:
         self._connection = connection
         self._lock_fd = lock_fd
         self._agent = agent
-        self._capacity = capacity
+        self._limits = limits
         self._sequence = 0
         self._full = False
         self.depth = Depth(waiting=0, aside=0, lost=0)
@@ -68,7 +83,15 @@ class Outbox:
         self.abandoned = 0
 
     @classmethod
-    def open(cls, path: Path, agent: str, *, at_ms: int, capacity: int = DEFAULT_CAPACITY) -> Self:
+    def open(
+        cls,
+        path: Path,
+        agent: str,
+        *,
+        at_ms: int,
+        capacity: int = DEFAULT_CAPACITY,
+        keep_days: int = DEFAULT_KEEP_DAYS,
+    ) -> Self:
         """Open or make the outbox at `path`, begin a new epoch, and end every tap a crash left open as `abandoned`.
 
         Raises:
@@ -81,7 +104,7 @@ class Outbox:
         except OutboxFault:
             os.close(lock_fd)
             raise
-        outbox = cls(connection, lock_fd, agent, capacity)
+        outbox = cls(connection, lock_fd, agent, Limits(capacity, keep_days))
         try:
             outbox._begin_epoch(path, at_ms)
         except OutboxFault:
@@ -105,6 +128,9 @@ class Outbox:
                     "INSERT INTO entries (epoch, sequence, point, at_ms) VALUES (?, ?, ?, ?)",
                     (self.epoch, sequence, point, at_ms),
                 )
+            self._connection.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (self.epoch, sequence))
+            if sequence % TIDY_EVERY == 0:
+                self._tidy(at_ms)
         self._sequence = sequence
         self._count(waiting=0 if full else 1, lost=1 if full else 0)
         return EventId(agent=self._agent, epoch=self.epoch, sequence=sequence)
@@ -129,27 +155,69 @@ class Outbox:
             OutboxFault: the outbox cannot be read.
         """
         rows = self._select(
-            "SELECT content FROM entries WHERE content IS NOT NULL AND aside IS NULL ORDER BY epoch, sequence LIMIT ?",
+            "SELECT content FROM entries WHERE content IS NOT NULL AND aside IS NULL AND NOT acknowledged"
+            " ORDER BY epoch, sequence LIMIT ?",
             (limit,),
         )
         return [TapEvent.model_validate_json(content) for (content,) in rows]
 
     def acknowledged(self, events: Sequence[EventId]) -> int:
-        """Forget finished events that the centre has stored durably; return how many were known.
+        """Note that the centre has stored these finished events durably; return how many were known and are new.
 
         Raises:
             OutboxFault: it did not become durable.
         """
         with self._durable():
-            forgotten = sum(
+            noted = sum(
                 self._connection.execute(
-                    "DELETE FROM entries WHERE epoch = ? AND sequence = ? AND content IS NOT NULL AND aside IS NULL",
+                    "UPDATE entries SET acknowledged = 1 WHERE epoch = ? AND sequence = ?"
+                    " AND content IS NOT NULL AND aside IS NULL AND NOT acknowledged",
                     (event.epoch, event.sequence),
                 ).rowcount
                 for event in events
             )
-        self._count(waiting=-forgotten)
-        return forgotten
+        self._count(waiting=-noted)
+        return noted
+
+    def account(self) -> Sequence[EpochAccount]:
+        """Return, for the newest epochs, up to where the centre must have every event, and which it cannot have.
+
+        Raises:
+            OutboxFault: the outbox cannot be read.
+        """
+        epochs = self._select("SELECT epoch, last FROM epochs ORDER BY epoch DESC LIMIT ?", (MAX_ACCOUNTED_EPOCHS,))
+        accounts = [self._account(epoch, last) for epoch, last in epochs]
+        return [account for account in accounts if account is not None]
+
+    def again(self, wanted: EventRange, at_ms: int) -> int:
+        """Let kept events of `wanted` wait for the centre again; return how many those are.
+
+        What is not kept any more counts as lost from now on.
+
+        Raises:
+            OutboxFault: it did not become durable.
+        """
+        # No further than we ever counted, whatever is asked for.
+        row = self._select("SELECT last FROM epochs WHERE epoch = ?", (wanted.epoch,))
+        end = min(wanted.last, row[0][0]) if row else 0
+        chosen = (wanted.epoch, wanted.first, end)
+        with self._durable():
+            waiting = self._connection.execute(
+                "UPDATE entries SET acknowledged = 0 WHERE epoch = ? AND sequence BETWEEN ? AND ? AND acknowledged",
+                chosen,
+            ).rowcount
+            known = self._connection.execute(
+                "SELECT sequence, sequence FROM entries WHERE epoch = ? AND sequence BETWEEN ? AND ?"
+                " UNION SELECT first, last FROM lost WHERE epoch = ? AND last >= ? AND first <= ? ORDER BY 1",
+                chosen + chosen,
+            ).fetchall()
+            gaps = _gaps(wanted.first, end, known)
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO lost VALUES (?, ?, ?, ?)",
+                [(wanted.epoch, first, last, at_ms) for first, last in gaps],
+            )
+        self._count(waiting=waiting, lost=sum(last - first + 1 for first, last in gaps))
+        return waiting
 
     def set_aside(self, event: EventId, code: str) -> bool:
         """Keep a finished event that the centre refused, but send it no more; return whether it was known.
@@ -160,7 +228,7 @@ class Outbox:
         with self._durable():
             changed = self._connection.execute(
                 "UPDATE entries SET aside = ? WHERE epoch = ? AND sequence = ?"
-                " AND content IS NOT NULL AND aside IS NULL",
+                " AND content IS NOT NULL AND aside IS NULL AND NOT acknowledged",
                 (code, event.epoch, event.sequence),
             ).rowcount
         self._count(waiting=-changed, aside=changed)
@@ -199,9 +267,16 @@ class Outbox:
         with self._durable():
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('agent', ?)", (self._agent,))
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (str(epoch),))
+            self._connection.execute(
+                "DELETE FROM epochs WHERE epoch NOT IN (SELECT epoch FROM epochs ORDER BY epoch DESC LIMIT ?)",
+                (MAX_ACCOUNTED_EPOCHS,),
+            )
             self._abandon_open_taps()
+            self._tidy(at_ms)
         self.epoch = epoch
-        waiting, aside = self._select("SELECT count(*) - count(aside), count(aside) FROM entries")[0]
+        waiting, aside = self._select(
+            "SELECT count(*) - count(aside), count(aside) FROM entries WHERE NOT acknowledged"
+        )[0]
         (lost,) = self._select("SELECT coalesce(sum(last - first + 1), 0) FROM lost")[0]
         self.depth = Depth(waiting=waiting, aside=aside, lost=lost)
 
@@ -221,7 +296,7 @@ class Outbox:
         self.abandoned = len(open_taps)
 
     def _is_full(self) -> bool:
-        limit = self._capacity * REFILL_SHARE if self._full else self._capacity
+        limit = self._limits.capacity * REFILL_SHARE if self._full else self._limits.capacity
         self._full = self.depth.waiting + self.depth.aside >= limit
         return self._full
 
@@ -231,6 +306,46 @@ class Outbox:
         ).rowcount
         if not extended:
             self._connection.execute("INSERT INTO lost VALUES (?, ?, ?, ?)", (self.epoch, sequence, sequence, at_ms))
+
+    def _tidy(self, at_ms: int) -> None:
+        """Forget what was acknowledged and need not be kept any longer."""
+        self._connection.execute(
+            "DELETE FROM entries WHERE acknowledged AND at_ms < ?", (at_ms - self._limits.keep_days * _DAY_MS,)
+        )
+        (kept,) = self._connection.execute("SELECT count(*) FROM entries WHERE acknowledged").fetchone()
+        if kept > self._limits.capacity:
+            self._connection.execute(
+                "DELETE FROM entries WHERE (epoch, sequence) IN"
+                " (SELECT epoch, sequence FROM entries WHERE acknowledged ORDER BY epoch, sequence LIMIT ?)",
+                (kept - self._limits.capacity,),
+            )
+
+    def _account(self, epoch: int, last: int) -> EpochAccount | None:
+        ((unsent,),) = self._select(
+            "SELECT min(sequence) FROM entries WHERE epoch = ? AND aside IS NULL AND NOT acknowledged", (epoch,)
+        )
+        through = last if unsent is None else unsent - 1
+        lost = self._select(
+            "SELECT first, last FROM lost WHERE epoch = ? AND first <= ? ORDER BY first LIMIT ?",
+            (epoch, through, MAX_RANGES + 1),
+        )
+        refused = self._select(
+            "SELECT sequence, sequence FROM entries WHERE epoch = ? AND sequence <= ? AND aside IS NOT NULL"
+            " ORDER BY sequence LIMIT ?",
+            (epoch, through, MAX_RANGES + 1),
+        )
+        # Claim only as far as the exceptions fit into the message.
+        for ranges in (lost, refused):
+            if len(ranges) > MAX_RANGES:
+                through = min(through, ranges[MAX_RANGES][0] - 1)
+        if through < 1:
+            return None
+        return EpochAccount(
+            epoch=epoch,
+            through=through,
+            lost=tuple((first, min(end, through)) for first, end in lost if first <= through),
+            refused=tuple((first, end) for first, end in refused if first <= through),
+        )
 
     def _count(self, *, waiting: int = 0, aside: int = 0, lost: int = 0) -> None:
         self.depth = Depth(self.depth.waiting + waiting, self.depth.aside + aside, self.depth.lost + lost)
@@ -253,6 +368,18 @@ class Outbox:
         finally:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
+
+
+def _gaps(first: int, last: int, known: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the ranges of `first`..`last` that the sorted ranges `known` leave out."""
+    gaps = []
+    for begins, ends in known:
+        if begins > first:
+            gaps.append((first, begins - 1))
+        first = max(first, ends + 1)
+    if first <= last:
+        gaps.append((first, last))
+    return gaps
 
 
 def read_aside(path: Path) -> tuple[Sequence[Aside], Sequence[LostRange]]:

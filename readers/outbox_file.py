@@ -9,8 +9,8 @@ from pathlib import Path
 
 from readers.errors import OutboxFault
 
-SCHEMA_VERSION = 1
-_SCHEMA = """
+SCHEMA_VERSION = 2
+_LAYOUT_1 = """
 BEGIN IMMEDIATE;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE entries (
@@ -26,6 +26,18 @@ CREATE TABLE lost (
 PRAGMA user_version = 1;
 COMMIT;
 """
+# What was acknowledged is kept for a while, and how far each epoch went is known.
+_LAYOUT_2 = """
+BEGIN IMMEDIATE;
+ALTER TABLE entries ADD COLUMN acknowledged INTEGER NOT NULL DEFAULT 0;
+DROP INDEX pending;
+CREATE INDEX pending ON entries (epoch, sequence) WHERE content IS NOT NULL AND aside IS NULL AND NOT acknowledged;
+CREATE INDEX kept ON entries (at_ms) WHERE acknowledged;
+CREATE TABLE epochs (epoch INTEGER PRIMARY KEY, last INTEGER NOT NULL) STRICT;
+PRAGMA user_version = 2;
+COMMIT;
+"""
+LAYOUTS = (_LAYOUT_1, _LAYOUT_2)
 
 
 def lock(path: Path) -> int:
@@ -93,12 +105,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
-        connection.executescript(_SCHEMA)
-    elif version != SCHEMA_VERSION:
+    if not 0 <= version <= SCHEMA_VERSION:
         raise OutboxFault(
             f"outbox {path} has layout {version}, this agent knows {SCHEMA_VERSION}: a newer agent wrote it"
         )
+    for layout in LAYOUTS[version:]:
+        connection.executescript(layout)
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise OutboxFault(f"outbox {path} is damaged ({verdict}); move it away, a new one is made at the next start")

@@ -4,7 +4,7 @@
 from collections.abc import Callable, Sequence
 from typing import Self, TypeVar
 
-from cardservice.agents.messages import EventId, TapEvent
+from cardservice.agents.messages import EpochAccount, EventId, EventRange, TapEvent
 from readers.errors import OutboxFault, WorkerBusy
 from readers.outbox import Depth, Outbox
 from readers.worker import Worker
@@ -55,8 +55,16 @@ class OutboxThread:
         return await self._call(lambda: self._outbox.pending(limit))
 
     async def acknowledged(self, events: Sequence[EventId]) -> int:
-        """Forget finished events that the centre has stored durably; return how many were known."""
+        """Note that the centre has stored these finished events durably; return how many were known and are new."""
         return await self._call(lambda: self._outbox.acknowledged(events))
+
+    async def account(self) -> Sequence[EpochAccount]:
+        """Return up to where the centre must have every event, for the newest epochs."""
+        return await self._call(self._outbox.account)
+
+    async def again(self, wanted: EventRange, at_ms: int) -> int:
+        """Let kept events wait for the centre again; return how many those are."""
+        return await self._call(lambda: self._outbox.again(wanted, at_ms))
 
     async def set_aside(self, event: EventId, code: str) -> bool:
         """Keep a finished event that the centre refused, but send it no more."""

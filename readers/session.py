@@ -9,7 +9,7 @@ from functools import partial
 
 import structlog
 
-from cardservice.agents.messages import EventAck, EventRefused, Health, Hello, Welcome
+from cardservice.agents.messages import EventAck, EventRefused, EventsAgain, Health, Hello, Welcome
 from cardservice.doors.ports import Shown
 from readers import __version__, texts
 from readers.bank import BankHooks, BankParts, ReaderBank
@@ -152,6 +152,8 @@ class Session:
         """Hand a message of the centre, received at `at_us`, to whom it is for."""
         if isinstance(message, EventAck | EventRefused):
             self._uploads.answered(message)
+        elif isinstance(message, EventsAgain):
+            self._uploads.wanted_again(message)
         else:
             self._router.deliver(message, at_us)
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -18,6 +18,7 @@ from readers.errors import SettingsFault
 ENVIRONMENT_PREFIX = "CARDSERVICE_AGENT_"
 # Many times what the settings need, comments included; more costs a TOML parser seconds.
 MAX_FILE_BYTES = 16 * 1024
+_NO_ADDRESS = "centre_url must look like wss://host[:port]/path, without user and password"
 
 
 def _named_file(path: Path) -> Path:
@@ -43,6 +44,8 @@ class AgentSettings(BaseSettings):
     key_file: FilePath = Path("agent.key")
     outbox_file: FilePath = Path("outbox.sqlite")
     outbox_capacity: Annotated[int, Field(ge=100, le=5_000_000)] = 200_000
+    # How long events stay here after the centre has them: a backup of the centre this old can be made good again.
+    outbox_keep_days: Annotated[int, Field(ge=0, le=30)] = 7
     # pcscd's socket, when it is not the system's (environment PCSCLITE_CSOCK_NAME of libpcsclite).
     pcsc_socket: FilePath | None = None
     # The package below `integrations/` that makes the outputs.
@@ -64,24 +67,26 @@ class AgentSettings(BaseSettings):
 
     @model_validator(mode="after")
     def _is_protected(self) -> Self:
-        parts = urlsplit(self.centre_url)
-        if parts.scheme not in {"ws", "wss"} or not _can_be_reached(parts) or parts.username or parts.password:
-            raise ValueError("centre_url must look like wss://host[:port]/path, without user and password")
-        if parts.scheme == "ws":
+        scheme, host = _address(self.centre_url)
+        if scheme == "ws":
             if self.ca_file is not None:
                 raise ValueError("ca_file is set, but centre_url is ws://; use wss://")
-            if not (self.allow_plain_ws or _is_loopback(parts.hostname)):
+            if not (self.allow_plain_ws or _is_loopback(host)):
                 raise ValueError("centre_url is ws:// to another machine; use wss://, or set allow_plain_ws")
         return self
 
 
-def _can_be_reached(parts: SplitResult) -> bool:
-    """Tell whether host and port are ones that can be connected to, and nothing in the URL breaks a request's line."""
+def _address(url: str) -> tuple[str, str]:
+    """Return scheme and host of a URL to which a WebSocket client can connect."""
     try:
-        host, _ = (parts.hostname or "").encode("idna"), parts.port
+        parts = urlsplit(url)
+        is_a_place = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError:
-        return False
-    return bool(host) and not parts.fragment and parts.geturl().isprintable() and " " not in parts.geturl()
+        raise ValueError(_NO_ADDRESS) from None
+    extras = parts.username or parts.password or parts.fragment
+    if not is_a_place or extras or parts.scheme not in {"ws", "wss"} or not url.isprintable() or " " in url:
+        raise ValueError(_NO_ADDRESS)
+    return parts.scheme, parts.hostname or ""
 
 
 def _is_loopback(host: str) -> bool:

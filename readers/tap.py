@@ -40,6 +40,9 @@ from readers.clock import Clock
 from readers.errors import OutboxFault
 from readers.metrics import Metrics
 
+# ISO/IEC 7816-3; a driver that gives more must not cost a tap.
+_MAX_ATR_BYTES = 33
+
 _log = structlog.get_logger("readers.tap")
 
 
@@ -220,7 +223,7 @@ class Tap:
         present = CardPresent(
             event=self.event,
             point=self.point,
-            atr=self._arrival.atr.hex(),
+            atr=self._arrival.atr[:_MAX_ATR_BYTES].hex(),
             at_ms=self._arrival.at_ms,
             detected_us=detected_us,
         )

@@ -3,16 +3,28 @@
 
 import asyncio
 import contextlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
 from pydantic import BaseModel
 
-from cardservice.agents.messages import EventAck, EventId, EventRefused, TapEvent
+from cardservice.agents.messages import (
+    MAX_RANGES,
+    EpochAccount,
+    EventAck,
+    EventId,
+    EventRange,
+    EventRefused,
+    EventsAccount,
+    EventsAgain,
+    TapEvent,
+)
 from readers.clock import Clock
 from readers.errors import OutboxFault
 from readers.metrics import Metrics
+from readers.outbox import Depth
 
 _log = structlog.get_logger("readers.uploads")
 
@@ -24,12 +36,25 @@ RESEND_S = 5.0
 class UploadOutbox(Protocol):
     """What uploading needs of the outbox; every method raises OutboxFault."""
 
+    @property
+    def depth(self) -> Depth:
+        """How many entries there are of each kind."""
+        ...
+
     async def pending(self, limit: int) -> Sequence[TapEvent]:
         """Return up to `limit` finished events the centre has not acknowledged, oldest first."""
         ...
 
     async def acknowledged(self, events: Sequence[EventId]) -> int:
-        """Forget finished events that the centre has stored durably."""
+        """Note that the centre has stored these finished events durably."""
+        ...
+
+    async def account(self) -> Sequence[EpochAccount]:
+        """Return up to where the centre must have every event, for the newest epochs."""
+        ...
+
+    async def again(self, wanted: EventRange, at_ms: int) -> int:
+        """Let kept events wait for the centre again; return how many those are."""
         ...
 
     async def set_aside(self, event: EventId, code: str) -> bool:
@@ -63,10 +88,14 @@ class Uploads:
         self._acknowledged: list[EventId] = []
         self._refused: list[EventRefused] = []
         self._unstored = False
+        self._wanted: deque[EventRange] = deque(maxlen=MAX_RANGES)
+        self._account_due = False
+        self._lost_told = 0
 
     def connected(self) -> None:
         """The centre listens: everything not acknowledged is sent (again)."""
         self._connected = True
+        self._account_due = True
         self._wake.set()
 
     def disconnected(self) -> None:
@@ -90,6 +119,12 @@ class Uploads:
             self._refused.append(message)
         self._wake.set()
 
+    def wanted_again(self, message: EventsAgain) -> None:
+        """Take the centre's request for events that it has not got."""
+        self._wanted.extend(message.ranges)
+        self._account_due = True
+        self._wake.set()
+
     async def run(self) -> None:
         """Upload until cancelled."""
         while True:
@@ -102,6 +137,7 @@ class Uploads:
             self._unstored = False
             try:
                 await self._store_answers()
+                await self._bring_back()
                 if self._connected:
                     await self._send_pending()
             except OutboxFault as fault:
@@ -122,8 +158,25 @@ class Uploads:
             del self._acknowledged[: len(answered)]
             self._changed()
 
+    async def _bring_back(self) -> None:
+        while self._wanted:
+            wanted = self._wanted[0]
+            back = await self._outbox.again(wanted, self._clock.wall_ms())
+            _log.warning("events_wanted_again", epoch=wanted.epoch, first=wanted.first, last=wanted.last, kept=back)
+            self._wanted.popleft()
+            self._changed()
+
+    async def _send_account(self) -> None:
+        """Say what the centre must have by now, once everything is handed over."""
+        lost = self._outbox.depth.lost
+        epochs = await self._outbox.account()
+        if not epochs or self._send(EventsAccount(epochs=tuple(epochs))):
+            self._account_due, self._lost_told = False, lost
+
     async def _send_pending(self) -> None:
         pending = await self._outbox.pending(WINDOW)
+        if not pending and (self._account_due or self._outbox.depth.lost != self._lost_told):
+            await self._send_account()
         # Read after the disk was: an answer may have come meanwhile.
         answered = {*self._acknowledged, *(refusal.event for refusal in self._refused)}
         now_us = self._clock.monotonic_us()

@@ -8,6 +8,7 @@ and so is a tap that claims a decision this centre never made.
 import asyncio
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,10 +17,19 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from cardservice.access.rules import PointRecord, Reason
-from cardservice.agents import store
-from cardservice.agents.messages import EventAck, EventRefused, TapEvent
+from cardservice.agents import gaps, store
+from cardservice.agents.messages import (
+    MAX_RANGES,
+    EpochAccount,
+    EventAck,
+    EventRange,
+    EventRefused,
+    EventsAccount,
+    TapEvent,
+)
 from cardservice.agents.receipts import open_receipt
 from cardservice.agents.taps import TapServices
+from cardservice.database import read
 from cardservice.journal.service import Entry
 
 Verdict = Literal["stored", "repeated", "different_content", "unseen_tap", "foreign_point", "foreign_event"]
@@ -55,10 +65,14 @@ class _Upload:
 
 
 class EventDesk:
-    """Takes events from agents."""
+    """Takes events from agents. `missing` tells of which agents events are missing here."""
 
     def __init__(self, services: TapServices) -> None:
         self._services = services
+        self._record = services.recorder.engine
+        self.missing = self._totals()
+        # Comparing counts rows: one agent at a time, beside the taps.
+        self._comparing = asyncio.Lock()
         self._alarmed: set[tuple[str, int, int]] = set()
 
     async def take(self, sender: Sender, uploaded: TapEvent) -> EventAck | EventRefused:
@@ -73,6 +87,35 @@ class EventDesk:
             return EventAck(event=uploaded.event)
         _log.error("agent.event_refused", agent=sender.agent, verdict=verdict, sequence=uploaded.event.sequence)
         return EventRefused(event=uploaded.event, code=verdict, message=_MESSAGES[verdict])
+
+    async def compare(self, sender: Sender, account: EventsAccount) -> Sequence[EventRange]:
+        """Write down what `sender` handed over and is not here; return what it shall send again.
+
+        Raises:
+            CardServiceError: the record store cannot be used now; the agent accounts again when it comes back.
+        """
+        epochs = [epoch for epoch in account.epochs if epoch.epoch <= sender.epoch]
+        async with self._comparing:
+            found, before = await asyncio.to_thread(self._compare, sender.agent, epochs)
+        if found != before:
+            now_ms, journal = self._services.clock.now_ms(), self._services.journal
+            await asyncio.wrap_future(
+                self._services.recorder.submit(
+                    lambda connection: gaps.write_down(connection, journal, found, before, now_ms)
+                )
+            )
+            self.missing = await asyncio.to_thread(self._totals)
+            _log.error("agent.events_missing", agent=sender.agent, events=sum(gap.size for gap in found))
+        wanted = sorted(gap for gap in found if gap.state == "asked")[:MAX_RANGES]
+        return [EventRange(epoch=gap.epoch, first=gap.first, last=gap.last) for gap in wanted]
+
+    def _compare(self, agent: str, epochs: Sequence[EpochAccount]) -> tuple[set[gaps.Gap], set[gaps.Gap]]:
+        with read(self._record) as connection:
+            return gaps.compare(connection, agent, epochs), gaps.known(connection, agent, epochs)
+
+    def _totals(self) -> list[gaps.GapTotals]:
+        with read(self._record) as connection:
+            return gaps.totals(connection)
 
     async def _verdict(self, sender: Sender, uploaded: TapEvent) -> Verdict:
         event = uploaded.event

@@ -14,6 +14,11 @@ A tap, as the two sides see it (agent on the left):
                         <-  decision
     event               ->      what came of it, kept in the outbox until
                         <-  event.ack
+
+and once everything is handed over (or the agent comes back):
+
+    events.account      ->      what the centre must have by now
+                        <-  events.again, if it has not
 """
 
 import json
@@ -24,6 +29,12 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 PROTOCOL_MAJOR = 1
 MAX_MESSAGE_BYTES = 256 * 1024
 MAX_BATCH = 8
+MAX_ACCOUNTED_EPOCHS = 32
+MAX_RANGES = 64
+# More faults than any message has fields: such a frame is not looked at closely.
+_MAX_FAULTS = 100
+# Arrays and objects in a frame: more than any message has, texts full of brackets included. Each costs a parser memory.
+_MAX_NESTS = 16_384
 
 AgentId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 PointCode = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -91,11 +102,15 @@ class PointSetup(BaseModel):
     tap_budget_ms: Annotated[int, Field(ge=100, le=120_000)] = 3_000
 
 
+# An array ends with its first fault: a frame full of them costs no more than an ordinary one.
+Points = Annotated[tuple[PointSetup, ...], Field(max_length=64, fail_fast=True)]
+
+
 class Welcome(_Message):
     """Centre: the agent is accepted and serves these points."""
 
     type: Literal["welcome"] = "welcome"
-    points: Annotated[tuple[PointSetup, ...], Field(max_length=64)]
+    points: Points
     centre_time_ms: InstantMs
 
 
@@ -127,7 +142,7 @@ class CardOpen(_Message):
     type: Literal["card.open"] = "card.open"
     event: EventId
     conversation: Token
-    applications: Annotated[tuple[Literal["desfire", "piv"], ...], Field(min_length=1, max_length=4)]
+    applications: Annotated[tuple[Literal["desfire", "piv"], ...], Field(min_length=1, max_length=4, fail_fast=True)]
 
 
 class CardApdus(_Message):
@@ -136,7 +151,7 @@ class CardApdus(_Message):
     type: Literal["card.apdus"] = "card.apdus"
     conversation: Token
     n: Annotated[int, Field(ge=0, lt=64)]
-    apdus: Annotated[tuple[ApduHex, ...], Field(min_length=1, max_length=MAX_BATCH)]
+    apdus: Annotated[tuple[ApduHex, ...], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 
 
 class CardResponses(_Message):
@@ -145,7 +160,7 @@ class CardResponses(_Message):
     type: Literal["card.responses"] = "card.responses"
     conversation: Token
     n: Annotated[int, Field(ge=0, lt=64)]
-    responses: Annotated[tuple[ApduHex, ...], Field(max_length=MAX_BATCH)]
+    responses: Annotated[tuple[ApduHex, ...], Field(max_length=MAX_BATCH, fail_fast=True)]
     took_us: DurationUs
     gone: Literal["pulled", "reader", "timeout"] | None = None
 
@@ -218,6 +233,50 @@ class EventRefused(_Message):
     message: ShortText
 
 
+SequenceRange = tuple[Sequence, Sequence]
+
+
+class EpochAccount(BaseModel):
+    """What the centre must have of one boot epoch: every event from 1 to `through`, but for these ranges.
+
+    `lost`: the agent could not keep them, or keeps them no longer. `refused`: the centre did not take them.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    epoch: Epoch
+    through: Sequence
+    lost: Annotated[tuple[SequenceRange, ...], Field(max_length=MAX_RANGES, fail_fast=True)] = ()
+    refused: Annotated[tuple[SequenceRange, ...], Field(max_length=MAX_RANGES, fail_fast=True)] = ()
+
+
+class EventsAccount(_Message):
+    """Agent: what the centre has acknowledged, newest epoch first; sent after the welcome and when all is handed over.
+
+    A centre that was restored from an older copy sees by it what it no longer has.
+    """
+
+    type: Literal["events.account"] = "events.account"
+    epochs: Annotated[tuple[EpochAccount, ...], Field(max_length=MAX_ACCOUNTED_EPOCHS, fail_fast=True)]
+
+
+class EventRange(BaseModel):
+    """Events `first`..`last` of one boot epoch."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    epoch: Epoch
+    first: Sequence
+    last: Sequence
+
+
+class EventsAgain(_Message):
+    """Centre: it has not got these; the agent sends what it still keeps, and counts the rest as lost."""
+
+    type: Literal["events.again"] = "events.again"
+    ranges: Annotated[tuple[EventRange, ...], Field(min_length=1, max_length=MAX_RANGES, fail_fast=True)]
+
+
 class ReaderHealth(BaseModel):
     """One reader as the agent sees it."""
 
@@ -233,8 +292,8 @@ class Health(_Message):
 
     type: Literal["health"] = "health"
     pcsc: Literal["up", "down", "in_process"]
-    readers: Annotated[tuple[ReaderHealth, ...], Field(max_length=64)]
-    outbox_depth: Annotated[int, Field(ge=0)]
+    readers: Annotated[tuple[ReaderHealth, ...], Field(max_length=64, fail_fast=True)]
+    outbox_depth: Annotated[int, Field(ge=0, lt=2**53)]
 
 
 class OutputState(_Message):
@@ -250,10 +309,10 @@ class OutputState(_Message):
 
 
 FromAgent = Annotated[
-    Hello | CardPresent | CardResponses | TapEvent | Health | OutputState, Field(discriminator="type")
+    Hello | CardPresent | CardResponses | TapEvent | EventsAccount | Health | OutputState, Field(discriminator="type")
 ]
 FromCentre = Annotated[
-    Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused,
+    Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain,
     Field(discriminator="type"),
 ]
 _FROM_AGENT: TypeAdapter[Any] = TypeAdapter(FromAgent)
@@ -272,7 +331,7 @@ def encode(message: BaseModel) -> str:
 
 def decode_from_agent(
     frame: str | bytes,
-) -> Hello | CardPresent | CardResponses | TapEvent | Health | OutputState:
+) -> Hello | CardPresent | CardResponses | TapEvent | EventsAccount | Health | OutputState:
     """Parse a frame the centre received.
 
     Raises:
@@ -283,7 +342,7 @@ def decode_from_agent(
 
 def decode_from_centre(
     frame: str | bytes,
-) -> Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused:
+) -> Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain:
     """Parse a frame the agent received.
 
     Raises:
@@ -301,6 +360,8 @@ def _decode(adapter: TypeAdapter[Any], frame: str | bytes) -> Any:
         raise MessageRefused("frame: not a text of Unicode characters") from None
     if len(raw) > MAX_MESSAGE_BYTES:
         raise _too_long(len(raw))
+    if raw.count(b"[") + raw.count(b"{") > _MAX_NESTS:
+        raise MessageRefused(f"frame: more than {_MAX_NESTS} arrays and objects")
     try:
         return adapter.validate_json(raw, strict=True)
     except ValidationError as error:
@@ -313,13 +374,17 @@ def _too_long(length: int) -> MessageRefused:
 
 def _refusal(error: ValidationError) -> MessageRefused:
     """Return what was wrong and where, in our own names only: a frame's own field names are not repeated either."""
+    count = error.error_count()
+    if count > _MAX_FAULTS:
+        return MessageRefused(f"frame: {count} faults")
     first = error.errors(include_input=False, include_url=False)[0]
     if first["type"] in {"union_tag_invalid", "union_tag_not_found"}:
         return MessageRefused("type: not one of the messages this side reads")
     known = [str(part) for part in first["loc"][1:] if isinstance(part, int) or part in _FIELD_NAMES]
     kind = UnknownVersion if known == ["v"] else MessageRefused
-    return kind(f"{'.'.join(known) or 'frame'}: {first['msg'][:150]} ({error.error_count()} in all)")
+    return kind(f"{'.'.join(known) or 'frame'}: {first['msg'][:150]} ({count} in all)")
 
 
-_MODELS: tuple[type[BaseModel], ...] = (*_Message.__subclasses__(), EventId, PointSetup, Sentence, ReaderHealth)
+_PARTS: tuple[type[BaseModel], ...] = (EventId, EpochAccount, EventRange, PointSetup, Sentence, ReaderHealth)
+_MODELS: tuple[type[BaseModel], ...] = (*_Message.__subclasses__(), *_PARTS)
 _FIELD_NAMES = frozenset(name for model in _MODELS for name in model.model_fields)

@@ -24,6 +24,8 @@ from cardservice.agents.messages import (
     CardPresent,
     CardResponses,
     DecisionMessage,
+    EventsAccount,
+    EventsAgain,
     Health,
     Hello,
     OutputState,
@@ -101,6 +103,7 @@ class AgentSession:
         self._conversations: dict[str, _Conversation] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._uploads: set[asyncio.Task[None]] = set()
+        self._comparison: asyncio.Task[None] | None = None
         self.strange_frames = 0
 
     def welcome(self, points: Sequence[PointRecord]) -> None:
@@ -129,6 +132,8 @@ class AgentSession:
                 self._continue(message)
             case TapEvent():
                 self._upload(message)
+            case EventsAccount():
+                self._account(message)
             case Health():
                 self._desks.metrics.agent_outbox.labels(self.agent).set(message.outbox_depth)
                 self._publish("agent", message)
@@ -224,6 +229,21 @@ class AgentSession:
         if not task.cancelled() and task.exception() is not None:
             _log.error("agent.upload_failed", agent=self.agent, error=repr(task.exception()))
 
+    def _account(self, account: EventsAccount) -> None:
+        if self._comparison is not None and not self._comparison.done():
+            self._strange("account before the last one was answered")
+            return
+        self._comparison = asyncio.create_task(self._compare(account))
+
+    async def _compare(self, account: EventsAccount) -> None:
+        try:
+            ranges = await self._desks.events.compare(self._sender, account)
+        except CardServiceError as error:
+            _log.error("agent.account_not_compared", agent=self.agent, error=str(error))
+            return
+        if ranges:
+            self._send(EventsAgain(ranges=tuple(ranges)))
+
     async def _take_upload(self, uploaded: TapEvent) -> None:
         try:
             answer = await self._desks.events.take(self._sender, uploaded)
@@ -245,5 +265,6 @@ class AgentSession:
     def close(self) -> None:
         """End everything that runs for this agent; what it still sends is not heard."""
         self._closed = True
-        for task in (*self._running.values(), *self._uploads):
-            task.cancel()
+        for task in (*self._running.values(), *self._uploads, self._comparison):
+            if task is not None:
+                task.cancel()

@@ -32,6 +32,18 @@ agent_event = sa.Table(
     sa.Column("refused", sa.String(20)),
 )
 
+# Events that an agent was told are stored and that are not here: `asked` for again, or `lost` for good.
+event_gap = sa.Table(
+    "event_gap",
+    RECORD,
+    sa.Column("agent", sa.String(40), primary_key=True),
+    sa.Column("epoch", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("first", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("last", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.String(10), nullable=False),
+    sa.Column("found_ms", sa.BigInteger, nullable=False),
+)
+
 
 def find_agent(connection: Connection, code: str) -> sa.Row[Any] | None:
     """Return the agent called `code`, None if it was never enrolled."""

@@ -40,13 +40,17 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """Whether the source is connected, to what, since when, and the last trouble in one plain sentence."""
+    """Whether the source is signed in, to what, and since when that, or a trouble while signed in, lasts.
+
+    `trouble` is what is wrong now, `remark` what is special about a connection that works; plain sentences.
+    """
 
     connected: bool
     server: str
     mode: str
     since_ms: int
     trouble: str | None = None
+    remark: str | None = None
 
 
 class DirectorySink(Protocol):

@@ -7,7 +7,8 @@ sees it.
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -22,12 +23,18 @@ from cardservice.people.ports import DirectoryChange, Proof, SourceState
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson, Memberships, RemovalGuard
 
 _KEEP_PROOF_MS: Final = 5_000
+# A copy older than this is worth a sentence, whatever the points accept.
+_ALARM_MS: Final = 60_000
 _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
 class DirectoryStatus:
-    """What operations and metrics show: counts, age of the last proof, where it came from, and any trouble."""
+    """What operations and metrics show: counts, age of the last proof, where it came from, and any trouble.
+
+    `connected` says that a proof has come over the connection that stands, `since_ms` since when that, or the trouble,
+    lasts.
+    """
 
     directory: str
     people: int
@@ -38,7 +45,32 @@ class DirectoryStatus:
     connected: bool
     since_ms: int
     trouble: str | None
+    remark: str | None
     held_removals: int
+    held_since_ms: int | None
+
+    def troubles(self, now_ms: int) -> list[str]:
+        """Return what is wrong, one sentence each: which directory, since when, and what follows."""
+        name, age_s = f"directory {self.directory}", self.age_ms // 1_000
+        since = _instant(self.since_ms)
+        found = []
+        if self.age_ms >= UNKNOWN_AGE_MS:
+            found.append(f"{name}: never read completely, not since {since}: {self.trouble or 'still reading'}")
+        elif not self.connected:
+            found.append(
+                f"{name}: not followed since {since}, taps are decided from the copy, which was proved current "
+                f"{age_s} s ago: {self.trouble or 'connecting'}"
+            )
+        elif self.trouble:
+            found.append(f"{name}: since {since}: {self.trouble}")
+        if self.connected and _ALARM_MS < self.age_ms < UNKNOWN_AGE_MS:
+            found.append(f"{name}: not proved current since {_instant(now_ms - self.age_ms)}")
+        if self.held_removals:
+            found.append(
+                f"{name}: since {_instant(self.held_since_ms or now_ms)} it no longer names {self.held_removals} "
+                "people; too many to believe, they are kept until somebody looks"
+            )
+        return found
 
 
 @dataclass(slots=True)
@@ -52,6 +84,10 @@ class _Step:
     known_groups: dict[int, DirectoryGroup] = field(default_factory=dict)
     gone_groups: list[str] = field(default_factory=list)
     affected_dns: set[str] = field(default_factory=set)
+
+
+def _instant(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="seconds")
 
 
 class DirectoryCopy:
@@ -71,10 +107,10 @@ class DirectoryCopy:
         self._lock = threading.Lock()
         self._loaded = False
         self._held = 0
+        self._held_since_ms: int | None = None
         self._kept_proof_ms = 0
-        self._proof_trouble: str | None = None
+        self._proof_trouble: tuple[int, str] | None = None
         self._proved_monotonic_ns: int | None = None
-        self._state = SourceState(connected=False, server="", mode="", since_ms=clock.now_ms())
         with write(engine) as connection:
             self._organisation = store.ensure_organisation(connection, *organisation)
             strangers = store.other_directories(connection, name)
@@ -85,6 +121,9 @@ class DirectoryCopy:
                 "set the name back; renaming a directory is not supported yet"
             )
         self._load()
+        age_ms = self.age_ms()
+        since_ms = clock.now_ms() - (age_ms if age_ms < UNKNOWN_AGE_MS else 0)
+        self._told = self._state = SourceState(connected=False, server="", mode="", since_ms=since_ms)
 
     def _load(self) -> None:
         """Read the copy from the database: at the start, and after a change that could not be stored."""
@@ -134,17 +173,23 @@ class DirectoryCopy:
 
     def status(self) -> DirectoryStatus:
         """Return what operations and metrics show."""
+        state, proof_trouble = self._state, self._proof_trouble
+        if state.trouble is None and proof_trouble is not None:
+            since_ms, trouble = proof_trouble
+            state = replace(state, since_ms=since_ms, trouble=trouble)
         return DirectoryStatus(
             directory=self._name,
             people=self._present_people,
             groups=self._present_groups,
             age_ms=self.age_ms(),
-            server=self._state.server or self._proof_source[0],
-            mode=self._state.mode or self._proof_source[1],
-            connected=self._state.connected,
-            since_ms=self._state.since_ms,
-            trouble=self._state.trouble or self._proof_trouble,
+            server=state.server or self._proof_source[0],
+            mode=state.mode or self._proof_source[1],
+            connected=state.connected,
+            since_ms=state.since_ms,
+            trouble=state.trouble,
+            remark=state.remark,
             held_removals=self._held,
+            held_since_ms=self._held_since_ms,
         )
 
     def source(self) -> str:
@@ -153,11 +198,27 @@ class DirectoryCopy:
         return f"{server} {mode} {self._cookie or ''}".strip()
 
     def state(self, state: SourceState) -> None:
-        """Note that the source connected, or why it is not connected."""
-        self._state = state
+        """Note that the source connected, or why it is not connected.
+
+        A trouble ends with the next proof and not before: a server that lets us sign in and then breaks off every time
+        is one trouble with one beginning.
+        """
+        before, self._told = self._state, state
+        if before.connected:
+            self._state = state
+        else:
+            trouble = state.trouble or before.trouble
+            self._state = replace(state, connected=False, since_ms=before.since_ms, trouble=trouble)
 
     def proved(self, proof: Proof) -> None:
-        """Note that the copy was current when `proof` was asked for; it is stored every five seconds."""
+        """Note that the copy was current when `proof` was asked for; it is stored every five seconds.
+
+        A server that names none of the people we know proves nothing about them.
+        """
+        if self._held >= self._present_people > 0:
+            return
+        if self._told.connected and not self._state.connected:
+            self._state = self._told
         with self._lock:
             self._proved_monotonic_ns = max(self._proved_monotonic_ns or 0, proof.sent_at_monotonic_ns)
             self._proof_source = (proof.server, proof.mode)
@@ -175,7 +236,7 @@ class DirectoryCopy:
         except DatabaseUnavailable as error:
             if self._proof_trouble is None:
                 _log.error("directory.proof_not_stored", error=str(error))
-            self._proof_trouble = str(error)
+                self._proof_trouble = self._clock.now_ms(), str(error)
         else:
             self._proof_trouble = None
 
@@ -198,6 +259,7 @@ class DirectoryCopy:
                 raise
             self._loaded = True
             self._count()
+            self._held_since_ms = (self._held_since_ms or self._clock.now_ms()) if self._held else None
         self._publish()
 
     def _store(self, change: DirectoryChange) -> None:
@@ -229,7 +291,8 @@ class DirectoryCopy:
         total = self._present_people
         if change.complete:
             self._held = 0
-        if not self._guard.allows(len(people), total):
+        everybody = 1 < total == len(people)
+        if everybody or not self._guard.allows(len(people), total):
             # Nobody believes that a city lost so many at once: keep them, say so, wait for a person to look.
             self._held = len(people)
             _log.error("directory.removals_held", people=len(people), of=total)

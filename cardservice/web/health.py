@@ -12,7 +12,11 @@ from cardservice.metrics import Metrics
 
 
 class DirectoryHealth(BaseModel):
-    """One directory copy: how current, from where."""
+    """One directory copy: how current, from where.
+
+    `since_ms` is since when it is followed (`connected`), or since when the trouble lasts. `remark` is what is special
+    about a connection that works.
+    """
 
     directory: str
     connected: bool
@@ -23,7 +27,9 @@ class DirectoryHealth(BaseModel):
     people: int
     groups: int
     held_removals: int
+    held_since_ms: int | None
     trouble: str | None
+    remark: str | None
 
 
 class Health(BaseModel):

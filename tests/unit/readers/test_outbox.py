@@ -3,17 +3,20 @@
 
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cardservice.agents.messages import EventId, TapEvent
+from cardservice.agents.messages import EventId, EventRange, TapEvent
+from readers import outbox_file
 from readers.errors import OutboxFault
 from readers.outbox import Depth, Outbox, read_aside
 
 NOW_MS = 1_760_000_000_000
+DAY_MS = 86_400_000
 
 
 def finished(event: EventId, outcome: str = "shown") -> TapEvent:
@@ -165,7 +168,7 @@ def test_what_is_no_outbox_is_refused(tmp_path):
     file.unlink()
     opened(tmp_path).close()
     connection = sqlite3.connect(file)
-    connection.execute("PRAGMA user_version = 2")
+    connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(OutboxFault, match="newer agent"):
         opened(tmp_path)
@@ -214,4 +217,107 @@ def test_any_history_keeps_every_unacknowledged_report(tmp_path_factory, steps):
     pending = [(event.event.epoch, event.event.sequence) for event in outbox.pending(100)]
     assert pending == sorted(key for key, state in model.items() if state == "finished")
     assert outbox.depth == Depth(len(states) - states.count("aside"), states.count("aside"), 0)
+    outbox.close()
+
+
+def handed_over(outbox: Outbox, count: int, *, at_ms: int = NOW_MS) -> list[EventId]:
+    """Events that went all the way."""
+    events = [outbox.open_tap("door-1", at_ms) for _ in range(count)]
+    for event in events:
+        outbox.finish(finished(event))
+    outbox.acknowledged(events)
+    return events
+
+
+def accounted(outbox: Outbox) -> list[tuple[int, tuple, tuple]]:
+    return [(one.through, one.lost, one.refused) for one in outbox.account()]
+
+
+def test_the_account_ends_before_the_first_event_the_centre_may_not_have(outbox):
+    """Everything up to there was acknowledged, was refused, or is lost; an open tap ends it."""
+    assert outbox.account() == []
+    handed_over(outbox, 3)
+    refused = outbox.open_tap("door-1", NOW_MS)
+    outbox.finish(finished(refused))
+    outbox.set_aside(refused, "unseen_tap")
+    handed_over(outbox, 2)
+    assert accounted(outbox) == [(6, (), ((4, 4),))]
+    outbox.open_tap("door-1", NOW_MS)
+    handed_over(outbox, 2)
+    assert accounted(outbox) == [(6, (), ((4, 4),))]
+
+
+def test_lost_reports_are_accounted_as_lost(tmp_path):
+    """What a full outbox could not keep is named, and nothing beyond it is hidden."""
+    outbox = opened(tmp_path, capacity=2)
+    events = [outbox.open_tap("door-1", NOW_MS) for _ in range(5)]
+    for event in events[:2]:
+        outbox.finish(finished(event))
+    outbox.acknowledged(events[:2])
+    assert accounted(outbox) == [(5, ((3, 5),), ())]
+    outbox.close()
+
+
+def test_older_epochs_are_accounted_too(tmp_path):
+    """Newest first; an epoch without a tap has nothing to account for."""
+    for count in (2, 0, 3):
+        outbox = opened(tmp_path)
+        handed_over(outbox, count)
+        outbox.close()
+    outbox = opened(tmp_path)
+    assert [one.through for one in outbox.account()] == [3, 2]
+    outbox.close()
+
+
+def test_what_is_wanted_again_waits_again_with_its_content(outbox):
+    """The same events with the same content, once, in order; those that never were acknowledged are not touched."""
+    events = handed_over(outbox, 4)
+    wanted = EventRange(epoch=outbox.epoch, first=2, last=3)
+    assert outbox.again(wanted, NOW_MS) == 2
+    assert outbox.again(wanted, NOW_MS) == 0
+    assert list(outbox.pending(10)) == [finished(event) for event in events[1:3]]
+    assert outbox.depth == Depth(waiting=2, aside=0, lost=0)
+    assert accounted(outbox) == [(1, (), ())]
+    assert outbox.acknowledged(events[1:3]) == 2
+    assert accounted(outbox) == [(4, (), ())]
+
+
+def test_what_is_not_kept_any_more_is_lost_and_said_so(tmp_path):
+    """After the days of keeping an acknowledged event is gone; asked for, it counts as lost, once."""
+    outbox = Outbox.open(tmp_path / "outbox.sqlite", "agent-1", at_ms=NOW_MS, keep_days=7)
+    handed_over(outbox, 3)
+    handed_over(outbox, 2, at_ms=NOW_MS + 7 * DAY_MS)
+    first = outbox.epoch
+    outbox.close()
+    outbox = Outbox.open(tmp_path / "outbox.sqlite", "agent-1", at_ms=NOW_MS + 8 * DAY_MS, keep_days=7)
+    for _ in range(2):
+        assert outbox.again(EventRange(epoch=first, first=1, last=1_000_000), NOW_MS) in {2, 0}
+    assert outbox.depth == Depth(waiting=2, aside=0, lost=3)
+    outbox.acknowledged([EventId(agent="agent-1", epoch=first, sequence=sequence) for sequence in (4, 5)])
+    assert accounted(outbox) == [(5, ((1, 3),), ())]
+    outbox.close()
+
+
+def test_never_more_are_kept_than_may_wait(tmp_path):
+    """The oldest go first, whenever it is tidied up: every 500 taps."""
+    outbox = opened(tmp_path, capacity=100)
+    for _ in range(10):
+        handed_over(outbox, 50)
+    assert outbox.again(EventRange(epoch=outbox.epoch, first=1, last=500), NOW_MS) == 150
+    assert outbox.depth.lost == 350
+    outbox.close()
+
+
+def test_an_outbox_of_the_first_layout_is_taken_over(tmp_path):
+    """Nothing that waits is lost by the change of layout."""
+    file = tmp_path / "outbox.sqlite"
+    event = EventId(agent="agent-1", epoch=7, sequence=1)
+    file.touch(mode=0o600)
+    with closing(sqlite3.connect(file)) as old:
+        old.executescript(outbox_file.LAYOUTS[0])
+        content = finished(event).model_dump_json(exclude_none=True)
+        old.execute("INSERT INTO entries VALUES (7, 1, 'door-1', ?, ?, NULL)", (NOW_MS, content))
+        old.commit()
+    outbox = opened(tmp_path)
+    assert list(outbox.pending(10)) == [finished(event)]
     outbox.close()

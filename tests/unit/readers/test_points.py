@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Which point a reader serves."""
 
-from cardservice.agents.messages import PointSetup
+from cardservice.agents.messages import MAX_MESSAGE_BYTES, PointSetup
 from readers.points import PointMap
 
 
@@ -32,3 +32,11 @@ def test_points_are_remembered_and_rubbish_is_none():
     assert PointMap.from_json(points.to_json()).setups == points.setups
     for text in (None, "", "[{}]", "null"):
         assert PointMap.from_json(text).setups == ()
+
+
+def test_no_more_points_are_remembered_than_a_welcome_may_hold():
+    """What was remembered is held to the same bounds as what is received, however it got there."""
+    one = setup("door-1", "Reader A").model_dump_json()
+    for count, kept in ((64, 64), (65, 0)):
+        assert len(PointMap.from_json("[" + ",".join([one] * count) + "]").setups) == kept
+    assert PointMap.from_json("[" + one + " " * MAX_MESSAGE_BYTES + "]").setups == ()

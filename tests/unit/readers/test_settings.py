@@ -50,6 +50,14 @@ def test_encrypted_or_loopback_is_allowed(monkeypatch, url):
         ("http://centre.example/agents", "wss://host"),
         ("wss:///agents", "wss://host"),
         ("wss://user:secret@centre.example/", "without user and password"),
+        ("wss://[centre.example/", "centre_url must look like wss://host"),
+        ("wss://centre.example:70000/", "wss://host"),
+        ("wss://centre.example:door/", "wss://host"),
+        ("wss://centre..example/", "wss://host"),
+        ("wss://" + "c" * 64 + ".example/", "wss://host"),
+        ("wss://centre.example/#agents", "wss://host"),
+        ("wss://centre.example/a b", "wss://host"),
+        ("wss://centre.example/\r\nHost:", "wss://host"),
     ],
 )
 def test_other_addresses_are_refused(monkeypatch, url, says):
@@ -84,10 +92,29 @@ def test_an_unknown_environment_variable_is_named(monkeypatch):
         load_settings(None)
 
 
-@pytest.mark.parametrize(("text", "says"), [("agent = ", "not TOML"), (None, "cannot be read")])
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("agent = ", "not TOML"),
+        (None, "cannot be read"),
+        ("a = " + "[" * 5_000, "not TOML"),
+        ("metrics_port = " + "9" * 5_000, "not TOML"),
+        ("#" * 16_385, "more than 16384 bytes"),
+        ('_env_file = "/etc/passwd"', "unknown settings _env_file"),
+        ("_cli_parse_args = true", "unknown settings _cli_parse_args"),
+    ],
+)
 def test_a_file_that_cannot_be_used_is_named(tmp_path, text, says):
     path = tmp_path / "agent.toml"
     if text is not None:
         path.write_text(text)
     with pytest.raises(SettingsFault, match=f"agent.toml.*{says}|{says}.*agent.toml"):
         load_settings(path)
+
+
+@pytest.mark.parametrize("name", ["key_file", "outbox_file", "ca_file", "pcsc_socket"])
+@pytest.mark.parametrize("path", ["", ".", "/", "a\\u0000b"])
+def test_a_path_that_names_no_file_is_refused(file, name, path):
+    """Now and with its setting's name, not later by whatever opens it."""
+    with pytest.raises(SettingsFault, match=f"{name}: .*must name a file"):
+        load_settings(file(f'{name} = "{path}"'))

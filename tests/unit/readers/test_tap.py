@@ -77,7 +77,7 @@ class MemoryOutbox:
 class Bench:
     """A tap with everything around it; `sent` is what the centre got."""
 
-    def __init__(self, driver: FakeDriver | None = None, setup: PointSetup = SETUP) -> None:
+    def __init__(self, driver: FakeDriver | None = None, setup: PointSetup = SETUP, atr: bytes = b"\x3b") -> None:
         self.clock = FakeClock()
         self.metrics = Metrics()
         self.router = Router(self.metrics)
@@ -98,7 +98,7 @@ class Bench:
             late_grace_ms=50,
             store_retry_s=0,
         )
-        arrival = Arrival(b"\x3b", self.clock.wall_ms(), self.clock.monotonic_us())
+        arrival = Arrival(atr, self.clock.wall_ms(), self.clock.monotonic_us())
         side = CardSide(self.driver, self.worker, self.clock, "R", exclusive=True)
         self.tap = Tap(tools, setup, arrival, card=side, output=self.door)
         self.running = asyncio.create_task(self.tap.run())
@@ -349,6 +349,25 @@ async def test_a_flood_of_answer_bytes_is_cut():
     bench.tell(opening(), apdus(0, "905a0000", "905a0000", "905a0000"))
     answered = await bench.heard(CardResponses)
     assert (len(answered.responses), answered.gone) == (1, "reader")
+
+
+async def test_one_answer_longer_than_iso_7816_allows_is_cut():
+    """A card has no such answer: it does not go on the wire, and the tap ends like any other."""
+    bench = await Bench().begun()
+    bench.card.answer = lambda _apdu: bytes(65_539)
+    bench.tell(opening(), apdus(0))
+    answered = await bench.heard(CardResponses)
+    assert (answered.responses, answered.gone) == ((), "reader")
+    bench.tell(decision(permit=False))
+    assert (await bench.report()).outcome == "card_gone"
+
+
+async def test_a_driver_that_gives_a_longer_answer_to_reset_costs_no_tap():
+    """The first 33 bytes go on the wire."""
+    bench = Bench(atr=bytes(range(40)))
+    assert (await bench.heard(CardPresent)).atr == bytes(range(33)).hex()
+    bench.tell(decision())
+    assert (await bench.report()).outcome == "acted"
 
 
 async def test_what_cannot_be_stored_is_not_sent():
