@@ -47,7 +47,7 @@ class PointClassSetup:
 
     code: str
     name: str
-    methods: tuple[Literal["desfire", "piv"], ...] = ("desfire",)
+    methods: tuple[Literal["desfire", "piv", "attested"], ...] = ("desfire",)
     level: Level = Level.CARD
     freshness_ms: int = 12 * 3_600_000
     stale_policy: Literal["deny", "permit"] = "deny"

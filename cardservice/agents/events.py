@@ -41,7 +41,6 @@ _MESSAGES: Final[dict[Verdict, str]] = {
 }
 # Worth a line even where permitted taps are not kept: the door did not do what was decided.
 _WORTH_KEEPING: Final = frozenset({"late", "no_answer", "output_failed", "abandoned"})
-MAX_ALARMED: Final = 10_000
 _log = structlog.get_logger()
 
 
@@ -73,7 +72,6 @@ class EventDesk:
         self.missing = self._totals()
         # Comparing counts rows: one agent at a time, beside the taps.
         self._comparing = asyncio.Lock()
-        self._alarmed: set[tuple[str, int, int]] = set()
 
     async def take(self, sender: Sender, uploaded: TapEvent) -> EventAck | EventRefused:
         """Store `uploaded` once; return what to tell the agent.
@@ -99,10 +97,8 @@ class EventDesk:
             found, before = await asyncio.to_thread(self._compare, sender.agent, epochs)
         if found != before:
             now_ms, journal = self._services.clock.now_ms(), self._services.journal
-            await asyncio.wrap_future(
-                self._services.recorder.submit(
-                    lambda connection: gaps.write_down(connection, journal, found, before, now_ms)
-                )
+            await self._services.recorder.submit_here(
+                lambda connection: gaps.write_down(connection, journal, found, before, now_ms)
             )
             self.missing = await asyncio.to_thread(self._totals)
             _log.error("agent.events_missing", agent=sender.agent, events=sum(gap.size for gap in found))
@@ -140,9 +136,7 @@ class EventDesk:
             point=point,
             refused=None if ours or _claims_nothing(uploaded) else "unseen_tap",
         )
-        return await asyncio.wrap_future(
-            self._services.recorder.submit(lambda connection: self._store(connection, upload))
-        )
+        return await self._services.recorder.submit_here(lambda connection: self._store(connection, upload))
 
     def _store(self, connection: Connection, upload: _Upload) -> Verdict:
         """Run inside the recorder: one row per event, and a line in the journal where one is due."""
@@ -166,6 +160,7 @@ class EventDesk:
                 "digest": upload.digest,
                 "received_ms": upload.now_ms,
                 "refused": upload.refused,
+                "alarmed": False,
             },
         )
         if upload.refused is not None:
@@ -176,14 +171,19 @@ class EventDesk:
 
     def _alarm_once(self, connection: Connection, upload: _Upload) -> None:
         """Write one alarm per event id: an agent that goes on must not fill the journal."""
-        event = upload.event.event
-        name = (event.agent, event.epoch, event.sequence)
-        if name in self._alarmed:
-            return
-        if len(self._alarmed) >= MAX_ALARMED:
-            self._alarmed.clear()
-        self._alarmed.add(name)
-        self._keep(connection, upload, "alarm", "event_changed")
+        event, table = upload.event.event, store.agent_event
+        first = connection.execute(
+            sa.update(table)
+            .where(
+                table.c.agent == event.agent,
+                table.c.epoch == event.epoch,
+                table.c.sequence == event.sequence,
+                sa.not_(table.c.alarmed),
+            )
+            .values(alarmed=True)
+        ).rowcount
+        if first:
+            self._keep(connection, upload, "alarm", "event_changed")
 
     def _keep(self, connection: Connection, upload: _Upload, kind: str, reason: str) -> None:
         event = upload.event.event

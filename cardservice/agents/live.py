@@ -3,13 +3,17 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
 MAX_WATCHERS: Final = 64
 MAX_WAITING: Final = 256
 KEPT: Final = 50
+
+
+# Puts the event together: most are never looked at.
+Event = Callable[[], Mapping[str, Any]]
 
 
 class LiveFeed:
@@ -21,7 +25,7 @@ class LiveFeed:
     def __init__(self) -> None:
         self._watchers: set[Watch] = set()
         self._news = asyncio.Event()
-        self._recent: deque[Mapping[str, Any]] = deque(maxlen=KEPT)
+        self._recent: deque[Event] = deque(maxlen=KEPT)
         self.closed = False
 
     def close(self) -> None:
@@ -34,9 +38,11 @@ class LiveFeed:
         """Whether as many watch as are served."""
         return len(self._watchers) >= MAX_WATCHERS
 
-    def publish(self, event: Mapping[str, Any]) -> None:
-        """Show `event` to everyone who watches."""
+    def publish(self, event: Event) -> None:
+        """Show `event` to everyone who watches; it is put together only when somebody looks."""
         self._recent.append(event)
+        if not self._watchers:
+            return
         for watcher in self._watchers:
             watcher.waiting.append(event)
         self._news.set()
@@ -74,12 +80,12 @@ class TooManyWatchers(Exception):
 class Watch:
     """One watcher's view of the feed."""
 
-    def __init__(self, feed: LiveFeed, recent: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, feed: LiveFeed, recent: Iterable[Event]) -> None:
         self._feed = feed
-        self.waiting: deque[Mapping[str, Any]] = deque(recent, maxlen=MAX_WAITING)
+        self.waiting: deque[Event] = deque(recent, maxlen=MAX_WAITING)
 
     async def next(self, timeout_s: float) -> Mapping[str, Any] | None:
         """Return the next event, None if none came within `timeout_s`."""
         if not self.waiting:
             await self._feed.news(timeout_s)
-        return self.waiting.popleft() if self.waiting else None
+        return self.waiting.popleft()() if self.waiting else None

@@ -33,8 +33,9 @@ MAX_ACCOUNTED_EPOCHS = 32
 MAX_RANGES = 64
 # More faults than any message has fields: such a frame is not looked at closely.
 _MAX_FAULTS = 100
-# Arrays and objects in a frame: more than any message has, texts full of brackets included. Each costs a parser memory.
-_MAX_NESTS = 16_384
+# Arrays, objects and fields of a frame, each of which costs the parser memory: more than any message has, even if its
+# texts are full of these signs.
+_MAX_PARTS = 16_384
 
 AgentId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 PointCode = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
@@ -134,6 +135,19 @@ class CardPresent(_Message):
     atr: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){0,33}$")]
     at_ms: InstantMs
     detected_us: DurationUs = 0
+
+
+class CardRead(_Message):
+    """Agent: a reader that decodes cards by itself read the number of this use; the answer is a decision.
+
+    Proves no more than that the agent says so (level `reader_attested`): only points that accept it are answered.
+    """
+
+    type: Literal["card.read"] = "card.read"
+    event: EventId
+    point: PointCode
+    number: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){1,64}$")]
+    at_ms: InstantMs
 
 
 class CardOpen(_Message):
@@ -309,7 +323,8 @@ class OutputState(_Message):
 
 
 FromAgent = Annotated[
-    Hello | CardPresent | CardResponses | TapEvent | EventsAccount | Health | OutputState, Field(discriminator="type")
+    Hello | CardPresent | CardRead | CardResponses | TapEvent | EventsAccount | Health | OutputState,
+    Field(discriminator="type"),
 ]
 FromCentre = Annotated[
     Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain,
@@ -331,7 +346,7 @@ def encode(message: BaseModel) -> str:
 
 def decode_from_agent(
     frame: str | bytes,
-) -> Hello | CardPresent | CardResponses | TapEvent | EventsAccount | Health | OutputState:
+) -> Hello | CardPresent | CardRead | CardResponses | TapEvent | EventsAccount | Health | OutputState:
     """Parse a frame the centre received.
 
     Raises:
@@ -360,8 +375,8 @@ def _decode(adapter: TypeAdapter[Any], frame: str | bytes) -> Any:
         raise MessageRefused("frame: not a text of Unicode characters") from None
     if len(raw) > MAX_MESSAGE_BYTES:
         raise _too_long(len(raw))
-    if raw.count(b"[") + raw.count(b"{") > _MAX_NESTS:
-        raise MessageRefused(f"frame: more than {_MAX_NESTS} arrays and objects")
+    if raw.count(b"[") + raw.count(b"{") + raw.count(b":") > _MAX_PARTS:
+        raise MessageRefused(f"frame: more than {_MAX_PARTS} arrays, objects and fields")
     try:
         return adapter.validate_json(raw, strict=True)
     except ValidationError as error:

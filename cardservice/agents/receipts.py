@@ -9,6 +9,7 @@ import json
 import secrets
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cardservice.agents.messages import EventId
 
 _NONCE_BYTES: Final = 12
+_encode: Final = json.JSONEncoder().encode
 # Permit, level, centre time (ms), holder and card (row numbers).
 _FACTS: Final = struct.Struct(">?Bqqq")
 
@@ -36,7 +38,7 @@ def seal_receipt(secret: bytes, event: EventId, *, point: str, decision: str, de
     """Return `decided` sealed with AES-256-GCM for exactly this event, point and decision id, hexadecimal."""
     nonce = secrets.token_bytes(_NONCE_BYTES)
     facts = _FACTS.pack(decided.permit, decided.level, decided.at_ms, decided.holder, decided.card)
-    return (nonce + AESGCM(secret).encrypt(nonce, facts, _bound_to(event, point, decision))).hex()
+    return (nonce + _cipher(secret).encrypt(nonce, facts, _bound_to(event, point, decision))).hex()
 
 
 def open_receipt(
@@ -48,11 +50,16 @@ def open_receipt(
     try:
         sealed = bytes.fromhex(receipt)
         bound_to = _bound_to(event, point, decision)
-        facts = AESGCM(secret).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
+        facts = _cipher(secret).decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to)
     except (InvalidTag, ValueError):
         return None
     return Decided(*_FACTS.unpack(facts))
 
 
 def _bound_to(event: EventId, point: str, decision: str) -> bytes:
-    return json.dumps(["receipt 1", event.agent, event.epoch, event.sequence, point, decision]).encode()
+    return _encode(["receipt 1", event.agent, event.epoch, event.sequence, point, decision]).encode()
+
+
+@lru_cache(maxsize=4)
+def _cipher(secret: bytes) -> AESGCM:
+    return AESGCM(secret)

@@ -9,7 +9,8 @@ import asyncio
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 import structlog
 from pydantic import BaseModel
@@ -22,6 +23,7 @@ from cardservice.agents.messages import (
     CardApdus,
     CardOpen,
     CardPresent,
+    CardRead,
     CardResponses,
     DecisionMessage,
     EventsAccount,
@@ -33,7 +35,7 @@ from cardservice.agents.messages import (
     TapEvent,
     Welcome,
 )
-from cardservice.agents.taps import TapDesk
+from cardservice.agents.taps import CONVERSATIONS, TapDesk
 from cardservice.clock import Clock
 from cardservice.errors import CardServiceError
 from cardservice.metrics import Metrics
@@ -41,11 +43,16 @@ from cardservice.metrics import Metrics
 MAX_POINTS: Final = 64
 # Twice the window of an agent.
 MAX_UPLOADS: Final = 128
-# Sixteen readers at the pace of a crowd; more is a fault or an attack.
-PRESENTS_PER_S: Final = 20
-PRESENTS_BURST: Final = 100
 Send = Callable[[BaseModel], None]
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How many cards one agent may report: sixteen readers in a crowd; more is a fault or an attack."""
+
+    per_s: int = 20
+    burst: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class Desks:
     live: LiveFeed
     metrics: Metrics
     clock: Clock
+    pace: Pace = Pace()
 
 
 class _Conversation:
@@ -96,7 +104,7 @@ class AgentSession:
         self._sender = sender
         self._closed = False
         self._presented = RecentSequences()
-        self._bucket = TokenBucket(PRESENTS_PER_S, PRESENTS_BURST, desks.clock)
+        self._bucket = TokenBucket(desks.pace.per_s, desks.pace.burst, desks.clock)
         self._desks = desks
         self._send = send
         self._points: dict[str, PointRecord] = {}
@@ -128,6 +136,8 @@ class AgentSession:
         match message:
             case CardPresent():
                 self._begin(message)
+            case CardRead():
+                self._answer_read(message)
             case CardResponses():
                 self._continue(message)
             case TapEvent():
@@ -148,21 +158,36 @@ class AgentSession:
 
     def _publish(self, kind: str, message: BaseModel) -> None:
         self._desks.live.publish(
-            {"kind": kind, "agent": self.agent} | message.model_dump(mode="json", exclude={"type", "v"})
+            lambda: {"kind": kind, "agent": self.agent} | message.model_dump(mode="json", exclude={"type", "v"})
         )
 
-    def _begin(self, present: CardPresent) -> None:
-        event = present.event
+    def _point_of(self, tap: CardPresent | CardRead) -> PointRecord | None:
+        """Return the point of a tap that is this agent's to report, None if it is none or one too many."""
+        event = tap.event
         if (event.agent, event.epoch) != (self._sender.agent, self._sender.epoch):
             self._strange("event of another agent or epoch")
-            return
+            return None
         # As the city is now, not as the last welcome said.
-        point = self._desks.taps.point(present.point)
+        point = self._desks.taps.point(tap.point)
         if point is None or point.agent != self.agent:
             self._strange("foreign point")
-            return
+            return None
         if not self._presented.is_new(event.sequence) or not self._bucket.take():
             self._strange("the same tap again, or too many")
+            return None
+        return point
+
+    def _answer_read(self, read: CardRead) -> None:
+        if self._point_of(read) is not None:
+            self._desks.taps.answer_read(read, partial(self._decided, read))
+
+    def _decided(self, tap: CardPresent | CardRead, decision: DecisionMessage) -> None:
+        self._send(decision)
+        self._desks.live.publish(partial(self._shown, tap.point, decision, self._desks.clock.now_ms()))
+
+    def _begin(self, present: CardPresent) -> None:
+        point = self._point_of(present)
+        if point is None:
             return
         older = self._running.pop(present.point, None)
         if older is not None:
@@ -178,7 +203,7 @@ class AgentSession:
             _log.error("tap.failed", agent=self.agent, point=point, error=repr(task.exception()))
 
     async def _tap(self, present: CardPresent, point: PointRecord) -> None:
-        conversation = _Conversation(present, point.methods, self._send)
+        conversation = _Conversation(present, [one for one in point.methods if one in CONVERSATIONS], self._send)
         self._conversations[conversation.id] = conversation
         try:
             async with asyncio.timeout(point.tap_budget_ms / 1000):
@@ -189,25 +214,22 @@ class AgentSession:
             return
         finally:
             del self._conversations[conversation.id]
-        self._send(decision)
-        self._publish_decision(present, decision)
+        self._decided(present, decision)
 
-    def _publish_decision(self, present: CardPresent, decision: DecisionMessage) -> None:
-        self._desks.live.publish(
-            {
-                "kind": "tap",
-                "agent": self.agent,
-                "point": present.point,
-                "event": decision.event.model_dump(),
-                "decision": decision.decision,
-                "permit": decision.permit,
-                "reason": decision.reason,
-                "level": decision.level,
-                "text": decision.text.model_dump(),
-                "stages_us": decision.stages_us,
-                "at_ms": self._desks.clock.now_ms(),
-            }
-        )
+    def _shown(self, point: str, decision: DecisionMessage, at_ms: int) -> dict[str, Any]:
+        return {
+            "kind": "tap",
+            "agent": self.agent,
+            "point": point,
+            "event": decision.event.model_dump(),
+            "decision": decision.decision,
+            "permit": decision.permit,
+            "reason": decision.reason,
+            "level": decision.level,
+            "text": decision.text.model_dump(),
+            "stages_us": decision.stages_us,
+            "at_ms": at_ms,
+        }
 
     def _continue(self, message: CardResponses) -> None:
         conversation = self._conversations.get(message.conversation)
@@ -252,7 +274,7 @@ class AgentSession:
             return
         self._send(answer)
         self._desks.live.publish(
-            {
+            lambda: {
                 "kind": "event",
                 "agent": self.agent,
                 "point": uploaded.point,

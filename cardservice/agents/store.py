@@ -30,6 +30,8 @@ agent_event = sa.Table(
     sa.Column("digest", sa.LargeBinary(32), nullable=False),
     sa.Column("received_ms", sa.BigInteger, nullable=False),
     sa.Column("refused", sa.String(20)),
+    # Whether the same id came with other content; that is told once.
+    sa.Column("alarmed", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 # Events that an agent was told are stored and that are not here: `asked` for again, or `lost` for good.

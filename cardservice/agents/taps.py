@@ -2,7 +2,8 @@
 """One tap at the centre: the conversation with the card, the decision, the line in the journal, the answer.
 
 The centre runs the conversation itself, with its own keys and its own random numbers; the agent only transmits.
-Identifier and level stay in here: nothing an agent says about a card is believed.
+Identifier and level stay in here: nothing an agent says about a card is believed. The one exception are readers that
+decode cards by themselves: a number they read proves level `reader_attested`, at points that accept it, and no more.
 """
 
 import asyncio
@@ -10,15 +11,16 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy.engine import Connection
 
 from cardservice.access.rules import REFUSED, Decision, Level, PointRecord, Reason, Tap, Use, decide
 from cardservice.access.sentences import SENTENCES
 from cardservice.access.snapshot import Snapshot
-from cardservice.agents.messages import CardPresent, DecisionMessage, Sentence
+from cardservice.agents.messages import CardPresent, CardRead, DecisionMessage, Sentence
 from cardservice.agents.receipts import Decided, seal_receipt
 from cardservice.cards.rules import desfire_credential, piv_credential
 from cardservice.chip import errors as chip
@@ -37,11 +39,20 @@ from cardservice.recorder import Recorder
 # Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away.
 Exchange = Callable[[Sequence[bytes]], Awaitable[tuple[bytes, ...]]]
 
+# Gets the answer to one tap, once what is to be kept of it is on disk.
+Deliver = Callable[[DecisionMessage], None]
+
 MAX_ROUNDS: Final = 60
 RECORD_TIMEOUT_S: Final = 2.0
+# What a card is asked in a conversation; `attested` is read by the reader.
+CONVERSATIONS: Final = frozenset({"desfire", "piv"})
+ATTESTED: Final = "attested"
 # SELECT refused with one of these: the card does not know the application, or no application at all.
 _NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x911C})
 _LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
+_TEXTS: Final = {
+    reason: Sentence(de=sentences.holder_de, en=sentences.holder_en) for reason, sentences in SENTENCES.items()
+}
 _log = structlog.get_logger()
 
 
@@ -101,8 +112,7 @@ class TapServices:
     clock: Clock
 
 
-@dataclass(slots=True)
-class _Proof:
+class _Proof(NamedTuple):
     """What the conversation established: a credential and its level, or the reason why there is none."""
 
     credential: bytes = b""
@@ -126,11 +136,13 @@ class _Stopwatch:
         return now_ns
 
 
-@dataclass(frozen=True, slots=True)
-class _Tapped:
+_UNSUPPORTED: Final = _Proof(reason=Reason.CARD_UNSUPPORTED)
+
+
+class _Tapped(NamedTuple):
     """One tap, decided: everything that is written down about it and told to the agent."""
 
-    present: CardPresent
+    present: CardPresent | CardRead
     point: PointRecord | None
     proof: _Proof
     decision: Decision
@@ -140,6 +152,8 @@ class _Tapped:
     age_ms: int
     holder: int
     card: int
+    watch: _Stopwatch
+    started_ns: int
 
 
 class TapDesk:
@@ -147,6 +161,7 @@ class TapDesk:
 
     def __init__(self, services: TapServices) -> None:
         self._services = services
+        self._counters: dict[tuple[Use | None, bool, Reason], Counter] = {}
 
     def point(self, code: str) -> PointRecord | None:
         """Return the point as it is now, None if there is none."""
@@ -154,27 +169,46 @@ class TapDesk:
 
     async def answer(self, present: CardPresent, exchange: Exchange) -> DecisionMessage:
         """Run the whole tap of `present`; return the decision, which is journalled by then."""
-        services = self._services
-        watch = _Stopwatch(services.clock)
-        started_ns = services.clock.monotonic_ns()
+        watch, started_ns = _Stopwatch(self._services.clock), self._services.clock.monotonic_ns()
         point = self.point(present.point)
-        if point is None:
-            proof = _Proof(reason=Reason.POINT_UNKNOWN)
-        elif point.agent != present.event.agent:
-            proof = _Proof(reason=Reason.POINT_FOREIGN)
-        else:
+        proof = self._refused_at(point, present)
+        if proof is None and point is not None:
             proof = await self._prove(point, present, exchange, watch)
-        began_ns = services.clock.monotonic_ns()
-        tapped = self._decide(present, point, proof)
-        began_ns = watch.add("decide", began_ns)
-        decision = await self._record(tapped)
-        watch.add("journal", began_ns)
-        watch.add("centre", started_ns)
-        self._measure(point, decision, watch)
-        return self._message(tapped, decision, watch)
+        answered: asyncio.Future[DecisionMessage] = asyncio.get_running_loop().create_future()
 
-    def _decide(self, present: CardPresent, point: PointRecord | None, proof: _Proof) -> _Tapped:
+        def deliver(decision: DecisionMessage) -> None:
+            # Nobody waits any more if the tap was given up meanwhile.
+            if not answered.done():
+                answered.set_result(decision)
+
+        self._finish(self._decide(present, point, proof or _UNSUPPORTED, watch, started_ns), deliver)
+        return await answered
+
+    def answer_read(self, read: CardRead, deliver: Deliver) -> None:
+        """Answer the tap of a card that its reader has read; nothing is awaited, `deliver` is called once."""
+        watch, started_ns = _Stopwatch(self._services.clock), self._services.clock.monotonic_ns()
+        point = self.point(read.point)
+        proof = self._refused_at(point, read)
+        if proof is None and point is not None and ATTESTED in point.methods:
+            proof = _attested(point.use, read.number)
+        self._finish(self._decide(read, point, proof or _UNSUPPORTED, watch, started_ns), deliver)
+
+    def _refused_at(self, point: PointRecord | None, tap: CardPresent | CardRead) -> _Proof | None:
+        """Return why the agent may not ask for this point, None if it may."""
+        if point is None:
+            return _Proof(reason=Reason.POINT_UNKNOWN)
+        return _Proof(reason=Reason.POINT_FOREIGN) if point.agent != tap.event.agent else None
+
+    def _decide(
+        self,
+        present: CardPresent | CardRead,
+        point: PointRecord | None,
+        proof: _Proof,
+        watch: _Stopwatch,
+        began_ns: int,
+    ) -> _Tapped:
         services = self._services
+        decided_ns = services.clock.monotonic_ns()
         snapshot, at_ms = services.city.snapshot, services.clock.now_ms()
         # What is not known since the directory or the change log fell silent counts alike.
         age_ms = max(services.directory.age_ms(), services.city.age_ms())
@@ -183,6 +217,7 @@ class TapDesk:
         else:
             decision = decide(snapshot, Tap(present.point, proof.credential, proof.level), at_ms, age_ms)
         record = snapshot.card(proof.credential) if proof.credential else None
+        watch.add("decide", decided_ns)
         return _Tapped(
             present=present,
             point=point,
@@ -194,15 +229,19 @@ class TapDesk:
             age_ms=age_ms,
             holder=record.holder if record else 0,
             card=record.card if record else 0,
+            watch=watch,
+            started_ns=began_ns,
         )
 
     async def _prove(self, point: PointRecord, present: CardPresent, exchange: Exchange, watch: _Stopwatch) -> _Proof:
         """Try the point's methods in order until the card knows one of them."""
         for method in point.methods:
+            if method not in CONVERSATIONS:
+                continue
             proof = await self._attempt(method, point, present, exchange, watch)
             if proof.reason is not Reason.CARD_UNSUPPORTED:
                 return proof
-        return _Proof(reason=Reason.CARD_UNSUPPORTED)
+        return _UNSUPPORTED
 
     async def _attempt(
         self, method: str, point: PointRecord, present: CardPresent, exchange: Exchange, watch: _Stopwatch
@@ -277,27 +316,33 @@ class TapDesk:
             return Entry(stream, tapped.at_ms, facts)
         return Entry(stream, tapped.at_ms, facts, tapped.holder, {"person": tapped.holder, "card": tapped.card})
 
-    async def _record(self, tapped: _Tapped) -> Decision:
+    def _finish(self, tapped: _Tapped, deliver: Deliver) -> None:
         """Keep what the point's mode asks for, on disk before the answer; what cannot be kept is not permitted."""
         mode = "full" if tapped.point is None else tapped.point.journal
-        decision = tapped.decision
-        if mode == "refusals" and decision.permit:
-            return decision
+        if mode == "refusals" and tapped.decision.permit:
+            self._deliver(tapped, tapped.decision, deliver)
+            return
+        began_ns = self._services.clock.monotonic_ns()
         try:
-            future = self._services.recorder.submit(self._unit(mode, tapped))
-        except Overloaded:
-            return REFUSED[Reason.OVERLOADED]
-        try:
-            async with asyncio.timeout(RECORD_TIMEOUT_S):
-                await asyncio.shield(asyncio.wrap_future(future))
-        except Exception as error:  # noqa: BLE001  # whatever kept it from the disk, the holder gets an answer
-            # A unit that is still waiting is taken back; one under way may yet be written, beside its refusal.
-            future.cancel()
-            # A driver's error repeats what was to be written; ours never do.
-            what = str(error) if isinstance(error, CardServiceError) else type(error).__name__
-            _log.error("tap.not_recorded", point=tapped.present.point, error=what)
-            return REFUSED[Reason.OVERLOADED] if decision.permit else decision
-        return decision
+            kept = self._services.recorder.submit_here(self._unit(mode, tapped))
+        except Overloaded as error:
+            self._deliver(tapped, _unkept(tapped, error), deliver)
+            return
+        # A unit that still waits then is taken back; one under way may yet be written, beside its refusal.
+        patience = asyncio.get_running_loop().call_later(RECORD_TIMEOUT_S, kept.cancel)
+
+        def done(kept: "asyncio.Future[None]") -> None:
+            patience.cancel()
+            tapped.watch.add("journal", began_ns)
+            error = TimeoutError() if kept.cancelled() else kept.exception()
+            self._deliver(tapped, tapped.decision if error is None else _unkept(tapped, error), deliver)
+
+        kept.add_done_callback(done)
+
+    def _deliver(self, tapped: _Tapped, decision: Decision, deliver: Deliver) -> None:
+        tapped.watch.add("centre", tapped.started_ns)
+        self._measure(tapped.point, decision, tapped.watch)
+        deliver(self._message(tapped, decision))
 
     def _unit(self, mode: str, tapped: _Tapped) -> Callable[[Connection], None]:
         journal, entry = self._services.journal, self._entry(tapped)
@@ -312,14 +357,18 @@ class TapDesk:
         return count if mode == "counts" else append
 
     def _measure(self, point: PointRecord | None, decision: Decision, watch: _Stopwatch) -> None:
-        use = "none" if point is None else point.use.value
-        outcome = "permitted" if decision.permit else "refused"
-        self._services.metrics.taps.labels(use, outcome, decision.reason.value).inc()
+        metrics = self._services.metrics
+        outcome = (None if point is None else point.use, decision.permit, decision.reason)
+        counter = self._counters.get(outcome)
+        if counter is None:
+            use, permitted = "none" if point is None else point.use.value, "permitted" if decision.permit else "refused"
+            counter = self._counters[outcome] = metrics.taps.labels(use, permitted, decision.reason.value)
+        counter.inc()
         for stage, took_us in watch.stages_us.items():
-            self._services.metrics.stage.labels(stage).observe(took_us / 1e6)
+            metrics.stage.observe(stage, took_us)
 
-    def _message(self, tapped: _Tapped, decision: Decision, watch: _Stopwatch) -> DecisionMessage:
-        sentences, event = SENTENCES[decision.reason], tapped.present.event
+    def _message(self, tapped: _Tapped, decision: Decision) -> DecisionMessage:
+        event = tapped.present.event
         receipt = seal_receipt(
             self._services.keys.secret("receipts"),
             event,
@@ -333,11 +382,26 @@ class TapDesk:
             permit=decision.permit,
             reason=decision.reason.value,
             level=_LEVEL_NAMES[tapped.proof.level],
-            text=Sentence(de=sentences.holder_de, en=sentences.holder_en),
+            text=_TEXTS[decision.reason],
             open_ms=decision.open_ms,
             receipt=receipt,
-            stages_us=watch.stages_us,
+            stages_us=tapped.watch.stages_us,
         )
+
+
+def _attested(use: Use, number: str) -> _Proof:
+    try:
+        return _Proof(desfire_credential(use, bytes.fromhex(number)), Level.READER_ATTESTED, method=ATTESTED)
+    except ValueError:
+        return _Proof(reason=Reason.CARD_UNSUPPORTED, method=ATTESTED)
+
+
+def _unkept(tapped: _Tapped, error: BaseException) -> Decision:
+    """Return the answer to a tap that could not be written down."""
+    # A driver's error repeats what was to be written; ours never do.
+    what = str(error) if isinstance(error, CardServiceError) else type(error).__name__
+    _log.error("tap.not_recorded", point=tapped.present.point, error=what)
+    return REFUSED[Reason.OVERLOADED] if tapped.decision.permit else tapped.decision
 
 
 def _reason_of(error: chip.ChipError) -> Reason:

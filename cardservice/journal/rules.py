@@ -8,17 +8,16 @@ payload and the hash of its sealed personal part: the personal part can be erase
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 GENESIS: Final = bytes(32)
 MAX_PAYLOAD_BYTES: Final = 16 * 1024
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 Scalar = str | int | bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an entry stands: stream, writer epoch, sequence from 1 without gaps."""
 
     stream: str
@@ -32,8 +31,8 @@ def canonical(payload: Mapping[str, Scalar]) -> str:
     Raises:
         ValueError: longer than 16 KiB.
     """
-    text = json.dumps(payload, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    if len(text.encode()) > MAX_PAYLOAD_BYTES:
+    text = _ENCODER.encode(payload)
+    if len(text) * 4 > MAX_PAYLOAD_BYTES and len(text.encode()) > MAX_PAYLOAD_BYTES:
         raise ValueError(f"a journal payload of {len(text)} characters; at most {MAX_PAYLOAD_BYTES} bytes are kept")
     return text
 

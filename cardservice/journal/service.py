@@ -10,14 +10,14 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.engine import Connection, Engine
 
-from cardservice.database import insert_or, read, row_id, write
+from cardservice.database import insert_or, insert_rows, read, row_id, write
 from cardservice.errors import JournalBroken
 from cardservice.journal import store
 from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
@@ -41,6 +41,15 @@ class Entry:
     personal: Mapping[str, Scalar] | None = None
 
 
+@dataclass(slots=True)
+class _Unwritten:
+    """Rows appended and not written yet, and the streams whose heads moved."""
+
+    entries: list[tuple[Any, ...]] = field(default_factory=list)
+    subjects: list[tuple[Any, ...]] = field(default_factory=list)
+    streams: set[str] = field(default_factory=set)
+
+
 class Journal:
     """The chains of this writer's epoch. Used by the recorder's thread only."""
 
@@ -48,7 +57,8 @@ class Journal:
         self._secret = secret
         self._epoch = 0
         self._heads: dict[str, tuple[int, bytes]] = {}
-        self._keys: dict[tuple[str, str], AESGCM] = {}
+        self._subjects: dict[tuple[str, int], tuple[str, AESGCM]] = {}
+        self._unwritten: _Unwritten | None = None
 
     def begin_epoch(self, engine: Engine, now_ms: int) -> int:
         """Start the chains of a new writer; return its epoch, never used before.
@@ -66,23 +76,40 @@ class Journal:
         sequence, previous = self._head(connection, entry.stream)
         place = Place(entry.stream, self._epoch, sequence + 1)
         payload = canonical(entry.payload)
-        sealed = self._seal(connection, place, entry)
-        link = chain_hash(previous, place, entry.at_ms, payload, sealed_digest(sealed))
-        connection.execute(
-            sa.insert(store.journal_entry),
-            {
-                "stream": place.stream,
-                "epoch": place.epoch,
-                "sequence": place.sequence,
-                "at_ms": entry.at_ms,
-                "payload": payload,
-                "sealed": sealed,
-                "sealed_digest": sealed_digest(sealed),
-                "hash": link,
-            },
-        )
-        self._move_head(connection, place, link)
+        pseudonym, sealed = self._seal(connection, place, entry)
+        personal = sealed_digest(sealed)
+        link = chain_hash(previous, place, entry.at_ms, payload, personal)
+        unwritten = _Unwritten() if self._unwritten is None else self._unwritten
+        unwritten.entries.append((*place, entry.at_ms, payload, sealed, personal, link))
+        if pseudonym is not None:
+            unwritten.subjects.append((*place, pseudonym))
+        self._heads[entry.stream] = (place.sequence, link)
+        unwritten.streams.add(entry.stream)
+        if self._unwritten is None:
+            self._write(connection, unwritten)
         return place
+
+    def gather(self) -> None:
+        """Keep what is appended in memory until `flush`."""
+        self._unwritten = _Unwritten()
+
+    def flush(self, connection: Connection) -> None:
+        """Write what was appended since `gather`."""
+        unwritten, self._unwritten = self._unwritten, None
+        if unwritten is not None:
+            self._write(connection, unwritten)
+
+    def _write(self, connection: Connection, unwritten: _Unwritten) -> None:
+        insert_rows(connection, store.journal_entry, unwritten.entries)
+        insert_rows(connection, store.journal_subject, unwritten.subjects)
+        table = store.journal_head
+        for stream in unwritten.streams:
+            sequence, link = self._heads[stream]
+            connection.execute(
+                sa.update(table)
+                .where(table.c.stream == stream, table.c.epoch == self._epoch)
+                .values(sequence=sequence, hash=link)
+            )
 
     def count(self, connection: Connection, stream: str, at_ms: int, outcome: str) -> None:
         """Count one tap of the day, without keeping it."""
@@ -100,12 +127,14 @@ class Journal:
         """Undo everything since `mark`."""
         self._heads = cast("dict[str, tuple[int, bytes]]", mark)
         # A key made since may have been rolled back with its row; reading it again costs nothing worth counting.
-        self._keys.clear()
+        self._subjects.clear()
+        self._unwritten = None
 
     def forget(self) -> None:
         """Drop what is held in memory; the store is read again."""
         self._heads.clear()
-        self._keys.clear()
+        self._subjects.clear()
+        self._unwritten = None
 
     def _head(self, connection: Connection, stream: str) -> tuple[int, bytes]:
         if stream not in self._heads:
@@ -119,45 +148,31 @@ class Journal:
             self._heads[stream] = (0, GENESIS) if row is None else (row.sequence, bytes(row.hash))
         return self._heads[stream]
 
-    def _move_head(self, connection: Connection, place: Place, link: bytes) -> None:
-        table = store.journal_head
-        connection.execute(
-            sa.update(table)
-            .where(table.c.stream == place.stream, table.c.epoch == place.epoch)
-            .values(sequence=place.sequence, hash=link)
-        )
-        self._heads[place.stream] = (place.sequence, link)
-
-    def _seal(self, connection: Connection, place: Place, entry: Entry) -> bytes | None:
+    def _seal(self, connection: Connection, place: Place, entry: Entry) -> tuple[str | None, bytes | None]:
+        """Return the person's pseudonym in the stream and the sealed personal part, None if there is none."""
         if entry.person is None or entry.personal is None:
-            return None
-        pseudonym = self._pseudonym(entry.stream, entry.person)
-        key = self._subject_key(connection, entry.stream, pseudonym)
+            return None, None
+        pseudonym, key = self._subject(connection, entry.stream, entry.person)
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        connection.execute(
-            sa.insert(store.journal_subject),
-            {"stream": place.stream, "epoch": place.epoch, "sequence": place.sequence, "pseudonym": pseudonym},
-        )
-        return nonce + key.encrypt(nonce, canonical(entry.personal).encode(), _context(place))
+        return pseudonym, nonce + key.encrypt(nonce, canonical(entry.personal).encode(), _context(place))
 
-    def _pseudonym(self, stream: str, person: int) -> str:
-        secret = self._secret(stream, "pseudonym")
-        return hmac.new(secret, str(person).encode(), hashlib.sha256).hexdigest()[:32]
-
-    def _subject_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM:
-        known = self._keys.get((stream, pseudonym))
+    def _subject(self, connection: Connection, stream: str, person: int) -> tuple[str, AESGCM]:
+        """Return the person's pseudonym and key in one stream; both are made when they are first needed."""
+        known = self._subjects.get((stream, person))
         if known is not None:
             return known
+        secret = self._secret(stream, "pseudonym")
+        pseudonym = hmac.new(secret, str(person).encode(), hashlib.sha256).hexdigest()[:32]
         key = self._stored_key(connection, stream, pseudonym)
         if key is None:
             self._make_key(connection, stream, pseudonym)
             key = self._stored_key(connection, stream, pseudonym)
         if key is None:
             raise AssertionError("a key was just stored")
-        if len(self._keys) >= MAX_CACHED_KEYS:
-            self._keys.clear()
-        self._keys[stream, pseudonym] = key
-        return key
+        if len(self._subjects) >= MAX_CACHED_KEYS:
+            self._subjects.clear()
+        self._subjects[stream, person] = pseudonym, key
+        return pseudonym, key
 
     def _stored_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM | None:
         table = store.journal_subject_key

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Events that an agent had acknowledged and that are not here."""
+"""Events that an agent had acknowledged and that are not here; whose changed content was told."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    op.add_column("agent_event", sa.Column("alarmed", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.create_table(
         "event_gap",
         sa.Column("agent", sa.String(length=40), nullable=False),
@@ -25,3 +26,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_table("event_gap")
+    op.drop_column("agent_event", "alarmed")

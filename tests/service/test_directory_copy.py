@@ -277,10 +277,57 @@ def test_groups_are_removed_even_while_people_are_held(databases: Databases, cop
 
 
 def test_twenty_may_leave_at_once(copy: DirectoryCopy) -> None:
-    tell(copy, *(someone(f"p{n}") for n in range(20)))
+    tell(copy, *(someone(f"p{n}") for n in range(21)))
     tell(copy, removed=tuple(f"p{n}" for n in range(20)), complete=True)
     assert copy.status().held_removals == 0
+    assert copy.status().people == 1
+    tell(copy, removed=("p20",), complete=True)
     assert copy.status().people == 0
+
+
+def test_that_everybody_left_is_not_believed_however_few_they_are(copy: DirectoryCopy) -> None:
+    """An account that lost the right to see people must not lock out a small town hall."""
+    tell(copy, someone("anna"), someone("bert"), group("office", "anna"))
+    tell(copy, removed=("anna", "bert"), complete=True)
+    assert copy.status().held_removals == 2
+    assert copy.status().people == 2
+
+
+def test_a_server_that_names_none_of_the_people_proves_nothing(clock: FakeClock, copy: DirectoryCopy) -> None:
+    """Who was disabled meanwhile must not be let in for longer than a point's bound, although the server answers."""
+    everyone = [someone(f"p{n}") for n in range(30)]
+    tell(copy, *everyone)
+    copy.proved(proof(clock))
+    tell(copy, removed=tuple(f"p{n}" for n in range(30)), complete=True)
+    clock.pass_ms(3_000)
+    copy.proved(proof(clock))
+    assert copy.age_ms() == 3_000
+    tell(copy, *everyone, complete=True)
+    copy.proved(proof(clock))
+    assert copy.age_ms() == 0
+
+
+def test_a_held_part_leaves_the_others_proved(clock: FakeClock, copy: DirectoryCopy) -> None:
+    tell(copy, *(someone(f"p{n}") for n in range(30)))
+    tell(copy, removed=tuple(f"p{n}" for n in range(29)), complete=True)
+    clock.pass_ms(3_000)
+    copy.proved(proof(clock))
+    assert (copy.status().held_removals, copy.age_ms()) == (29, 0)
+
+
+def test_a_hold_tells_since_when(clock: FakeClock, copy: DirectoryCopy) -> None:
+    """Its beginning stays while the number changes, and goes with the hold."""
+    everyone = [someone(f"p{n}") for n in range(60)]
+    tell(copy, *everyone)
+    began_ms = clock.now_ms()
+    for number in (30, 40):
+        tell(copy, removed=tuple(f"p{n}" for n in range(number)), complete=True)
+        assert (copy.status().held_removals, copy.status().held_since_ms) == (number, began_ms)
+        clock.pass_ms(10_000)
+    (sentence,) = [text for text in copy.status().troubles(clock.now_ms()) if "no longer names" in text]
+    assert sentence.startswith("directory city: since 2026-03-16T09:00:00+00:00 it no longer names 40 people")
+    tell(copy, *everyone, complete=True)
+    assert copy.status().held_since_ms is None
 
 
 def test_a_large_refresh_is_stored(databases: Databases, copy: DirectoryCopy) -> None:
@@ -321,18 +368,82 @@ def test_values_of_any_length_are_stored(databases: Databases, copy: DirectoryCo
     assert stored(databases, "anna").mail == long
 
 
+def signed_in(clock: FakeClock, trouble: str | None = None, remark: str | None = None) -> SourceState:
+    return SourceState(True, "ldaps://two", "polling", clock.now_ms(), trouble, remark)
+
+
+def lost(clock: FakeClock, trouble: str) -> SourceState:
+    return SourceState(False, "ldaps://two", "polling", clock.now_ms(), trouble)
+
+
 def test_the_state_of_the_source_is_told(clock: FakeClock, copy: DirectoryCopy) -> None:
+    copy.state(signed_in(clock, remark="odd"))
     copy.proved(proof(clock))
-    assert (copy.status().server, copy.status().mode) == ("ldaps://one", "syncrepl")
-    copy.state(SourceState(connected=True, server="ldaps://two", mode="polling", since_ms=7, trouble="slow"))
     status = copy.status()
-    assert (status.connected, status.server, status.mode, status.since_ms, status.trouble) == (
-        True,
-        "ldaps://two",
-        "polling",
-        7,
-        "slow",
-    )
+    assert (status.connected, status.server, status.mode) == (True, "ldaps://two", "polling")
+    assert (status.since_ms, status.trouble, status.remark) == (clock.now_ms(), None, "odd")
+    assert status.troubles(clock.now_ms()) == []
+
+
+def test_signed_in_is_not_followed_before_the_first_proof(clock: FakeClock, copy: DirectoryCopy) -> None:
+    copy.state(signed_in(clock))
+    assert not copy.status().connected
+    assert copy.status().troubles(clock.now_ms()) == [
+        "directory city: never read completely, not since 2026-03-16T09:00:00+00:00: still reading"
+    ]
+
+
+def test_a_trouble_has_one_beginning_and_ends_with_the_next_proof(clock: FakeClock, copy: DirectoryCopy) -> None:
+    """A server that lets us sign in and breaks off each time is never followed in between, and lost only once."""
+    copy.state(signed_in(clock))
+    copy.proved(proof(clock))
+    clock.pass_ms(1_000)
+    lost_ms = clock.now_ms()
+    copy.state(lost(clock, "limit."))
+    for _ in range(3):
+        clock.pass_ms(10_000)
+        copy.state(signed_in(clock))
+        status = copy.status()
+        assert (status.connected, status.since_ms, status.trouble) == (False, lost_ms, "limit.")
+        copy.state(lost(clock, "limit."))
+        assert copy.status().since_ms == lost_ms
+    (sentence,) = copy.status().troubles(clock.now_ms())
+    assert sentence.startswith("directory city: not followed since 2026-03-16T09:00:01+00:00, taps are decided")
+    assert sentence.endswith("from the copy, which was proved current 31 s ago: limit.")
+    copy.state(signed_in(clock))
+    copy.proved(proof(clock))
+    assert (copy.status().connected, copy.status().since_ms) == (True, clock.now_ms())
+    assert copy.status().troubles(clock.now_ms()) == []
+
+
+def test_a_trouble_of_a_directory_that_is_followed_is_told_too(clock: FakeClock, copy: DirectoryCopy) -> None:
+    copy.state(signed_in(clock))
+    copy.proved(proof(clock))
+    copy.state(signed_in(clock, trouble="The comparison failed."))
+    assert copy.status().connected
+    assert copy.status().troubles(clock.now_ms()) == [
+        "directory city: since 2026-03-16T09:00:00+00:00: The comparison failed."
+    ]
+
+
+def test_a_copy_that_is_no_longer_proved_says_since_when(clock: FakeClock, copy: DirectoryCopy) -> None:
+    copy.state(signed_in(clock))
+    copy.proved(proof(clock))
+    clock.pass_ms(60_000)
+    assert copy.status().troubles(clock.now_ms()) == []
+    clock.pass_ms(1_000)
+    assert copy.status().troubles(clock.now_ms()) == [
+        "directory city: not proved current since 2026-03-16T09:00:00+00:00"
+    ]
+
+
+def test_after_a_restart_the_trouble_began_with_the_last_proof(
+    databases: Databases, clock: FakeClock, copy: DirectoryCopy
+) -> None:
+    proved_ms = clock.now_ms()
+    copy.proved(proof(clock))
+    clock.pass_ms(90_000)
+    assert open_copy(databases.state, clock).status().since_ms == proved_ms
 
 
 def test_a_decision_records_what_it_was_checked_against(clock: FakeClock, copy: DirectoryCopy) -> None:

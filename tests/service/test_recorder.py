@@ -4,6 +4,7 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
+from queue import SimpleQueue
 from dataclasses import dataclass, field
 
 import pytest
@@ -274,18 +275,27 @@ def test_whoever_submits_while_it_stops_gets_an_answer(
     assert sum(report.entries for report in verify(databases.record)) == len(accepted)
 
 
+class SlowQueue:
+    """Lets somebody try to stop the recorder while a unit is on its way into the queue."""
+
+    def __init__(self, queue: "SimpleQueue[object]", stopper: threading.Thread) -> None:
+        self._queue, self._stopper = queue, stopper
+
+    def put(self, item: object) -> None:
+        if not self._stopper.ident:
+            self._stopper.start()
+            self._stopper.join(0.3)
+            assert self._stopper.is_alive()
+        self._queue.put(item)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._queue, name)
+
+
 def test_nobody_slips_in_behind_the_end(recorder: Recorder, journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping waits for whoever is just submitting; otherwise their unit would wait for ever."""
     stopper = threading.Thread(target=recorder.stop)
-    put = recorder._queue.put_nowait
-
-    def slow_put(item: object) -> None:
-        stopper.start()
-        stopper.join(0.3)
-        assert stopper.is_alive()
-        put(item)
-
-    monkeypatch.setattr(recorder._queue, "put_nowait", slow_put)
+    monkeypatch.setattr(recorder, "_queue", SlowQueue(recorder._queue, stopper))
     future = recorder.submit(appending(journal, entry(1)))
     assert future.result(LIMIT_S).sequence == 1
     stopper.join(LIMIT_S)

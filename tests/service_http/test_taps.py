@@ -10,6 +10,7 @@ from support.service import AGENT, OTHER_AGENT
 from support.waiting import wait_until
 
 from cardservice.access.setup import AccessSetup, PointClassSetup, PointSetup, RuleSetup, apply
+from cardservice.agents.limits import TokenBucket
 from cardservice.agents.messages import (
     CardApdus,
     CardOpen,
@@ -121,8 +122,8 @@ async def test_the_same_tap_is_asked_for_once(city):
 
 async def test_a_flood_of_taps_is_cut_down(city, monkeypatch):
     """An agent gone wild gets a burst, then its pace; nobody else waits for it."""
-    monkeypatch.setattr("cardservice.agents.session.PRESENTS_PER_S", 1)
-    monkeypatch.setattr("cardservice.agents.session.PRESENTS_BURST", 5)
+    slow = "cardservice.agents.session.TokenBucket"
+    monkeypatch.setattr(slow, lambda _per_s, _burst, clock: TokenBucket(1, 5, clock))
     async with city.agent() as agent, city.agent(OTHER_AGENT) as other:
         await agent.send(*(agent.present(point) for point in sorted(agent.points)[:12]))
         opened = set()

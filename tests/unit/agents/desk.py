@@ -4,7 +4,6 @@
 import asyncio
 import uuid
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -145,12 +144,12 @@ class FailingRecorder:
     at_once: Exception | None = None
     later: Exception | None = None
     hangs: bool = False
-    futures: list["Future[Any]"] = field(default_factory=list)
+    futures: list["asyncio.Future[Any]"] = field(default_factory=list)
 
-    def submit(self, unit: Callable[[Any], Any]) -> "Future[Any]":
+    def submit_here(self, unit: Callable[[Any], Any]) -> "asyncio.Future[Any]":
         if self.at_once is not None:
             raise self.at_once
-        future: Future[Any] = Future()
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.futures.append(future)
         if self.hangs:
             return future

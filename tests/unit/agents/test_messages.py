@@ -149,12 +149,22 @@ def test_depth_is_bounded(opening):
         ("agent-card-responses", "responses", ["9000"] * 9),
         ("agent-card-present", "atr", "3b" * 34),
         ("agent-health", "readers", [{"reader": "R", "present": False}] * 65),
+        ("agent-health", "outbox_depth", 2**53),
         ("agent-hello", "software", "x" * 201),
         ("agent-hello", "signature", "g"),
     ],
 )
 def test_every_bound_holds(name, field, value):
     assert refusal(json.dumps({**golden(name), field: value}), name.partition("-")[0])
+
+
+def test_a_frame_full_of_faults_costs_no_more_than_an_ordinary_one():
+    """An array ends with its first fault; more faults than a message has fields are counted, not listed."""
+    full = json.dumps({**golden("agent-health"), "readers": [{}] * 10_000})
+    assert refusal(full) == "readers.0.reader: Field required (2 in all)"
+    assert refusal(json.dumps({**golden("agent-health"), "readers": [[]] * 20_000})).startswith("frame: more than")
+    names = {"agent": "a", "epoch": 1, "sequence": 1} | dict.fromkeys(map(str, range(101)), CANARY)
+    assert refusal(json.dumps({**golden("agent-event"), "event": names})) == "frame: 101 faults"
 
 
 def test_a_sentence_that_is_too_long_for_a_display_is_refused():

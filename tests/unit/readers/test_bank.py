@@ -2,14 +2,16 @@
 """The bank of readers: bounded, and nothing of a lost reader stays behind."""
 
 import asyncio
+import threading
 from contextlib import asynccontextmanager
 
+from structlog.testing import capture_logs
 from unit.readers.fakes import FakeClock, FakeDriver
 
 from readers.bank import MAX_READERS, BankHooks, BankParts, ReaderBank
 from readers.errors import ReaderFault
 from readers.metrics import Metrics
-from readers.ports import ReaderAppeared, ReaderVanished
+from readers.ports import DriverUp, ReaderAppeared, ReaderFaulted, ReaderVanished
 from readers.worker import Worker
 
 
@@ -75,3 +77,41 @@ async def test_a_driver_that_raises_is_down_and_asked_again(monkeypatch):
         await watched.until({"Reader A"})
         assert watched.bank.pcsc == "down"
         assert watched.metrics.registry.get_sample_value("cardservice_agent_pcsc_up") == 0
+
+
+async def test_a_driver_that_hangs_is_down_until_it_answers(monkeypatch):
+    """Nothing tells of a pcscd that stands still; without this it would look healthy while no card is seen."""
+    monkeypatch.setattr("readers.bank.HANGS_S", 0.05)
+    driver = FakeDriver("Reader A")
+    real_wait, go_on = driver.wait, threading.Event()
+
+    async with running(driver) as watched:
+        await watched.until({"Reader A"})
+        driver.tell(DriverUp())
+        driver.wait = lambda timeout_s: real_wait(timeout_s) if go_on.wait(10) else ()
+        while watched.bank.pcsc != "down":
+            watched.changed.clear()
+            await watched.changed.wait()
+        assert watched.metrics.registry.get_sample_value("cardservice_agent_pcsc_up") == 0
+        assert [reader.reader for reader in watched.bank.health()] == ["Reader A"]
+        go_on.set()
+        while watched.bank.pcsc == "down":
+            watched.changed.clear()
+            await watched.changed.wait()
+        assert watched.metrics.registry.get_sample_value("cardservice_agent_pcsc_up") == 1
+
+
+async def test_a_reader_that_must_not_be_used_is_named_though_it_was_never_seen_before():
+    """Two readers of one name at the start: the log and the metric say which, and others are served."""
+    driver = FakeDriver("Reader A")
+    driver.tell(ReaderFaulted("Twin", "there are two"))
+    with capture_logs() as logs:
+        async with running(driver) as watched:
+            await watched.until({"Reader A"})
+            usable = watched.metrics.registry.get_sample_value
+            while usable("cardservice_agent_reader_usable", {"reader": "Twin"}) != 0:
+                watched.changed.clear()
+                await watched.changed.wait()
+    assert ("reader_faulty", "Twin", "there are two") in [
+        (line["event"], line.get("reader"), line.get("reason")) for line in logs
+    ]
