@@ -28,7 +28,9 @@ from cardservice.errors import DatabaseUnavailable, MigrationMissing, SettingsEr
 StoreName = Literal["state", "record"]
 STORES: Final[tuple[StoreName, ...]] = ("state", "record")
 BUSY_TIMEOUT_MS: Final = 5_000
-_MOST_ROWS_BITS: Final = 6
+# The statements of every number of rows stay prepared.
+_MOST_ROWS: Final = 64
+_PREPARED_STATEMENTS: Final = 512
 
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -99,7 +101,9 @@ def _open(url: str, store: StoreName) -> Engine:
             )
         file = Path(parsed.database) / f"{store}.db"
         engine = sa.create_engine(
-            f"sqlite:///{file}", connect_args={"timeout": BUSY_TIMEOUT_MS / 1000}, hide_parameters=True
+            f"sqlite:///{file}",
+            connect_args={"timeout": BUSY_TIMEOUT_MS / 1000, "cached_statements": _PREPARED_STATEMENTS},
+            hide_parameters=True,
         )
         sa.event.listen(engine, "connect", _prepare_sqlite)
         sa.event.listen(engine, "begin", _begin_sqlite)
@@ -172,8 +176,7 @@ def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[tuple[An
     mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
     done = 0
     while done < len(rows):
-        # Powers of two, so that a few texts serve every number of rows and stay prepared.
-        size = 1 << min(_MOST_ROWS_BITS, (len(rows) - done).bit_length() - 1)
+        size = min(_MOST_ROWS, len(rows) - done)
         values = tuple(chain.from_iterable(rows[done : done + size]))
         connection.exec_driver_sql(_insert_text(table, size, mark), values)
         done += size

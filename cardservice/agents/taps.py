@@ -7,7 +7,6 @@ decode cards by themselves: a number they read proves level `reader_attested`, a
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -34,6 +33,7 @@ from cardservice.errors import CardServiceError, Overloaded
 from cardservice.journal.rules import Scalar
 from cardservice.journal.service import Entry, Journal
 from cardservice.metrics import Metrics
+from cardservice.randomness import random_bytes
 from cardservice.recorder import Recorder
 
 # Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away.
@@ -49,7 +49,7 @@ CONVERSATIONS: Final = frozenset({"desfire", "piv"})
 ATTESTED: Final = "attested"
 # SELECT refused with one of these: the card does not know the application, or no application at all.
 _NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x911C})
-_LEVEL_NAMES: Final = {level: level.name.lower() for level in Level}
+_LEVEL_NAMES: Final[dict[Level, Any]] = {level: level.name.lower() for level in Level}
 _TEXTS: Final = {
     reason: Sentence(de=sentences.holder_de, en=sentences.holder_en) for reason, sentences in SENTENCES.items()
 }
@@ -223,7 +223,7 @@ class TapDesk:
             point=point,
             proof=proof,
             decision=decision,
-            decision_id=secrets.token_hex(12),
+            decision_id=random_bytes(12).hex(),
             at_ms=at_ms,
             revision=snapshot.revision,
             age_ms=age_ms,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""`cardservice bench NAME`: exit code 0 when it ran, whatever holds."""
+"""`cardservice bench NAME`: exit code 0 when it ran, whatever holds; 1 when a part it needs is missing, and which."""
 
 import argparse
 import json
@@ -7,10 +7,12 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cardservice.bench import decide
+from cardservice.bench import decide, revoke, tap
 from cardservice.bench.report import Report
+from cardservice.errors import CardServiceError
+from rig.errors import RigError
 
-BENCHES: Final[dict[str, Callable[[], Report]]] = {"decide": decide.run}
+BENCHES: Final[dict[str, Callable[[], Report]]] = {"decide": decide.run, "revoke": revoke.run, "tap": tap.run}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,10 +22,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON document (a list for 'all')")
     options = parser.parse_args(argv)
     names = sorted(BENCHES) if options.name == "all" else [options.name]
-    reports = [BENCHES[name]() for name in names]
-    if options.json:
+    reports, missing = _run(names)
+    if options.json and reports:
         documents = [report.as_json() for report in reports]
         sys.stdout.write(json.dumps(documents if options.name == "all" else documents[0], indent=1) + "\n")
-    else:
+    elif reports:
         sys.stdout.write("\n".join(report.as_text() for report in reports) + "\n")
-    return 0
+    for sentence in missing:
+        sys.stderr.write(f"cardservice bench {sentence}\n")
+    return 1 if missing else 0
+
+
+def _run(names: Sequence[str]) -> tuple[list[Report], list[str]]:
+    """Run these benchmarks; return what they measured, and one sentence for each that cannot run here."""
+    reports, missing = [], []
+    for name in names:
+        try:
+            reports.append(BENCHES[name]())
+        except (CardServiceError, RigError) as error:
+            missing.append(f"{name}: {error}")
+    return reports, missing

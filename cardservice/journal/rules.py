@@ -6,13 +6,16 @@ payload and the hash of its sealed personal part: the personal part can be erase
 """
 
 import hashlib
-import json
+import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
+from pydantic_core import to_json
+
 GENESIS: Final = bytes(32)
 MAX_PAYLOAD_BYTES: Final = 16 * 1024
-_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+_LENGTH: Final = struct.Struct(">I")
+_NUMBERS: Final = struct.Struct(">qqq")
 
 Scalar = str | int | bool | None
 
@@ -29,12 +32,12 @@ def canonical(payload: Mapping[str, Scalar]) -> str:
     """Return the one text of `payload`: JSON, keys sorted, no spaces (in the manner of RFC 8785 for flat objects).
 
     Raises:
-        ValueError: longer than 16 KiB.
+        ValueError: longer than 16 KiB, or text that is not Unicode.
     """
-    text = _ENCODER.encode(payload)
-    if len(text) * 4 > MAX_PAYLOAD_BYTES and len(text.encode()) > MAX_PAYLOAD_BYTES:
-        raise ValueError(f"a journal payload of {len(text)} characters; at most {MAX_PAYLOAD_BYTES} bytes are kept")
-    return text
+    raw = to_json(dict(sorted(payload.items())))
+    if len(raw) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a journal payload of {len(raw)}; at most {MAX_PAYLOAD_BYTES} bytes are kept")
+    return raw.decode()
 
 
 def sealed_digest(sealed: bytes | None) -> bytes:
@@ -46,10 +49,7 @@ def chain_hash(previous: bytes, place: Place, at_ms: int, payload: str, personal
     """Return the SHA-256 that links an entry to the one before it; `personal` is a `sealed_digest`."""
     digest = hashlib.sha256(b"cardservice journal v1\0")
     digest.update(previous)
-    for part in (place.stream.encode(), payload.encode()):
-        digest.update(len(part).to_bytes(4, "big"))
-        digest.update(part)
-    for number in (place.epoch, place.sequence, at_ms):
-        digest.update(number.to_bytes(8, "big", signed=True))
-    digest.update(personal)
+    stream, text = place.stream.encode(), payload.encode()
+    digest.update(_LENGTH.pack(len(stream)) + stream + _LENGTH.pack(len(text)) + text)
+    digest.update(_NUMBERS.pack(place.epoch, place.sequence, at_ms) + personal)
     return digest.digest()

@@ -8,7 +8,6 @@ sealed with AES-256-GCM under a key of this person in this stream, which is itse
 import hashlib
 import hmac
 import json
-import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -21,10 +20,22 @@ from cardservice.database import insert_or, insert_rows, read, row_id, write
 from cardservice.errors import JournalBroken
 from cardservice.journal import store
 from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
+from cardservice.randomness import random_bytes
 
 _NONCE_BYTES: Final = 12
 _DAY_MS: Final = 86_400_000
 MAX_CACHED_KEYS: Final = 50_000
+
+_FIND_KEY: Final = sa.select(store.journal_subject_key.c.wrapped_key).where(
+    store.journal_subject_key.c.stream == sa.bindparam("stream"),
+    store.journal_subject_key.c.pseudonym == sa.bindparam("pseudonym"),
+)
+
+_MOVE_HEAD: Final = (
+    sa.update(store.journal_head)
+    .where(store.journal_head.c.stream == sa.bindparam("of"), store.journal_head.c.epoch == sa.bindparam("in"))
+    .values(sequence=sa.bindparam("sequence"), hash=sa.bindparam("hash"))
+)
 
 # Returns the 32-byte secret of a purpose ("pseudonym", "seal") in one stream, from the key store.
 StreamSecret = Callable[[str, str], bytes]
@@ -102,14 +113,9 @@ class Journal:
     def _write(self, connection: Connection, unwritten: _Unwritten) -> None:
         insert_rows(connection, store.journal_entry, unwritten.entries)
         insert_rows(connection, store.journal_subject, unwritten.subjects)
-        table = store.journal_head
         for stream in unwritten.streams:
             sequence, link = self._heads[stream]
-            connection.execute(
-                sa.update(table)
-                .where(table.c.stream == stream, table.c.epoch == self._epoch)
-                .values(sequence=sequence, hash=link)
-            )
+            connection.execute(_MOVE_HEAD, {"of": stream, "in": self._epoch, "sequence": sequence, "hash": link})
 
     def count(self, connection: Connection, stream: str, at_ms: int, outcome: str) -> None:
         """Count one tap of the day, without keeping it."""
@@ -153,7 +159,7 @@ class Journal:
         if entry.person is None or entry.personal is None:
             return None, None
         pseudonym, key = self._subject(connection, entry.stream, entry.person)
-        nonce = secrets.token_bytes(_NONCE_BYTES)
+        nonce = random_bytes(_NONCE_BYTES)
         return pseudonym, nonce + key.encrypt(nonce, canonical(entry.personal).encode(), _context(place))
 
     def _subject(self, connection: Connection, stream: str, person: int) -> tuple[str, AESGCM]:
@@ -163,37 +169,30 @@ class Journal:
             return known
         secret = self._secret(stream, "pseudonym")
         pseudonym = hmac.new(secret, str(person).encode(), hashlib.sha256).hexdigest()[:32]
-        key = self._stored_key(connection, stream, pseudonym)
-        if key is None:
-            self._make_key(connection, stream, pseudonym)
-            key = self._stored_key(connection, stream, pseudonym)
-        if key is None:
-            raise AssertionError("a key was just stored")
+        key = self._stored_key(connection, stream, pseudonym) or self._make_key(connection, stream, pseudonym)
         if len(self._subjects) >= MAX_CACHED_KEYS:
             self._subjects.clear()
         self._subjects[stream, person] = pseudonym, key
         return pseudonym, key
 
     def _stored_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM | None:
-        table = store.journal_subject_key
-        row = connection.execute(
-            sa.select(table.c.wrapped_key).where(table.c.stream == stream, table.c.pseudonym == pseudonym)
-        ).first()
-        if row is None:
+        wrapped = connection.execute(_FIND_KEY, {"stream": stream, "pseudonym": pseudonym}).scalar()
+        if wrapped is None:
             return None
-        wrapped = bytes(row.wrapped_key)
         wrapping = AESGCM(self._secret(stream, "seal"))
         return AESGCM(wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], pseudonym.encode()))
 
-    def _make_key(self, connection: Connection, stream: str, pseudonym: str) -> None:
+    def _make_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM:
         """Store a new key, unless another writer did so at the same moment: then theirs counts."""
-        raw, nonce = secrets.token_bytes(32), secrets.token_bytes(_NONCE_BYTES)
+        raw, nonce = random_bytes(32), random_bytes(_NONCE_BYTES)
         wrapped = nonce + AESGCM(self._secret(stream, "seal")).encrypt(nonce, raw, pseudonym.encode())
-        connection.execute(
-            insert_or(connection, store.journal_subject_key)
-            .values(stream=stream, pseudonym=pseudonym, wrapped_key=wrapped)
-            .on_conflict_do_nothing()
-        )
+        row = {"stream": stream, "pseudonym": pseudonym, "wrapped_key": wrapped}
+        if connection.execute(insert_or(connection, store.journal_subject_key).on_conflict_do_nothing(), row).rowcount:
+            return AESGCM(raw)
+        theirs = self._stored_key(connection, stream, pseudonym)
+        if theirs is None:
+            raise AssertionError("a key that is neither new nor there")
+        return theirs
 
     def open_sealed(self, connection: Connection, place: Place) -> Mapping[str, Scalar] | None:
         """Return the personal part of one entry, None if it has none or it was erased."""

@@ -55,7 +55,7 @@ def test_a_missing_key_says_how_to_make_one(tmp_path):
         Identity.load(tmp_path / "key")
 
 
-@pytest.mark.parametrize("kind", ["rubbish", "other curve", "link", "folder", "pipe"])
+@pytest.mark.parametrize("kind", ["rubbish", "other curve", "too short", "link", "folder", "pipe"])
 def test_what_is_no_such_key_is_refused(tmp_path, kind):
     """One clear sentence, without anything of the file's content in it or in its cause."""
     path = tmp_path / "key"
@@ -64,6 +64,10 @@ def test_what_is_no_such_key_is_refused(tmp_path, kind):
     elif kind == "other curve":
         encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
         path.write_bytes(generate_private_key(SECP256R1()).private_bytes(encoding, form, serialization.NoEncryption()))
+    elif kind == "too short":
+        # An Ed25519 key that says it is one of X448, which are longer.
+        Identity.create(path)
+        path.write_bytes(path.read_bytes().replace(b"MC4CAQAwBQYDK2Vw", b"MC4CAQAwBQYDK2Vv"))
     elif kind == "link":
         path.symlink_to(tmp_path / "target")
         Identity.create(tmp_path / "target")

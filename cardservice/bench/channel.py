@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""`cardservice bench channel`: durable decisions a second over agent channels, next to a bare FastAPI no-op.
+
+Both on one server process, as `serve` runs it: the same port, uvicorn, httptools, uvloop. On one side agents that report
+numbers their readers have read, at points that keep every tap: parse, decide, chain into the journal, flush to the disk,
+answer. On the other `POST /noop` with a body of the same size, parsed by pydantic, answered with a constant. The client
+is the same on both sides: plain sockets, one question under way on each connection, as little work as can be.
+"""
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, cast
+
+import uvloop
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from cardservice.agents.messages import (
+    CardRead,
+    Challenge,
+    EventId,
+    Hello,
+    decode_from_centre,
+    encode,
+    hello_signing_input,
+)
+from cardservice.bench.channel_server import AGENT_SEED, CREDENTIALS, POINT
+from cardservice.bench.report import Ratio, Report
+
+ROUNDS: Final = 5
+SECONDS: Final = 2.0
+CONNECTIONS: Final = (16, 64)
+GOALS: Final = {16: 2.0, 64: 4.0}
+_UPGRADE: Final = (
+    b"GET /agents/v1 HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+_BODY: Final = json.dumps(
+    {"point": "door-17", "number": "0102030405060708090a0b0c", "at_ms": 1_790_000_000_123}
+).encode()
+_NOOP: Final = (
+    b"POST /noop HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
+    + str(len(_BODY)).encode()
+    + b"\r\n\r\n"
+    + _BODY
+)
+_NOOP_ANSWER: Final = b'{"ok":true}'
+
+
+def run(rounds: int = ROUNDS, seconds: float = SECONDS, connections: Sequence[int] = CONNECTIONS) -> Report:
+    """Measure both sides in turn; medians over the rounds."""
+    report = Report("channel", libraries=("fastapi", "picows", "pydantic", "uvicorn", "uvloop"))
+    with _server(max(connections)) as server:
+        # The first tap of a person makes a key for their part of the journal; that happens once in a lifetime.
+        uvloop.run(_ask(server, _Taps, max(connections), seconds * rounds))
+        for count in connections:
+            decisions: list[_Count] = []
+            noops: list[_Count] = []
+            for _ in range(rounds):
+                noops.append(uvloop.run(_ask(server, _Noop, count, seconds)))
+                decisions.append(uvloop.run(_ask(server, _Taps, count, seconds)))
+            for name, counts in (("FastAPI no-op", noops), ("durable decision", decisions)):
+                report.rows.append({"case": f"{name}, {count} connections"} | _row(counts))
+            ratio = statistics.median(one.per_s for one in decisions) / statistics.median(one.per_s for one in noops)
+            report.ratios.append(
+                Ratio(f"durable decisions, {count} connections", ratio, GOALS.get(count, 1.0), at_least=True)
+            )
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """One round: answers a second, their latencies in ms, the server's CPU time an answer."""
+
+    per_s: float
+    p50_ms: float
+    p99_ms: float
+    cpu_us: float
+
+
+def _row(counts: Sequence[_Count]) -> dict[str, float]:
+    return {
+        "answers_per_s": statistics.median(one.per_s for one in counts),
+        "p50_ms": statistics.median(one.p50_ms for one in counts),
+        "p99_ms": statistics.median(one.p99_ms for one in counts),
+        "server_cpu_us": statistics.median(one.cpu_us for one in counts),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _ServerProcess:
+    port: int
+    pid: int
+
+    def cpu_s(self) -> float:
+        """Return the CPU time the server has used."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def _server(agents: int) -> Iterator[_ServerProcess]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        process = subprocess.Popen(  # noqa: S603  # ourselves
+            [sys.executable, "-m", "cardservice.bench.channel_server", folder, str(agents)],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None  # noqa: S101  # asked for
+            yield _ServerProcess(int(process.stdout.readline()), process.pid)
+        finally:
+            process.terminate()
+            process.wait()
+
+
+class _Asker(asyncio.Protocol):
+    """One connection that asks again as soon as it was answered."""
+
+    def __init__(self, number: int, until: float) -> None:
+        self.number = number
+        self.until = until
+        self.answers = 0
+        self.latencies: list[float] = []
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asked_at = 0.0
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for waiting in (self.ready, self.over):
+            if not waiting.done():
+                waiting.set_exception(exc or ConnectionError("the server closed the connection"))
+
+    def ask(self) -> None:
+        """Send the next question, unless the time is over."""
+        self._asked_at = time.perf_counter()
+        if self._asked_at >= self.until:
+            if not self.over.done():
+                self.over.set_result(None)
+            return
+        self._transport.write(self.question())
+
+    def answered(self) -> None:
+        """Count one answer and ask again."""
+        self.answers += 1
+        self.latencies.append(time.perf_counter() - self._asked_at)
+        self.ask()
+
+    def question(self) -> bytes:
+        """Return the bytes of one question."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+
+class _Noop(_Asker):
+    """The bare endpoint."""
+
+    _answer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.ready.set_result(None)
+
+    def question(self) -> bytes:
+        return _NOOP
+
+    def data_received(self, data: bytes) -> None:
+        self._answer += data
+        if self._answer.endswith(_NOOP_ANSWER):
+            if not self._answer.startswith(b"HTTP/1.1 200"):
+                raise ConnectionError(f"the no-op answered {self._answer[:80]!r}")
+            self._answer = b""
+            self.answered()
+
+
+class _Taps(_Asker):
+    """An agent with a reader that reads cards by itself."""
+
+    def __init__(self, number: int, until: float) -> None:
+        super().__init__(number, until)
+        self._agent = f"bench-{number}"
+        self._epoch = time.time_ns() // 1_000
+        self._sequence = 0
+        self._buffer = b""
+        self._upgraded = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._transport.write(_UPGRADE)
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        if not self._upgraded:
+            head, separator, rest = self._buffer.partition(b"\r\n\r\n")
+            if not separator:
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise ConnectionError(f"no WebSocket: {head[:80]!r}")
+            self._upgraded, self._buffer = True, rest
+        while (frame := self._frame()) is not None:
+            self._take(frame)
+
+    def question(self) -> bytes:
+        self._sequence += 1
+        number = CREDENTIALS[(self.number * 7_919 + self._sequence) % len(CREDENTIALS)]
+        event = EventId.model_construct(agent=self._agent, epoch=self._epoch, sequence=self._sequence)
+        read = CardRead.model_construct(
+            event=event, point=f"{POINT}{self.number}", number=number, at_ms=1_790_000_000_123
+        )
+        return _masked(encode(read).encode())
+
+    def _take(self, frame: bytes) -> None:
+        if b'"type":"decision"' in frame:
+            if b'"reason":"overloaded"' in frame:
+                raise ConnectionError("overloaded")
+            self.answered()
+        elif b'"type":"challenge"' in frame:
+            challenge = decode_from_centre(frame)
+            assert isinstance(challenge, Challenge)  # noqa: S101  # as it says
+            self._transport.write(_masked(encode(self._hello(challenge.nonce)).encode()))
+        elif b'"type":"welcome"' in frame:
+            if not self.ready.done():
+                self.ready.set_result(None)
+        else:
+            raise ConnectionError(f"unexpected: {frame[:200]!r}")
+
+    def _hello(self, nonce: str) -> Hello:
+        key = Ed25519PrivateKey.from_private_bytes(AGENT_SEED)
+        signature = key.sign(hello_signing_input(nonce, self._agent, self._epoch)).hex()
+        return Hello(agent=self._agent, epoch=self._epoch, signature=signature, software="bench")
+
+    def _frame(self) -> bytes | None:
+        """Return the payload of the next whole frame of the server (RFC 6455 §5.2: never masked)."""
+        if len(self._buffer) < 4:
+            return None
+        length, begins = self._buffer[1] & 0x7F, 2
+        if length == 126:
+            length, begins = int.from_bytes(self._buffer[2:4]), 4
+        if len(self._buffer) < begins + length:
+            return None
+        payload, self._buffer = self._buffer[begins : begins + length], self._buffer[begins + length :]
+        return payload
+
+
+def _masked(payload: bytes) -> bytes:
+    """Return one text frame of a client, masked with zeros: a mask must be there, it need not cost the client time."""
+    assert 126 <= len(payload) < 65_536  # noqa: S101  # ours
+    return b"\x81\xfe" + len(payload).to_bytes(2) + bytes(4) + payload
+
+
+async def _ask(server: _ServerProcess, kind: Callable[[int, float], _Asker], count: int, seconds: float) -> _Count:
+    """Ask over `count` connections for `seconds` and return what came of it."""
+    loop = asyncio.get_running_loop()
+    askers: list[_Asker] = []
+    for number in range(count):
+        _, asker = await loop.create_connection(lambda number=number: kind(number, 0.0), "127.0.0.1", server.port)  # type: ignore[misc]
+        async with asyncio.timeout(10):
+            await asker.ready
+        askers.append(asker)
+    began, cpu = time.perf_counter(), server.cpu_s()
+    for asker in askers:
+        asker.until = began + seconds
+        asker.ask()
+    async with asyncio.timeout(seconds + 10):
+        await asyncio.gather(*(asker.over for asker in askers))
+    took, used = time.perf_counter() - began, server.cpu_s() - cpu
+    for asker in askers:
+        asker.close()
+    answers = sum(asker.answers for asker in askers)
+    latencies = sorted(latency for asker in askers for latency in asker.latencies)
+    return _Count(
+        per_s=answers / took,
+        p50_ms=latencies[len(latencies) // 2] * 1_000,
+        p99_ms=latencies[len(latencies) * 99 // 100] * 1_000,
+        cpu_us=used / answers * 1e6,
+    )
