@@ -24,6 +24,7 @@ from cardservice.access.rules import (
     Window,
 )
 from cardservice.access.schedules import ALWAYS, HORIZON_DAYS, Interval, Schedule, compile_schedule, within
+from cardservice.access.snapshot import same_number
 from cardservice.cards.rules import CardState
 from cardservice.cards.store import card, credential
 from cardservice.people.store import person
@@ -89,7 +90,7 @@ class CardCompiler:
         key = (row.groups or "[]", own)
         subjects = self._subjects.get(key)
         if subjects is None:
-            subjects = tuple(json.loads(key[0])) + ((-own,) if own else ())
+            subjects = tuple(same_number(group) for group in json.loads(key[0])) + ((-own,) if own else ())
             self._subjects[key] = subjects
         return subjects
 
@@ -232,7 +233,7 @@ class PointCompiler:
         for rule in rules:
             toggles = within(self._compiled(rule.schedule_id, zone), rule.valid_from_ms, rule.valid_until_ms)
             if toggles:
-                subjects.setdefault(toggles, set()).add(rule.subject)
+                subjects.setdefault(toggles, set()).add(same_number(rule.subject))
         always = frozenset() if keep_always else frozenset(subjects.pop(ALWAYS, ()))
         return always, tuple(Timed(toggles, frozenset(named)) for toggles, named in sorted(subjects.items()))
 

@@ -89,6 +89,17 @@ REFUSED: Final[Mapping[Reason, Decision]] = MappingProxyType(
 )
 
 
+# Looked up once: on the way of a tap even finding a constant by its enumeration counts.
+_POINT_UNKNOWN: Final = REFUSED[Reason.POINT_UNKNOWN]
+_CARD_UNKNOWN: Final = REFUSED[Reason.CARD_UNKNOWN]
+_DIRECTORY_STALE: Final = REFUSED[Reason.DIRECTORY_STALE]
+_CLOCK_DOUBTFUL: Final = REFUSED[Reason.CLOCK_DOUBTFUL]
+_BLOCKED: Final = REFUSED[Reason.BLOCKED]
+_NO_GRANT: Final = REFUSED[Reason.NO_GRANT]
+_OUTSIDE_SCHEDULE: Final = REFUSED[Reason.OUTSIDE_SCHEDULE]
+_LEVEL_TOO_LOW: Final = REFUSED[Reason.LEVEL_TOO_LOW]
+
+
 class Window(NamedTuple):
     """From when (inclusive) until when (exclusive), and what to answer outside."""
 
@@ -196,20 +207,20 @@ def decide(  # noqa: PLR0911  # one question a line, the first "no" ends them
     code, credential, level = tap
     point = state.point(code)
     if point is None:
-        return REFUSED[Reason.POINT_UNKNOWN]
+        return _POINT_UNKNOWN
     record = state.card(credential)
     if record is None:
-        return REFUSED[Reason.CARD_UNKNOWN]
+        return _CARD_UNKNOWN
     refusal, window, subjects, _, _ = record
     if refusal is not None:
         return refusal
     if window is not None and not window.from_ms <= at_ms < window.until_ms:
         return window.early if at_ms < window.from_ms else window.late
     if directory_age_ms > point.freshness_ms and not point.stale_permits:
-        return REFUSED[Reason.DIRECTORY_STALE]
+        return _DIRECTORY_STALE
     if point.by_time and (objection := _objection(point, subjects, at_ms)) is not None:
         return objection
-    if point.always.isdisjoint(subjects) and not _named(point.timed, subjects, at_ms):
+    if point.always.isdisjoint(subjects) and not (point.timed and _named(point.timed, subjects, at_ms)):
         return _not_granted(point, subjects)
     if level < point.level or point.by_time:
         return _by_level(point, level, at_ms)
@@ -228,17 +239,19 @@ def _named(entries: tuple[Timed, ...], subjects: tuple[int, ...], at_ms: int) ->
 def _objection(point: PointRecord, subjects: tuple[int, ...], at_ms: int) -> Decision | None:
     """Return why times speak against the tap: a block, or that nobody knows what is blocked or demanded now."""
     if not point.compiled_from_ms <= at_ms < point.compiled_until_ms:
-        return REFUSED[Reason.CLOCK_DOUBTFUL]
-    return REFUSED[Reason.BLOCKED] if _named(point.blocks, subjects, at_ms) else None
+        return _CLOCK_DOUBTFUL
+    return _BLOCKED if _named(point.blocks, subjects, at_ms) else None
 
 
 def _not_granted(point: PointRecord, subjects: tuple[int, ...]) -> Decision:
+    if not point.timed:
+        return _NO_GRANT
     ever = any(not entry.subjects.isdisjoint(subjects) for entry in point.timed)
-    return REFUSED[Reason.OUTSIDE_SCHEDULE if ever else Reason.NO_GRANT]
+    return _OUTSIDE_SCHEDULE if ever else _NO_GRANT
 
 
 def _by_level(point: PointRecord, proved: int, at_ms: int) -> Decision:
     """Answer by the level demanded now: the highest of the entries in force, else the point's default."""
     in_force = [entry.level for entry in point.timed_levels if inside(entry.toggles, at_ms)]
     demanded = max(in_force) if in_force else point.level
-    return point.granted if proved >= demanded else REFUSED[Reason.LEVEL_TOO_LOW]
+    return point.granted if proved >= demanded else _LEVEL_TOO_LOW

@@ -8,12 +8,16 @@ answers are compared.
 """
 
 import gc
+import os
 import random
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from cardservice.access.rules import (
@@ -29,7 +33,7 @@ from cardservice.access.rules import (
     Window,
     decide,
 )
-from cardservice.access.snapshot import ShardedMap, Snapshot
+from cardservice.access.snapshot import ShardedMap, Snapshot, same_number
 from cardservice.bench.peers import Ask, installed_peers, peers
 from cardservice.bench.report import Ratio, Report
 
@@ -88,6 +92,7 @@ def run(sizes: Sequence[Size] = SIZES) -> Report:
         Ratio("growth L to XL", largest / large, 1.5, at_least=False),
         Ratio("one person published at L, ms", publish_ms, 5.0, at_least=False),
         Ratio("built at XL, s", float(by_case["XL"]["build_s"]), 3.0, at_least=False),
+        Ratio("bytes a card at XL", _bytes_a_card(sizes[-1]), 500.0, at_least=False),
     ]
     return report
 
@@ -115,7 +120,8 @@ def _ask_all(ask: Ask, taps: Sequence[Tap]) -> None:
 
 def _city(size: Size) -> tuple[Snapshot, list[Tap], float]:
     rng = random.Random(size.people)  # noqa: S311  # a repeatable city, not a secret
-    memberships = [tuple(rng.sample(range(1, size.groups + 1), _GROUPS_OF_A_PERSON)) for _ in range(size.people)]
+    groups = [same_number(group) for group in range(1, size.groups + 1)]
+    memberships = [tuple(rng.sample(groups, _GROUPS_OF_A_PERSON)) for _ in range(size.people)]
     keys = [b"\x01" + number.to_bytes(12, "big") for number in rng.sample(range(2**60), size.people)]
     granted = Decision(permit=True, reason=Reason.GRANTED, open_ms=5_000)
     points = {f"door-{number}": _point(f"door-{number}", rng, size, granted) for number in range(size.points)}
@@ -126,11 +132,29 @@ def _city(size: Size) -> tuple[Snapshot, list[Tap], float]:
     return snapshot, _taps(snapshot, keys, rng), build_s
 
 
+def _bytes_a_card(size: Size) -> float:
+    """Build the city in a process of its own; return how much larger that process is for each card, all in all."""
+    command = [sys.executable, "-m", __name__, size.name, str(size.people), str(size.points), str(size.groups)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)  # noqa: S603  # ourselves
+
+
+def _print_bytes_a_card(size: Size) -> None:
+    before = _resident_bytes()
+    snapshot, taps, _ = _city(size)
+    del taps
+    gc.collect()
+    sys.stdout.write(f"{(_resident_bytes() - before) / snapshot.card_count}\n")
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
 def _point(code: str, rng: random.Random, size: Size, granted: Decision) -> PointRecord:
     return PointRecord(
         code=code,
         use=Use.DOOR,
-        always=frozenset(rng.sample(range(1, size.groups + 1), _GROUPS_OF_A_POINT)),
+        always=frozenset(same_number(group) for group in rng.sample(range(1, size.groups + 1), _GROUPS_OF_A_POINT)),
         timed=(),
         blocks=(),
         level=Level.CARD,
@@ -198,3 +222,7 @@ def _publish_us(snapshot: Snapshot, size: Size) -> float:
         snapshot.with_cards(revision, {key: record._replace(subjects=(size.groups,))})
         times.append((time.perf_counter() - started) * 1e6)
     return statistics.median(times)
+
+
+if __name__ == "__main__":
+    _print_bytes_a_card(Size(sys.argv[1], *map(int, sys.argv[2:5])))
