@@ -2,7 +2,7 @@
 # './run' starts the demonstration city and './test' checks everything; this file holds the rest.
 
 .DEFAULT_GOAL := help
-.PHONY: help check static style types imports test bench acceptance lock wheel clean
+.PHONY: help check static style types imports test bench acceptance fresh lock wheel clean
 
 python := .venv/bin/python
 suite := bookworm
@@ -33,7 +33,10 @@ test: ## same as ./test
 bench: .venv ## the benchmarks, as a table (ARGS=--json for JSON)
 	$(python) -m cardservice bench all $(ARGS)
 
-acceptance: ## the two commands on a really fresh machine (root, debootstrap; suite=trixie for Debian 13)
+acceptance: .venv ## the fault tests at full size, about two hours; what they found goes into docs/acceptance.md (ARGS=...)
+	$(python) scripts/acceptance.py $(ARGS)
+
+fresh: ## the two commands on a really fresh machine (root, debootstrap; suite=trixie for Debian 13)
 	scripts/fresh-machine.sh $(suite)
 
 lock: .venv ## write requirements/*.txt again (ARGS=--upgrade for the newest versions)
