@@ -46,10 +46,10 @@ def main() -> int:
 
 
 def _run(found: Path, seed: int | None, chosen: list[str]) -> int:
-    environment = os.environ | {"CARDSERVICE_ACCEPTANCE": "1", "CARDSERVICE_ACCEPTANCE_REPORT": str(found)}
+    environment = os.environ | {"FAULTS_FULL": "1", "FAULTS_REPORT": str(found)}
     environment["CARDSERVICE_REQUIRE_ALL"] = "1"
     if seed is not None:
-        environment["CARDSERVICE_SEED"] = str(seed)
+        environment["FAULTS_SEED"] = str(seed)
     command = [sys.executable, "-m", "pytest", *(chosen or ["tests/faults"])]
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode  # noqa: S603  # ours
 

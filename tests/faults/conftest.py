@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: EUPL-1.2
 """One set of fault tests, two sizes: small in `./test`, full in `make acceptance`.
 
-`CARDSERVICE_ACCEPTANCE=1` asks for the full size. What a test found goes into the file that
-`CARDSERVICE_ACCEPTANCE_REPORT` names, one JSON object a line; `scripts/acceptance.py` makes `docs/acceptance.md` of it.
+`FAULTS_FULL=1` asks for the full size. What a test found goes into the file that
+`FAULTS_REPORT` names, one JSON object a line; `scripts/acceptance.py` makes `docs/acceptance.md` of it.
 """
 
 import json
@@ -31,7 +31,7 @@ class Scale:
 
 
 def is_full() -> bool:
-    return os.environ.get("CARDSERVICE_ACCEPTANCE") == "1"
+    return os.environ.get("FAULTS_FULL") == "1"
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
@@ -49,8 +49,8 @@ def scale() -> Scale:
 
 @pytest.fixture(scope="session")
 def seed() -> int:
-    """What all chance of a run comes from; a failure repeats with CARDSERVICE_SEED set to the number it names."""
-    return int(os.environ.get("CARDSERVICE_SEED", DEFAULT_SEED))
+    """What all chance of a run comes from; a failure repeats with FAULTS_SEED set to the number it names."""
+    return int(os.environ.get("FAULTS_SEED", DEFAULT_SEED))
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def dice(seed: int, request: pytest.FixtureRequest) -> random.Random:
 def report(request: pytest.FixtureRequest, seed: int, scale: Scale) -> Callable[..., None]:
     """Say what was found: `report("kill -9 of the service", cycles=100, acknowledged_lost=0)`."""
 
-    def write(what: str, **found: int | float | str) -> None:
+    def write(what: str, **found: float | str) -> None:
         line = {"test": request.node.name, "what": what, "seed": seed, "full": scale.full, "found": found}
-        if path := os.environ.get("CARDSERVICE_ACCEPTANCE_REPORT"):
+        if path := os.environ.get("FAULTS_REPORT"):
             with Path(path).open("a") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
