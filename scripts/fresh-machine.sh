@@ -10,15 +10,17 @@ usage() {
     cat <<'TEXT'
 Usage: scripts/fresh-machine.sh [SUITE [COMMAND]]
 
-  SUITE    bookworm (the default) or trixie
-  COMMAND  run or test; without it, both
+  SUITE    bookworm (the default), trixie, or another that debootstrap and the archive know
+  COMMAND  user  ./run by somebody who is not root, on a machine with Python alone: cards inside the process
+           run   ./run as root
+           test  ./test as root; without a COMMAND all three, in this order
 TEXT
 }
 
 case ${1:-} in -h | --help) usage; exit 0 ;; esac
 suite=${1:-bookworm}
-commands=${2:-run test}
-case $commands in run | test | "run test") ;; *) usage >&2; exit 2 ;; esac
+commands=${2:-user run test}
+case $commands in user | run | test | "user run test") ;; *) usage >&2; exit 2 ;; esac
 run_limit_s=180
 test_limit_s=3000
 stop_limit_s=30
@@ -94,7 +96,7 @@ make_the_machine() {
 first_address() { sed -n 's/^The city is open: \(http:[^ ]*\).*/\1/p' "$1" | head -n 1; }
 
 answers() {
-    (inside /srv/cardservice/.venv/bin/python -c \
+    (inside python3 -c \
         'import sys, urllib.request; sys.exit(urllib.request.urlopen(sys.argv[1], timeout=5).status != 200)' "$1") \
         >/dev/null 2>&1
 }
@@ -114,9 +116,25 @@ ended_within() {
 
 try_run() {
     log=$logs/fresh-run.log
-    started=$(seconds)
     (inside sh -c 'cd /srv/cardservice && exec ./run') >"$log" 2>&1 &
-    city=$!
+    see_the_city "$!"
+}
+
+# Nothing but Python is there, and nobody may install more.
+try_user() {
+    log=$logs/fresh-user.log
+    (inside /srv/cardservice/scripts/debian-packages.sh run && inside useradd --create-home visitor) >"$log" 2>&1 ||
+        { echo "the machine of the user could not be made; the log is $log"; return 1; }
+    (inside cp -a /srv/cardservice /home/visitor/ && inside chown -R visitor: /home/visitor) >>"$log" 2>&1
+    (inside setpriv --reuid=visitor --regid=visitor --init-groups env HOME=/home/visitor \
+        sh -c 'cd /home/visitor/cardservice && exec ./run') >>"$log" 2>&1 &
+    see_the_city "$!" || return 1
+    grep -q "the cards run inside the process" "$log" || { echo "./run did not say where the cards are"; return 1; }
+}
+
+see_the_city() {
+    city=$1
+    started=$(seconds)
     while :; do
         address=$(first_address "$log")
         if [ -n "$address" ] && answers "$address"; then break; fi
@@ -132,7 +150,7 @@ try_run() {
     if ! ended_within "$city" $stop_limit_s; then echo "./run did not end within $stop_limit_s s of ctrl-C"; return 1; fi
     left=$(processes_inside | tr '\n' ' ')
     if [ -n "$left" ]; then echo "./run left processes behind: $left"; return 1; fi
-    echo "./run: $address answered after $ready_s s, set-up included; ctrl-C ended all of it"
+    echo "./run ($command): $address answered after $ready_s s, set-up included; ctrl-C ended all of it"
 }
 
 try_test() {
