@@ -123,9 +123,9 @@ try_run() {
 # Nothing but Python is there, and nobody may install more.
 try_user() {
     log=$logs/fresh-user.log
-    (inside /srv/cardservice/scripts/debian-packages.sh run && inside useradd --create-home visitor) >"$log" 2>&1 ||
+    (inside sh -c 'cd /srv/cardservice && scripts/debian-packages.sh run && useradd --create-home visitor &&
+        cp -a . /home/visitor/cardservice && chown -R visitor: /home/visitor') >"$log" 2>&1 ||
         { echo "the machine of the user could not be made; the log is $log"; return 1; }
-    (inside cp -a /srv/cardservice /home/visitor/ && inside chown -R visitor: /home/visitor) >>"$log" 2>&1
     (inside setpriv --reuid=visitor --regid=visitor --init-groups env HOME=/home/visitor \
         sh -c 'cd /home/visitor/cardservice && exec ./run') >>"$log" 2>&1 &
     see_the_city "$!" || return 1
