@@ -112,6 +112,7 @@ class AgentSession:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._uploads: set[asyncio.Task[None]] = set()
         self._comparison: asyncio.Task[None] | None = None
+        self._strange_messages = 0
         self.strange_frames = 0
 
     def welcome(self, points: Sequence[PointRecord]) -> None:
@@ -154,7 +155,10 @@ class AgentSession:
 
     def _strange(self, what: str) -> None:
         self._desks.metrics.refused_messages.labels(self.agent).inc()
-        _log.warning("agent.strange_message", agent=self.agent, what=what)
+        self._strange_messages += 1
+        # Powers of two: an agent gone wild does not fill the log.
+        if self._strange_messages & (self._strange_messages - 1) == 0:
+            _log.warning("agent.strange_message", agent=self.agent, what=what, count=self._strange_messages)
 
     def _publish(self, kind: str, message: BaseModel) -> None:
         self._desks.live.publish(
