@@ -7,7 +7,7 @@ both. Writers take the write lock at once (`BEGIN IMMEDIATE`), so that two of th
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -123,13 +123,11 @@ def _open(url: str, store: StoreName) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # The driver's own transaction handling is off: SAVEPOINT and BEGIN IMMEDIATE are ours.
     connection.isolation_level = None
-    for pragma in (
-        f"busy_timeout={BUSY_TIMEOUT_MS}",
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    # Read to its end: only then SQLite has changed over, or says why not.
+    if connection.execute("PRAGMA journal_mode=WAL").fetchall() != [("wal",)]:
+        raise sqlite3.OperationalError("no write-ahead log could be made")
 
 
 def _begin_sqlite(connection: Connection) -> None:
@@ -151,7 +149,10 @@ def write(engine: Engine) -> Iterator[Connection]:
         raise
     except sa.exc.DBAPIError as error:
         # A server that became read-only keeps its connections: only new ones find the one that can be written.
-        engine.dispose()
+        # A file's connection is kept: it knows what of the log a flush that failed has left uncertain, and to open the
+        # file anew takes room on the disk.
+        if engine.dialect.name == "postgresql":
+            engine.dispose()
         raise unavailable(engine, error) from error
 
 
@@ -216,6 +217,7 @@ def unavailable(engine: Engine, error: sa.exc.DBAPIError) -> DatabaseUnavailable
         "readonly": "it is read-only; check the owner and mode of the file and its directory",
         "read-only": "it is read-only; check the server's mode and this user's rights",
         "disk is full": "the disk is full; free some space, nothing acknowledged is lost",
+        "disk I/O error": "the disk is full or broken; free some space, and look at the system's log",
         "unable to open": "it cannot be opened; check that the directory exists and this user may write in it",
     }
     hint = next((text for mark, text in hints.items() if mark in cause), "check that it runs and is reachable")
@@ -303,6 +305,20 @@ def require_store_writable(engine: Engine) -> None:
     """
     with write(engine) as connection:
         connection.execute(sa.text("UPDATE alembic_version SET version_num = version_num"))
+    if engine.dialect.name == "sqlite":
+        _fold_back(engine)
+
+
+def _fold_back(engine: Engine) -> None:
+    """Bring the write-ahead log into the database file and begin a new one.
+
+    What a failed flush left of the log may be in the system's memory only: nothing may be appended to it.
+    """
+    try:
+        with closing(engine.raw_connection()) as connection:
+            connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as error:
+        raise DatabaseUnavailable(f"database {_where(engine)}: {error}: the disk is full or broken") from error
 
 
 def _current_revision(engine: Engine) -> str | None:

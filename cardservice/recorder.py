@@ -188,6 +188,8 @@ class Recorder:
             require_store_writable(self.engine)
         except CardServiceError as error:
             self.trouble = str(error)
+        except Exception as error:  # noqa: BLE001  # a recorder that dies in silence would refuse for ever
+            self.trouble = f"the record store failed: {type(error).__name__}"
         else:
             self.trouble = None
             _log.info("recorder.recovered")

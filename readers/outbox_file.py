@@ -102,8 +102,12 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    # Read to its end: only then SQLite has changed over, or says why not.
+    if connection.execute("PRAGMA journal_mode = WAL").fetchall() != [("wal",)]:
+        raise OutboxFault(f"outbox {path}: no write-ahead log could be made beside it")
+    # What a failed flush left of the log may be in the system's memory only: nothing may be appended to it.
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if not 0 <= version <= SCHEMA_VERSION:
         raise OutboxFault(

@@ -14,6 +14,7 @@ day decide by itself (`offline proof`), that decision takes the place of `_witho
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -91,7 +92,7 @@ class TapTools:
     send: Callable[[BaseModel], bool]
     late_grace_ms: int = 2_000
     store_retry_s: float = 0.5
-    store_tries: int = 4
+    store_longest_pause: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,13 +352,15 @@ class Tap:
 
     async def _finish(self, report: TapEvent) -> None:
         self._tools.metrics.taps.labels(self.point, report.outcome).inc()
-        for attempt in range(1, self._tools.store_tries + 1):
+        for attempt in itertools.count(1):
             try:
                 kept = await self._tools.outbox.finish(report)
             except OutboxFault as fault:
                 self._tools.metrics.faults.labels("outbox").inc()
-                _log.error("tap_not_finished", point=self.point, attempt=attempt, reason=str(fault))
-                await asyncio.sleep(self._tools.store_retry_s * attempt)
+                # Powers of two: a disk that stays full does not fill the log.
+                if attempt & (attempt - 1) == 0:
+                    _log.error("tap_not_finished", point=self.point, attempt=attempt, reason=str(fault))
+                await asyncio.sleep(self._tools.store_retry_s * min(attempt, self._tools.store_longest_pause))
             else:
                 level = _log.info if kept else _log.error
                 level("tap", point=self.point, outcome=report.outcome, permit=report.permit, kept=kept)

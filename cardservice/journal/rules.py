@@ -6,14 +6,14 @@ payload and the hash of its sealed personal part: the personal part can be erase
 """
 
 import hashlib
+import json
 import struct
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from pydantic_core import to_json
-
 GENESIS: Final = bytes(32)
 MAX_PAYLOAD_BYTES: Final = 16 * 1024
+_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _LENGTH: Final = struct.Struct(">I")
 _NUMBERS: Final = struct.Struct(">qqq")
 
@@ -32,12 +32,12 @@ def canonical(payload: Mapping[str, Scalar]) -> str:
     """Return the one text of `payload`: JSON, keys sorted, no spaces (in the manner of RFC 8785 for flat objects).
 
     Raises:
-        ValueError: longer than 16 KiB, or text that is not Unicode.
+        ValueError: longer than 16 KiB.
     """
-    raw = to_json(dict(sorted(payload.items())))
-    if len(raw) > MAX_PAYLOAD_BYTES:
-        raise ValueError(f"a journal payload of {len(raw)}; at most {MAX_PAYLOAD_BYTES} bytes are kept")
-    return raw.decode()
+    text = _encode(payload)
+    if len(text) * 4 > MAX_PAYLOAD_BYTES and (size := len(text.encode())) > MAX_PAYLOAD_BYTES:
+        raise ValueError(f"a journal payload of {size}; at most {MAX_PAYLOAD_BYTES} bytes are kept")
+    return text
 
 
 def sealed_digest(sealed: bytes | None) -> bytes:

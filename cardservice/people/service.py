@@ -84,6 +84,7 @@ class _Step:
     known_groups: dict[int, DirectoryGroup] = field(default_factory=dict)
     gone_groups: list[str] = field(default_factory=list)
     affected_dns: set[str] = field(default_factory=set)
+    held: int | None = None
 
 
 def _instant(at_ms: int) -> str:
@@ -106,8 +107,7 @@ class DirectoryCopy:
         self._guard = RemovalGuard()
         self._lock = threading.Lock()
         self._loaded = False
-        self._held = 0
-        self._held_since_ms: int | None = None
+        self._hold: tuple[int, int | None] = (0, None)
         self._kept_proof_ms = 0
         self._proof_trouble: tuple[int, str] | None = None
         self._proved_monotonic_ns: int | None = None
@@ -174,6 +174,7 @@ class DirectoryCopy:
     def status(self) -> DirectoryStatus:
         """Return what operations and metrics show."""
         state, proof_trouble = self._state, self._proof_trouble
+        held, held_since_ms = self._hold
         if state.trouble is None and proof_trouble is not None:
             since_ms, trouble = proof_trouble
             state = replace(state, since_ms=since_ms, trouble=trouble)
@@ -188,8 +189,8 @@ class DirectoryCopy:
             since_ms=state.since_ms,
             trouble=state.trouble,
             remark=state.remark,
-            held_removals=self._held,
-            held_since_ms=self._held_since_ms,
+            held_removals=held,
+            held_since_ms=held_since_ms,
         )
 
     def source(self) -> str:
@@ -215,7 +216,7 @@ class DirectoryCopy:
 
         A server that names none of the people we know proves nothing about them.
         """
-        if self._held >= self._present_people > 0:
+        if self._hold[0] >= self._present_people > 0:
             return
         if self._told.connected and not self._state.connected:
             self._state = self._told
@@ -248,21 +249,17 @@ class DirectoryCopy:
         """
         with self._lock:
             self._load()
-            held = self._held
             # What a failure leaves half done in memory is read anew before it is used again: the database may be
             # away for longer than this call.
             self._loaded = False
-            try:
-                self._store(change)
-            except BaseException:
-                self._held = held
-                raise
+            step = self._store(change)
             self._loaded = True
             self._count()
-            self._held_since_ms = (self._held_since_ms or self._clock.now_ms()) if self._held else None
+            if step.held is not None:
+                self._hold = (step.held, (self._hold[1] or self._clock.now_ms()) if step.held else None)
         self._publish()
 
-    def _store(self, change: DirectoryChange) -> None:
+    def _store(self, change: DirectoryChange) -> _Step:
         step = _Step()
         self._take_removals(change, step)
         # The last state of an entry counts. Old names are given up before new ones are taken: in one change two people
@@ -284,17 +281,18 @@ class DirectoryCopy:
                 store.store_copy(connection, self._name, cookie=change.cookie)
         if change.cookie is not None:
             self._cookie = change.cookie
+        return step
 
     def _take_removals(self, change: DirectoryChange, step: _Step) -> None:
         removed = [stable_id for stable_id in change.removed if self._is_present(stable_id)]
         people = [stable_id for stable_id in removed if stable_id in self._people]
         total = self._present_people
         if change.complete:
-            self._held = 0
+            step.held = 0
         everybody = 1 < total == len(people)
         if everybody or not self._guard.allows(len(people), total):
             # Nobody believes that a city lost so many at once: keep them, say so, wait for a person to look.
-            self._held = len(people)
+            step.held = len(people)
             _log.error("directory.removals_held", people=len(people), of=total)
             people = []
         step.gone_people = people

@@ -20,7 +20,7 @@ from integrations.ldap.settings import LdapSettings, Server
 from integrations.ldap.silence import Silence
 
 _MESSAGES_AT_ONCE = 50
-_FIRST_AFTER_S = 5.0
+_RESUMED_S = 5.0
 _RETRY_S = 60.0
 _IDLE_SHARE = 20
 _NEVER = 2**63
@@ -33,8 +33,9 @@ class ReconcileClock:
 
     def __init__(self, period_s: float, now_s: float) -> None:
         self._period_s = period_s
-        self._due_s = now_s + min(period_s, _FIRST_AFTER_S)
+        self._due_s = now_s + period_s
         self._took_s = 0.0
+        self.resumed(now_s)
 
     def due(self, now_s: float) -> bool:
         """Tell whether it is time."""
@@ -44,6 +45,10 @@ class ReconcileClock:
         """Everything was just read, which took `took_s`."""
         self._took_s = took_s
         self._due_s = now_s + self._period_s
+
+    def resumed(self, now_s: float) -> None:
+        """A server told us what changed since we left it; what it may show us can have changed too, and nobody says."""
+        self.soon(now_s, _RESUMED_S)
 
     def failed(self, now_s: float) -> None:
         """Try again, but not at once."""

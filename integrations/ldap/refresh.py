@@ -70,7 +70,7 @@ def entry_csn(entry: Entry) -> str:
 
 @dataclass(slots=True)
 class SyncSearch:
-    """One sync search that was sent with (`complete` False) or without a cookie.
+    """One sync search that was sent with (`complete` False) or without a cookie; `resumes` after we were away.
 
     After the refresh `removed` is how many a present phase removed, `renamed` the DNs (as the server writes them) that
     are new for a known entry, `lost` whether any known entry vanished, `shown` whether the refresh said anything about
@@ -82,6 +82,7 @@ class SyncSearch:
     url: str
     complete: bool
     fingerprint: str = ""
+    resumes: bool = False
     refreshing: bool = True
     present_ended: bool = False
     removed: int = 0
@@ -189,6 +190,9 @@ class SyncSearch:
             raise PositionRefused(f"{self.url} did not understand where this copy stands.", REFRESH_REQUIRED)
         if full and not self.named and self.delivery.known:
             raise self._nobody()
+        if full and self.resumes and not self.complete:
+            # It was restarted, and may have been restored: an entry that is older again is called unchanged.
+            raise PositionRefused(f"{self.url} no longer knows what was changed while it was away.", REFRESH_REQUIRED)
         if cookie is not None:
             self.delivery.note_cookie(self._position(cookie))
         if full:

@@ -84,7 +84,7 @@ class Session:
         position = self._own_position(cookie)
         self._delivery = Delivery(following.sink, cookie=cookie if position else None)
         self._reader = EntryReader(self._settings)
-        self._follow = self._new_search(complete=position is None)
+        self._follow = self._new_search(complete=position is None, resumes=True)
         self._started_s = time.monotonic()
         self._follow_id = channel.search(self._request, self._sync(SyncMode.REFRESH_AND_PERSIST, position))
         self._silence = Silence()
@@ -98,9 +98,14 @@ class Session:
         fingerprint, _, position = (cookie or "").partition("|")
         return position if read_csn(position) and fingerprint == self._fingerprint else None
 
-    def _new_search(self, *, complete: bool) -> SyncSearch:
+    def _new_search(self, *, complete: bool, resumes: bool = False) -> SyncSearch:
         return SyncSearch(
-            self._reader, self._delivery, self._server.url, complete=complete, fingerprint=self._fingerprint
+            self._reader,
+            self._delivery,
+            self._server.url,
+            complete=complete,
+            fingerprint=self._fingerprint,
+            resumes=resumes,
         )
 
     @staticmethod
@@ -200,6 +205,8 @@ class Session:
     def _note_refreshed(self, now_s: float) -> None:
         if self._follow.complete:
             self._following.clock.done(now_s, now_s - self._started_s)
+        else:
+            self._following.clock.resumed(now_s)
         _log.info(
             "directory.refreshed",
             server=self._server.url,
@@ -284,6 +291,7 @@ class Session:
             self._reader.unreadable = self._reconcile.finished_reader.unreadable
             self._reconcile.finished_reader = None
             self._following.report.unreadable(self._reader.unreadable)
+            self._following.report.compared()
         self._following.report.comparison(self._reconcile.trouble)
         return busy
 

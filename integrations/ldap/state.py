@@ -3,6 +3,7 @@
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import structlog
 
@@ -12,7 +13,7 @@ _log = structlog.get_logger()
 
 
 class StateReport:
-    """Tells the sink each new state once. The standing remark of a connection is part of its state."""
+    """Tells the sink each new state once. What is special about a connection is part of its state."""
 
     def __init__(self, sink: DirectorySink, mode: str) -> None:
         self._sink = sink
@@ -20,11 +21,13 @@ class StateReport:
         self._last: SourceState | None = None
         self._server = ""
         self._remarks: dict[str, str] = {}
+        self._comparison: str | None = None
 
     def connected(self, server: str, remark: str | None) -> None:
         """Signed in to `server`; `remark` says what is special about it."""
         self._server = server
         self._remarks = {"start": remark} if remark else {}
+        self._comparison = None
         _log.info("directory.connected", server=server, mode=self._mode, remark=remark)
         self._tell_connected()
 
@@ -32,7 +35,7 @@ class StateReport:
         """Not connected, because of `trouble`."""
         if self._last is None or self._last.connected or self._last.trouble != trouble:
             _log.warning("directory.lost", server=server, mode=self._mode, trouble=trouble)
-        self._tell(server, connected=False, trouble=trouble)
+        self._tell(connected=False, server=server, trouble=trouble)
 
     def unreadable(self, attributes: Counter[str]) -> None:
         """Remark on values that could not be read, by attribute name."""
@@ -43,10 +46,17 @@ class StateReport:
             _log.warning("directory.unreadable", server=self._server, values=count, attributes=names)
 
     def comparison(self, trouble: str | None) -> None:
-        """Remark on the comparison of everything that failed."""
-        text = f"The comparison with the whole directory failed: {trouble}" if trouble else None
-        if self._remark("comparison", text):
+        """The last comparison of everything failed, or no longer did."""
+        if self._comparison == trouble:
+            return
+        self._comparison = trouble
+        self._tell_connected()
+        if trouble:
             _log.warning("directory.comparison_failed", server=self._server, trouble=trouble)
+
+    def compared(self) -> None:
+        """Everything was compared: how the connection began is of no interest any more."""
+        self._remark("start", None)
 
     def _remark(self, kind: str, text: str | None) -> bool:
         """Set or clear a remark; True if there is a new one."""
@@ -60,13 +70,25 @@ class StateReport:
         return text is not None
 
     def _tell_connected(self) -> None:
-        self._tell(self._server, connected=True, trouble=" ".join(self._remarks.values()) or None)
+        failed = self._comparison
+        self._tell(
+            connected=True,
+            server=self._server,
+            trouble=f"The comparison with the whole directory failed: {failed}" if failed else None,
+            remark=" ".join(self._remarks.values()) or None,
+        )
 
-    def _tell(self, server: str, *, connected: bool, trouble: str | None) -> None:
+    def _tell(self, *, connected: bool, server: str, trouble: str | None, remark: str | None = None) -> None:
+        state = SourceState(connected, server, self._mode, time.time_ns() // 1_000_000, trouble, remark)
         last = self._last
-        same = last is not None and (last.connected, last.server) == (connected, server)
-        if last is not None and same and last.trouble == trouble:
-            return
-        since_ms = last.since_ms if last is not None and same else time.time_ns() // 1_000_000
-        self._last = SourceState(connected, server, self._mode, since_ms, trouble)
-        self._sink.state(self._last)
+        if last is not None and _condition(last) == _condition(state):
+            # Another server that cannot be reached either, or another sentence, is not the beginning of a new trouble.
+            state = replace(state, since_ms=last.since_ms)
+        if state != last:
+            self._last = state
+            self._sink.state(state)
+
+
+def _condition(state: SourceState) -> tuple[bool, bool]:
+    """Return what makes a new beginning when it changes."""
+    return state.connected, state.connected and state.trouble is not None

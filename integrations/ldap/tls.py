@@ -31,7 +31,7 @@ class CheckedTls(ldap3.Tls):
         try:
             connection.socket = self._context.wrap_socket(connection.socket, server_hostname=self._host)
         except ssl.SSLCertVerificationError as error:
-            self.refusal = f"its certificate was refused, {error.verify_message}"
+            self.refusal = f"its certificate was refused, {error.verify_message.rstrip('.')}"
             raise
         except ssl.SSLEOFError:
             raise

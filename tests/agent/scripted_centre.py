@@ -18,6 +18,7 @@ from cardservice.agents.messages import (
     Challenge,
     DecisionMessage,
     EventId,
+    EventsAccount,
     Health,
     Hello,
     OutputState,
@@ -64,6 +65,8 @@ class Link:
             message = decode_from_agent(await self.socket.recv())
             if isinstance(message, kind):
                 return message
+            if isinstance(message, EventsAccount):
+                continue
             assert isinstance(message, skip), f"expected {kind.__name__}, got {message!r}"
             self.noted.append(message)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """`python -m readers`: init, run, outbox; one clear line and an exit code for every mistake."""
 
+import logging
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import structlog
 
 from cardservice.agents.messages import TapEvent
 from readers.identity import Identity
@@ -15,6 +17,16 @@ from readers.main import main
 from readers.outbox import Outbox
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """What `run` sets up for its process must not outlive the test: its stream is closed then."""
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = before
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The order of servers, the waiting between rounds, and the small clocks."""
 
+import itertools
+import time
+from collections import Counter
+from collections.abc import Iterator
+
 import pytest
 from contracts.directory_source import RecordingSink
 
@@ -57,32 +62,81 @@ def test_the_comparison_comes_soon_after_the_start_then_periodically() -> None:
     assert [clock.due(now) for now in (159.0, 160.0)] == [False, True]
 
 
+def test_the_comparison_comes_soon_after_a_reconnect_but_leaves_most_of_the_time_to_other_work() -> None:
+    clock = ReconcileClock(600.0, now_s=0.0)
+    clock.done(10.0, took_s=0.1)
+    clock.resumed(20.0)
+    assert [clock.due(now) for now in (24.9, 25.0)] == [False, True]
+    clock.done(100.0, took_s=1.0)
+    clock.resumed(110.0)
+    assert [clock.due(now) for now in (129.0, 130.0)] == [False, True]
+
+
+@pytest.fixture
+def instants(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A wall clock that goes on by one millisecond whenever it is asked, from 1."""
+    ticks = itertools.count(1_000_000, 1_000_000)
+    monkeypatch.setattr(time, "time_ns", lambda: next(ticks))
+    return ticks
+
+
 @pytest.fixture
 def reported() -> tuple[StateReport, list[SourceState]]:
     sink = RecordingSink()
     return StateReport(sink, "syncrepl"), sink.states
 
 
-def test_a_state_is_told_once_and_keeps_its_beginning(reported: tuple[StateReport, list[SourceState]]) -> None:
+def test_a_state_is_told_once_and_keeps_its_beginning(
+    reported: tuple[StateReport, list[SourceState]], instants: Iterator[int]
+) -> None:
+    """Neither another sentence nor another server that cannot be reached either is a new beginning."""
     report, states = reported
     report.lost("a", "No answer.")
     report.lost("a", "No answer.")
     report.lost("a", "Refused.")
-    assert [state.trouble for state in states] == ["No answer.", "Refused."]
-    assert states[0].since_ms == states[1].since_ms
+    report.lost("b", "Refused.")
+    assert [(state.server, state.trouble) for state in states] == [
+        ("a", "No answer."),
+        ("a", "Refused."),
+        ("b", "Refused."),
+    ]
+    assert {state.since_ms for state in states} == {1}
+    report.connected("b", None)
+    assert states[-1].since_ms == 5
 
 
-def test_remarks_belong_to_a_connection(reported: tuple[StateReport, list[SourceState]]) -> None:
+def test_a_failed_comparison_is_a_trouble_with_a_beginning_of_its_own(
+    reported: tuple[StateReport, list[SourceState]], instants: Iterator[int]
+) -> None:
     report, states = reported
     report.connected("a", "Everything was read again.")
     report.comparison("no answer.")
     report.comparison("no answer.")
+    report.comparison("refused.")
     report.comparison(None)
-    report.connected("b", None)
-    assert [state.trouble for state in states] == [
-        "Everything was read again.",
-        "Everything was read again. The comparison with the whole directory failed: no answer.",
-        "Everything was read again.",
-        None,
+    failed = "The comparison with the whole directory failed: "
+    assert [(state.since_ms, state.trouble) for state in states] == [
+        (1, None),
+        (2, f"{failed}no answer."),
+        (2, f"{failed}refused."),
+        (4, None),
     ]
-    assert [state.server for state in states] == ["a", "a", "a", "b"]
+    assert all(state.connected and state.remark == "Everything was read again." for state in states)
+
+
+def test_remarks_belong_to_a_connection_and_its_beginning_is_forgotten_after_a_comparison(
+    reported: tuple[StateReport, list[SourceState]],
+) -> None:
+    report, states = reported
+    report.connected("a", "Everything was read again.")
+    report.unreadable(Counter({"shadowexpire": 2}))
+    report.compared()
+    report.compared()
+    report.connected("b", None)
+    odd = "2 values cannot be read (shadowexpire); people with a doubtful status count as disabled."
+    assert [(state.server, state.remark, state.trouble) for state in states] == [
+        ("a", "Everything was read again.", None),
+        ("a", f"Everything was read again. {odd}", None),
+        ("a", odd, None),
+        ("b", None, None),
+    ]

@@ -70,9 +70,9 @@ def test_a_server_that_needs_a_full_refresh_gets_one(scripted: Any, scripted_set
     )
     scripted.answer = lambda message_id, connection: connection.sendall(done(message_id, 4096))
     with following(SyncreplSource(scripted_settings), sink):
-        sink.wait_for(lambda: any(state.connected and state.trouble for state in sink.states))
+        sink.wait_for(lambda: any(state.connected and state.remark for state in sink.states))
         sink.wait_for(lambda: any(not state.connected for state in sink.states))
-    assert "Everything was read again" in [state.trouble for state in sink.states if state.connected][1]
+    assert "Everything was read again" in ([state.remark for state in sink.states if state.connected][1] or "")
     assert sink.entries == {ANNA.stable_id: ANNA}
 
 

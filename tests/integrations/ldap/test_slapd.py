@@ -111,10 +111,33 @@ def test_a_server_restored_from_a_backup_is_believed_and_reported(slapd: Slapd, 
         # The backup is older than the position of the copy: its newest change must not be newer by accident.
         sink.stored_cookie = (sink.stored_cookie or "").replace("csn=20", "csn=21")
         slapd.start()
-        sink.wait_for(lambda: any(s.connected and "older than this copy" in (s.trouble or "") for s in sink.states))
+        sink.wait_for(lambda: any(s.connected and "older than this copy" in (s.remark or "") for s in sink.states))
         sink.wait_for(lambda: sink.person("dora") is None)
         sink.wait_current()
     assert len(sink.entries) == 5
+
+
+def test_a_server_restored_and_written_to_is_read_whole_before_it_is_believed(slapd: Slapd) -> None:
+    """Its position looks newer than ours; who was disabled in the backup is disabled at the first proof."""
+    sink = RecordingSink()
+    with following(SyncreplSource(settings_for(slapd)), sink):
+        with slapd.admin() as admin:
+            write(admin, uid("bert"), pwdAccountLockedTime=LOCKED_FOR_GOOD)
+        backup = slapd.backup()
+        with slapd.admin() as admin:
+            write(admin, uid("bert"), pwdAccountLockedTime=[])
+        sink.wait_current()
+        assert sink.person("bert").enabled
+        slapd.stop()
+        slapd.restore(backup)
+        slapd.start(maintenance=True)
+        with slapd.admin() as admin:
+            write(admin, uid("anna"), description="x")
+        slapd.stop()
+        slapd.start()
+        sink.wait_current()
+        assert not sink.person("bert").enabled
+    assert "no longer knows what was changed" in (sink.states[-1].remark or "")
 
 
 def test_a_hung_server_is_left_for_the_next_one(slapd: Slapd, tmp_path: Path) -> None:
@@ -278,7 +301,7 @@ def test_doubtful_values_are_remarked_and_logged_without_personal_data(slapd: Sl
         admin.modify(uid("anna"), {"objectClass": [(ldap3.MODIFY_ADD, ["shadowAccount"])]})
         write(admin, uid("anna"), shadowExpire="0")
     with structlog.testing.capture_logs() as logs, following(SyncreplSource(settings_for(slapd)), sink):
-        sink.wait_for(lambda: any("1 values cannot be read (shadowexpire)" in (s.trouble or "") for s in sink.states))
+        sink.wait_for(lambda: any("1 values cannot be read (shadowexpire)" in (s.remark or "") for s in sink.states))
     assert not sink.person("anna").enabled
     assert {"directory.connected", "directory.refreshed", "directory.unreadable"} <= {log["event"] for log in logs}
     assert "anna" not in repr(logs)
