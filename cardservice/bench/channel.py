@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: EUPL-1.2
 """`cardservice bench channel`: durable decisions a second over agent channels, next to a bare FastAPI no-op.
 
-Both on one server process, as `serve` runs it: the same port, uvicorn, httptools, uvloop. On one side agents that report
-numbers their readers have read, at points that keep every tap: parse, decide, chain into the journal, flush to the disk,
-answer. On the other `POST /noop` with a body of the same size, parsed by pydantic, answered with a constant. The client
-is the same on both sides: plain sockets, one question under way on each connection, as little work as can be.
+Both on one server process, as `serve` runs it: the same port, uvicorn, httptools, uvloop. On one side agents that
+report numbers their readers have read, at points that keep every tap: parse, decide, chain into the journal, flush to
+the disk, answer. On the other `POST /noop` with a body parsed by pydantic, answered with a constant. The client is the
+same on both sides: plain sockets, one question under way on each connection, as little work as can be.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from cardservice.agents.messages import (
     hello_signing_input,
 )
 from cardservice.bench.channel_server import AGENT_SEED, CREDENTIALS, POINT
-from cardservice.bench.report import Ratio, Report
+from cardservice.bench.report import Figure, Ratio, Report
 
 ROUNDS: Final = 5
 SECONDS: Final = 2.0
@@ -44,9 +44,8 @@ _UPGRADE: Final = (
     b"GET /agents/v1 HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-_BODY: Final = json.dumps(
-    {"point": "door-17", "number": "0102030405060708090a0b0c", "at_ms": 1_790_000_000_123}
-).encode()
+AT_MS: Final = 1_790_000_000_123
+_BODY: Final = json.dumps({"point": "door-17", "number": "0102030405060708090a0b0c", "at_ms": AT_MS}).encode()
 _NOOP: Final = (
     b"POST /noop HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
     + str(len(_BODY)).encode()
@@ -58,8 +57,8 @@ _NOOP_ANSWER: Final = b'{"ok":true}'
 
 def run(rounds: int = ROUNDS, seconds: float = SECONDS, connections: Sequence[int] = CONNECTIONS) -> Report:
     """Measure both sides in turn; medians over the rounds."""
-    report = Report("channel", libraries=("fastapi", "picows", "pydantic", "uvicorn", "uvloop"))
-    with _server(max(connections)) as server:
+    report = Report("channel", libraries=("fastapi", "picows", "pydantic", "uvicorn", "uvloop", "websockets"))
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _server(folder, str(max(connections))) as server:
         # The first tap of a person makes a key for their part of the journal; that happens once in a lifetime.
         uvloop.run(_ask(server, _Taps, max(connections), seconds * rounds))
         for count in connections:
@@ -74,7 +73,20 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, connections: Sequence[in
             report.ratios.append(
                 Ratio(f"durable decisions, {count} connections", ratio, GOALS.get(count, 1.0), at_least=True)
             )
+    report.rows += _bare_echoes(rounds, seconds, connections)
     return report
+
+
+def _bare_echoes(rounds: int, seconds: float, connections: Sequence[int]) -> list[dict[str, Figure]]:
+    """Measure what the WebSocket alone allows: through picows, as agents are served, and through uvicorn and ASGI."""
+    counts: dict[str, list[_Count]] = {}
+    with _server("echo", "picows") as picows, _server("echo", "websockets") as websockets:
+        for count in connections:
+            for _ in range(rounds):
+                for name, server in (("picows", picows), ("websockets over ASGI", websockets)):
+                    case = f"bare echo, {name}, {count} connections"
+                    counts.setdefault(case, []).append(uvloop.run(_ask(server, _Echo, count, seconds)))
+    return [{"case": case} | _row(rows) for case, rows in counts.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +120,16 @@ class _ServerProcess:
 
 
 @contextmanager
-def _server(agents: int) -> Iterator[_ServerProcess]:
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        process = subprocess.Popen(  # noqa: S603  # ourselves
-            [sys.executable, "-m", "cardservice.bench.channel_server", folder, str(agents)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            assert process.stdout is not None  # noqa: S101  # asked for
-            yield _ServerProcess(int(process.stdout.readline()), process.pid)
-        finally:
-            process.terminate()
-            process.wait()
+def _server(*arguments: str) -> Iterator[_ServerProcess]:
+    process = subprocess.Popen(  # noqa: S603  # ourselves
+        [sys.executable, "-m", "cardservice.bench.channel_server", *arguments], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101  # asked for
+        yield _ServerProcess(int(process.stdout.readline()), process.pid)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 class _Asker(asyncio.Protocol):
@@ -189,14 +198,11 @@ class _Noop(_Asker):
             self.answered()
 
 
-class _Taps(_Asker):
-    """An agent with a reader that reads cards by itself."""
+class _Socket(_Asker):
+    """A WebSocket (RFC 6455) with as little in it as can be."""
 
     def __init__(self, number: int, until: float) -> None:
         super().__init__(number, until)
-        self._agent = f"bench-{number}"
-        self._epoch = time.time_ns() // 1_000
-        self._sequence = 0
         self._buffer = b""
         self._upgraded = False
 
@@ -213,19 +219,60 @@ class _Taps(_Asker):
             if not head.startswith(b"HTTP/1.1 101"):
                 raise ConnectionError(f"no WebSocket: {head[:80]!r}")
             self._upgraded, self._buffer = True, rest
+            self.upgraded()
         while (frame := self._frame()) is not None:
-            self._take(frame)
+            self.take(frame)
+
+    def upgraded(self) -> None:
+        """Go on from the handshake."""
+
+    def take(self, frame: bytes) -> None:
+        """Take one message of the server."""
+        raise NotImplementedError
+
+    def _frame(self) -> bytes | None:
+        """Return the payload of the next whole frame of the server (RFC 6455 §5.2: never masked)."""
+        if len(self._buffer) < 4:
+            return None
+        length, begins = self._buffer[1] & 0x7F, 2
+        if length == 126:
+            length, begins = int.from_bytes(self._buffer[2:4]), 4
+        if len(self._buffer) < begins + length:
+            return None
+        payload, self._buffer = self._buffer[begins : begins + length], self._buffer[begins + length :]
+        return payload
+
+
+class _Echo(_Socket):
+    """The bare echo."""
+
+    def upgraded(self) -> None:
+        self.ready.set_result(None)
+
+    def question(self) -> bytes:
+        return _ECHOED
+
+    def take(self, frame: bytes) -> None:
+        self.answered()
+
+
+class _Taps(_Socket):
+    """An agent with a reader that reads cards by itself."""
+
+    def __init__(self, number: int, until: float) -> None:
+        super().__init__(number, until)
+        self._agent = f"bench-{number}"
+        self._epoch = time.time_ns() // 1_000
+        self._sequence = 0
 
     def question(self) -> bytes:
         self._sequence += 1
         number = CREDENTIALS[(self.number * 7_919 + self._sequence) % len(CREDENTIALS)]
         event = EventId.model_construct(agent=self._agent, epoch=self._epoch, sequence=self._sequence)
-        read = CardRead.model_construct(
-            event=event, point=f"{POINT}{self.number}", number=number, at_ms=1_790_000_000_123
-        )
+        read = CardRead.model_construct(event=event, point=f"{POINT}{self.number}", number=number, at_ms=AT_MS)
         return _masked(encode(read).encode())
 
-    def _take(self, frame: bytes) -> None:
+    def take(self, frame: bytes) -> None:
         if b'"type":"decision"' in frame:
             if b'"reason":"overloaded"' in frame:
                 raise ConnectionError("overloaded")
@@ -244,18 +291,6 @@ class _Taps(_Asker):
         key = Ed25519PrivateKey.from_private_bytes(AGENT_SEED)
         signature = key.sign(hello_signing_input(nonce, self._agent, self._epoch)).hex()
         return Hello(agent=self._agent, epoch=self._epoch, signature=signature, software="bench")
-
-    def _frame(self) -> bytes | None:
-        """Return the payload of the next whole frame of the server (RFC 6455 §5.2: never masked)."""
-        if len(self._buffer) < 4:
-            return None
-        length, begins = self._buffer[1] & 0x7F, 2
-        if length == 126:
-            length, begins = int.from_bytes(self._buffer[2:4]), 4
-        if len(self._buffer) < begins + length:
-            return None
-        payload, self._buffer = self._buffer[begins : begins + length], self._buffer[begins + length :]
-        return payload
 
 
 def _masked(payload: bytes) -> bytes:
@@ -290,3 +325,6 @@ async def _ask(server: _ServerProcess, kind: Callable[[int, float], _Asker], cou
         p99_ms=latencies[len(latencies) * 99 // 100] * 1_000,
         cpu_us=used / answers * 1e6,
     )
+
+
+_ECHOED: Final = _masked(b"x" * 180)

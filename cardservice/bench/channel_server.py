@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The server side of `bench channel`: what a tap runs through, put together as `serve` does, with a city of one rule.
 
-`python -m cardservice.bench.channel_server FOLDER AGENTS` prints its port and serves until SIGTERM.
+`python -m cardservice.bench.channel_server FOLDER AGENTS`, or `… echo picows` and `… echo websockets` for a bare echo,
+prints its port and serves until SIGTERM.
 """
 
+import contextlib
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket, WebSocketDisconnect
 from pydantic import BaseModel
 
 from cardservice.access.rules import (
@@ -25,13 +27,15 @@ from cardservice.access.rules import (
     Window,
 )
 from cardservice.access.snapshot import ShardedMap, Snapshot
+from cardservice.agents.channel import Channel
 from cardservice.agents.events import EventDesk
 from cardservice.agents.hub import AgentHub
 from cardservice.agents.live import LiveFeed
+from cardservice.agents.messages import Refused
 from cardservice.agents.service import Agents
 from cardservice.agents.session import Desks, Pace
 from cardservice.agents.taps import ATTESTED, TapDesk, TapServices
-from cardservice.agents.wire import AgentWire
+from cardservice.agents.wire import PATH, AgentWire
 from cardservice.cards.keystore import SealedKeyStore, generate_masters
 from cardservice.cards.rules import desfire_credential
 from cardservice.chip.piv_certificate import CardAuthTrust
@@ -147,16 +151,41 @@ def serve(folder: Path, agents: int) -> None:
     async def noop(body: Body) -> dict[str, bool]:
         return {"ok": True}
 
-    listener = listen("127.0.0.1", 0)
-    config = uvicorn_config(ServiceSection(port=0), app, AgentWire(hub.serve, MAX_CONNECTIONS))
-    server = Server(
-        config,
-        when_ready=lambda: print(listener.getsockname()[1], flush=True),
-        when_stopping=lambda: None,
-    )
-    server.run(sockets=[listener])
+    _run(app, AgentWire(hub.serve, MAX_CONNECTIONS))
     recorder.stop()
 
 
+def echo(library: str) -> None:
+    """Echo every frame at the agents' address, through `picows` as agents are served, or through uvicorn's own way."""
+    app = FastAPI()
+
+    @app.websocket(PATH)
+    async def through_asgi(socket: WebSocket) -> None:
+        await socket.accept()
+        with contextlib.suppress(WebSocketDisconnect):
+            while True:
+                await socket.send_text(await socket.receive_text())
+
+    async def through_picows(channel: Channel) -> None:
+        echoed = Refused(code="protocol", message="x" * 100)
+        channel.listen(lambda _frame: channel.send(echoed))
+        await channel.until_lost()
+
+    _run(app, AgentWire(through_picows, MAX_CONNECTIONS) if library == "picows" else "websockets-sansio")
+
+
+def _run(app: FastAPI, websockets: Any) -> None:
+    listener = listen("127.0.0.1", 0)
+    server = Server(
+        uvicorn_config(ServiceSection(port=0), app, websockets),
+        when_ready=lambda: print(listener.getsockname()[1], flush=True),  # noqa: T201
+        when_stopping=lambda: None,
+    )
+    server.run(sockets=[listener])
+
+
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]), int(sys.argv[2]))
+    if sys.argv[1] == "echo":
+        echo(sys.argv[2])
+    else:
+        serve(Path(sys.argv[1]), int(sys.argv[2]))
