@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The one writer of the record store: everything that waits goes into one transaction and one flush (group commit).
 
-The units of a batch run inside one SAVEPOINT; when one of them fails they run again, each inside its own, so that it
-does not hurt its neighbours. A future is resolved only after the commit: what it says is on disk. The queue is bounded;
-past the bound the caller is told to come back.
+The units of a batch run one after the other; when one of them fails they all run again, each inside a SAVEPOINT, so
+that it does not hurt its neighbours. A future is resolved only after the commit: what it says is on disk. The queue is
+bounded; past the bound the caller is told to come back.
 """
 
 import asyncio
@@ -42,6 +42,10 @@ class _Waiting(NamedTuple):
 class _Outcome(NamedTuple):
     result: Any
     error: BaseException | None
+
+
+class _UnitFailed(Exception):
+    """A unit of a batch failed by itself, before anything was committed."""
 
 
 class Participant(Protocol):
@@ -196,10 +200,9 @@ class Recorder:
 
     def _write(self, batch: Sequence[_Waiting]) -> None:
         try:
-            with write(self.engine) as connection:
-                outcomes = self._run_together(connection, batch)
-                if outcomes is None:
-                    outcomes = [self._run_one(connection, waiting.unit) for waiting in batch]
+            outcomes = self._run_together(batch)
+            if outcomes is None:
+                outcomes = self._run_apart(batch)
         except CardServiceError as error:
             self._fail(batch, error)
             return
@@ -210,15 +213,34 @@ class Recorder:
         self.flushes += 1
         _settle(batch, outcomes)
 
-    def _run_together(self, connection: Connection, batch: Sequence[_Waiting]) -> list[_Outcome] | None:
-        """Run all units inside one savepoint; None when one failed and nothing of them is left."""
+    def _run_together(self, batch: Sequence[_Waiting]) -> list[_Outcome] | None:
+        """Run all units in one transaction; None when one failed and nothing of them is left."""
+        marks = [participant.mark() for participant in self._participants]
         try:
-            with self._savepoint(connection):
-                return [_Outcome(waiting.unit(connection), None) for waiting in batch]
+            with write(self.engine) as connection:
+                return self._run_all(connection, batch)
+        except _UnitFailed:
+            for participant, mark in zip(self._participants, marks, strict=True):
+                participant.back_to(mark)
+            return None
+
+    def _run_all(self, connection: Connection, batch: Sequence[_Waiting]) -> list[_Outcome]:
+        try:
+            for participant in self._participants:
+                participant.gather()
+            outcomes = [_Outcome(waiting.unit(connection), None) for waiting in batch]
+            for participant in self._participants:
+                participant.flush(connection)
         except Exception as error:
             if is_the_databases_fault(error):
                 raise
-            return None
+            raise _UnitFailed from error
+        return outcomes
+
+    def _run_apart(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
+        """Run each unit inside a savepoint of its own, in one transaction."""
+        with write(self.engine) as connection:
+            return [self._run_one(connection, waiting.unit) for waiting in batch]
 
     def _run_one(self, connection: Connection, unit: Unit[Any]) -> _Outcome:
         try:

@@ -2,7 +2,7 @@
 """All readers of the agent's driver: their events, their slots, and what the centre is told about their health."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,8 @@ _log = structlog.get_logger("readers.bank")
 # As many as the wire's health message holds.
 MAX_READERS = 64
 WAIT_S = 1.0
+# A driver answers a little after WAIT_S at the latest; one that hangs sees no card any more.
+HANGS_S = 3.0
 DRIVER_RETRY_S = 1.0
 MAX_READER_NAME = 127
 
@@ -76,6 +78,7 @@ class ReaderBank:
         self._slots: dict[str, ReaderSlot] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._up = driver.kind == "in_process"
+        self._hangs = False
         self._accepting = True
         self._tap_over = asyncio.Event()
         metrics.pcsc_up.set(self._up)
@@ -83,7 +86,7 @@ class ReaderBank:
     @property
     def pcsc(self) -> Literal["up", "down", "in_process"]:
         """The driver's state as the health message calls it."""
-        if not self._up:
+        if self._hangs or not self._up:
             return "down"
         return "in_process" if self._driver.kind == "in_process" else "up"
 
@@ -99,7 +102,7 @@ class ReaderBank:
         """Follow the driver's events until cancelled."""
         while True:
             try:
-                events = await self._watcher.call(lambda: self._driver.wait(WAIT_S))
+                events = await self._next_events()
             except ReaderError as error:
                 self._handle(DriverDown(str(error)))
                 await asyncio.sleep(DRIVER_RETRY_S)
@@ -135,6 +138,28 @@ class ReaderBank:
         await asyncio.to_thread(self._driver.close)
         await asyncio.to_thread(lambda: self._watcher.stop(timeout_s=2 * WAIT_S))
 
+    async def _next_events(self) -> Sequence[ReaderEvent]:
+        waiting = asyncio.ensure_future(self._watcher.call(lambda: self._driver.wait(WAIT_S)))
+        try:
+            done, _ = await asyncio.wait({waiting}, timeout=HANGS_S)
+            if not done:
+                self._driver_hangs(hangs=True)
+            return await waiting
+        finally:
+            if self._hangs and waiting.done():
+                self._driver_hangs(hangs=False)
+            waiting.cancel()
+
+    def _driver_hangs(self, *, hangs: bool) -> None:
+        """Tell everybody; the readers stay as they are, taps under way end by their own limits."""
+        self._hangs = hangs
+        self._metrics.pcsc_up.set(self.pcsc != "down")
+        if hangs:
+            _log.error("driver_hangs", limit_s=HANGS_S)
+        else:
+            _log.info("driver_answers")
+        self._hooks.changed()
+
     def _handle(self, event: ReaderEvent) -> None:
         match event:
             case CardArrived():
@@ -147,7 +172,7 @@ class ReaderBank:
             case ReaderVanished():
                 self._reader_lost(event.reader, "vanished")
             case ReaderFaulted():
-                self._metrics.faults.labels("reader").inc()
+                self._reader_faulty(event.reader[:MAX_READER_NAME], event.reason)
                 self._reader_lost(event.reader, event.reason)
             case DriverUp():
                 self._driver_changed(up=True, reason="")
@@ -189,12 +214,21 @@ class ReaderBank:
             self._hooks.ask_again(slot.reader)
 
     def _reader_usable(self, reader: str) -> ReaderSlot | None:
-        slot = self._slots.get(reader) or self._new_slot(reader)
-        if slot is not None and not slot.usable:
+        known = self._slots.get(reader)
+        if known is not None and known.usable:
+            return known
+        slot = known or self._new_slot(reader)
+        if slot is not None:
             slot.usable = True
             self._metrics.reader_usable.labels(reader).set(1)
             _log.info("reader_appeared", reader=reader)
         return slot
+
+    def _reader_faulty(self, reader: str, reason: str) -> None:
+        """Named also when it never was usable: nobody would know why it serves no point."""
+        self._metrics.faults.labels("reader").inc()
+        self._metrics.reader_usable.labels(reader).set(0)
+        _log.error("reader_faulty", reader=reader, reason=reason)
 
     def _reader_lost(self, reader: str, reason: str) -> None:
         slot = self._slots.get(reader)

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -64,8 +64,9 @@ class Identity:
         pem = _read_private(path)
         try:
             key = serialization.load_pem_private_key(pem, password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            # The cause is left out on purpose: it could quote what the file contains.
+        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError):
+            # The last: a key shorter than its algorithm's. The cause is left out on purpose: it could quote what the
+            # file contains.
             raise IdentityFault(f"key file {path} is not an unencrypted PKCS#8 PEM key") from None
         if not isinstance(key, Ed25519PrivateKey):
             raise IdentityFault(f"key file {path} holds another kind of key; Ed25519 is needed")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import cast
 
 import structlog
+import uvloop
 from prometheus_client import start_http_server
 
 from readers import logs
@@ -87,7 +88,7 @@ def _run(settings: AgentSettings) -> int:
             where = f"{settings.metrics_address}:{settings.metrics_port}"
             raise SettingsFault(f"metrics_port: {where} cannot be used: {error.strerror}") from error
     try:
-        asyncio.run(_until_signalled(agent))
+        uvloop.run(_until_signalled(agent))
     except OutboxFault as fault:
         structlog.get_logger("readers.main").critical("agent_failed", reason=str(fault))
         return EXIT_FAULT

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -43,6 +43,8 @@ MAX_WAIT_MS: Final = 1_000
 RETRY_MIN_S: Final = 0.1
 RETRY_MAX_S: Final = 2.0
 RESTART_SETTLES_S: Final = 2.0
+# Readers may come back under new names for ever.
+MAX_HELD: Final = 64
 # ISO/IEC 7816-3
 MAX_ATR_BYTES: Final = 33
 SAME_NAME: Final = "more than one reader has this name; give each its own"
@@ -66,7 +68,7 @@ class _Watched:
 
     state: int = scard.SCARD_STATE_UNAWARE
     atr: bytes | None = None
-    # A card that lay here when pcscd went, and how long the restarted pcscd may take to see it again.
+    # A card that lay here when the reader or pcscd went, and how long a pcscd that is back may take to see it again.
     held: bytes | None = None
     held_until_s: float = 0.0
 
@@ -87,7 +89,7 @@ class PcscDriver:
         self._context: int | None = None
         self._watched: dict[str, _Watched] = {}
         self._faulty: set[str] = set()
-        # The cards that lay in readers when pcscd was last seen to go.
+        # The cards that lay in readers which are gone now, oldest first: their return is no arrival.
         self._held: dict[str, bytes] = {}
         self._retry_s = RETRY_MIN_S
         self._is_up: bool | None = None
@@ -157,7 +159,9 @@ class PcscDriver:
         counted = Counter(names)
         single = {name for name, count in counted.items() if count == 1}
         double = {name for name, count in counted.items() if count > 1}
-        events: list[ReaderEvent] = [ReaderVanished(name) for name in self._watched if name not in single]
+        vanished = [name for name in self._watched if name not in single]
+        self._hold(vanished)
+        events: list[ReaderEvent] = [ReaderVanished(name) for name in vanished]
         events += [ReaderFaulted(name, SAME_NAME) for name in sorted(double - self._faulty)]
         events += [ReaderAppeared(name) for name in names if name in single and name not in self._watched]
         self._faulty = double
@@ -166,6 +170,16 @@ class PcscDriver:
 
     def _new(self, name: str) -> _Watched:
         return _Watched(held=self._held.pop(name, None), held_until_s=time.monotonic() + RESTART_SETTLES_S)
+
+    def _hold(self, names: Iterable[str]) -> None:
+        """Remember the cards in readers that go, also those that were not yet seen again since the last time."""
+        for name in names:
+            watched = self._watched[name]
+            held = watched.held if time.monotonic() < watched.held_until_s else None
+            if (atr := watched.atr or held) is not None:
+                self._held[name] = atr
+        while len(self._held) > MAX_HELD:
+            del self._held[next(iter(self._held))]
 
     def _follow(self, timeout_ms: int) -> list[ReaderEvent]:
         known = [(name, watched.state) for name, watched in self._watched.items()]
@@ -200,8 +214,7 @@ class PcscDriver:
 
     def _go_down(self, reason: str, timeout_s: float) -> list[ReaderEvent]:
         self._drop_context()
-        if self._watched:
-            self._held = {name: watched.atr for name, watched in self._watched.items() if watched.atr is not None}
+        self._hold(self._watched)
         self._watched = {}
         self._faulty = set()
         if self._is_up is not False:

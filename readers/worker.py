@@ -2,16 +2,25 @@
 """A thread of its own for something that blocks: one reader, the outbox, the wait for reader events."""
 
 import asyncio
+import contextlib
+import queue
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from readers.errors import WorkerBusy
 
 T = TypeVar("T")
 MAX_WAITING = 32
+
+
+class _Waiting(NamedTuple):
+    """A call that waits, its future, and the loop of that future (None: one for threads)."""
+
+    call: Callable[[], Any]
+    future: "Future[Any] | asyncio.Future[Any]"
+    loop: asyncio.AbstractEventLoop | None
 
 
 class Worker:
@@ -22,26 +31,20 @@ class Worker:
 
     def __init__(self, name: str, *, max_waiting: int = MAX_WAITING) -> None:
         self._max_waiting = max_waiting
-        self._waiting: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
-        self._changed = threading.Condition()
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._gate = threading.Lock()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
+    def submit(self, call: Callable[[], T]) -> "Future[T]":
         """Queue `call` and return its future.
 
         Raises:
             WorkerBusy: too much is waiting, or the worker was stopped.
         """
         future: Future[T] = Future()
-        with self._changed:
-            if self._stopping:
-                raise WorkerBusy(f"{self._thread.name} is stopped")
-            if len(self._waiting) >= self._max_waiting:
-                raise WorkerBusy(f"{self._thread.name} hangs: {len(self._waiting)} calls are waiting")
-            self._waiting.append((future, call))
-            self._changed.notify()
+        self._queue_up(_Waiting(call, future, None))
         return future
 
     async def call(self, call: Callable[[], T]) -> T:
@@ -52,26 +55,34 @@ class Worker:
         Raises:
             WorkerBusy: too much is waiting, or the worker was stopped.
         """
-        return await asyncio.wrap_future(self.submit(call))
+        loop = asyncio.get_running_loop()
+        # The loop's own future: one made for threads costs a tap a third of the way to the thread and back.
+        future: asyncio.Future[T] = loop.create_future()
+        self._queue_up(_Waiting(call, future, loop))
+        return await future
 
     def stop(self, *, timeout_s: float) -> bool:
         """Let what is queued run, then end the thread; return whether it ended within `timeout_s` seconds."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        with self._gate:
+            if not self._stopping:
+                self._stopping = True
+                self._waiting.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def _queue_up(self, waiting: _Waiting) -> None:
+        # Nothing may enter behind the mark that ends the thread: its future would never be resolved.
+        with self._gate:
+            if self._stopping:
+                raise WorkerBusy(f"{self._thread.name} is stopped")
+            if self._waiting.qsize() >= self._max_waiting:
+                raise WorkerBusy(f"{self._thread.name} hangs: {self._waiting.qsize()} calls are waiting")
+            self._waiting.put(waiting)
+
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._stopping:
-                    self._changed.wait()
-                if not self._waiting:
-                    return
-                future, call = self._waiting.popleft()
-            if future.set_running_or_notify_cancel():
-                _settle(future, call)
+        while (waiting := self._waiting.get()) is not None:
+            if _is_wanted(waiting):
+                _run_one(waiting)
 
 
 class WorkerFactory(Protocol):
@@ -82,10 +93,31 @@ class WorkerFactory(Protocol):
         ...
 
 
-def _settle(future: Future[Any], call: Callable[[], Any]) -> None:
+def _is_wanted(waiting: _Waiting) -> bool:
+    """Tell whether nobody took the call back; from now on a future for threads cannot be cancelled any more."""
+    if isinstance(waiting.future, asyncio.Future):
+        return not waiting.future.cancelled()
+    return waiting.future.set_running_or_notify_cancel()
+
+
+def _run_one(waiting: _Waiting) -> None:
+    result, failure = None, None
     try:
-        result = call()
+        result = waiting.call()
     except BaseException as error:  # noqa: BLE001  # handed to whoever waits, like a call in their own thread
-        future.set_exception(error)
-    else:
+        failure = error
+    if waiting.loop is None:
+        _resolve(waiting.future, result, failure)
+        return
+    # A loop that was closed meanwhile has nobody left who waits.
+    with contextlib.suppress(RuntimeError):
+        waiting.loop.call_soon_threadsafe(_resolve, waiting.future, result, failure)
+
+
+def _resolve(future: "Future[Any] | asyncio.Future[Any]", result: Any, failure: BaseException | None) -> None:
+    if future.done():
+        return
+    if failure is None:
         future.set_result(result)
+    else:
+        future.set_exception(failure)

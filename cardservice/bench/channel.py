@@ -121,15 +121,13 @@ class _ServerProcess:
 
 @contextmanager
 def _server(*arguments: str) -> Iterator[_ServerProcess]:
-    process = subprocess.Popen(  # noqa: S603  # ourselves
-        [sys.executable, "-m", "cardservice.bench.channel_server", *arguments], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert process.stdout is not None  # noqa: S101  # asked for
-        yield _ServerProcess(int(process.stdout.readline()), process.pid)
-    finally:
-        process.terminate()
-        process.wait()
+    command = [sys.executable, "-m", "cardservice.bench.channel_server", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # ourselves
+        try:
+            assert process.stdout is not None  # noqa: S101  # asked for
+            yield _ServerProcess(int(process.stdout.readline()), process.pid)
+        finally:
+            process.terminate()
 
 
 class _Asker(asyncio.Protocol):

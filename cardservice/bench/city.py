@@ -7,7 +7,6 @@ keys are those of the demonstration.
 
 import http.client
 import json
-import os
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,13 +20,12 @@ import sqlalchemy as sa
 
 from cardservice.access.setup import AccessSetup, PointClassSetup, PointSetup, RuleSetup, ZoneSetup, apply
 from cardservice.agents.service import Agents
+from cardservice.bench.city_program import BenchError, Program
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.cards.rules import desfire_credential
 from cardservice.cards.service import NewCard, register
 from cardservice.clock import SystemClock
 from cardservice.database import Databases, open_databases, read, upgrade
-from cardservice.demo.processes import Child
-from cardservice.errors import CardServiceError
 from cardservice.people.store import organisation
 from cardservice.people.store import person as person_table
 from cardsim.deck import save_deck
@@ -42,10 +40,6 @@ GROUP: Final = "everybody"
 _LOOK_S: Final = 0.02
 # Written for every tap before it is answered, permits included: the most the journal ever does.
 _CLASS: Final = PointClassSetup("measured", "Measured doors", journal_mode="full", open_ms=100)
-
-
-class BenchError(CardServiceError):
-    """What a benchmark needs is missing or did not start; one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +108,6 @@ def embedded_directory(_: Path, content: Sequence[Entry]) -> Iterator[DirectoryA
     )
     with server.run_in_thread() as running:
         yield DirectoryAddress(running.ldaps_url, running.ca_file, READER_DN, READER_PASSWORD)
-
-
-class Program(Child):
-    """A child process of which is known how much it has worked."""
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-
-def cpu_s(pid: int) -> float:
-    """Return how many seconds of processor time a process has used (proc(5), /proc/PID/stat)."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 class BenchCity:

@@ -34,7 +34,6 @@ from readers.identity import Identity
 
 ANSWER_S: Final = 2.0
 _ACK_S: Final = 10.0
-_EPOCH: Final = 1
 _ATR: Final = "3b8180018080"
 
 
@@ -56,8 +55,9 @@ class Answer:
 class LoadAgent:
     """One connected agent; taps one card at a time. Made with `join`."""
 
-    def __init__(self, name: str, socket: ClientConnection) -> None:
+    def __init__(self, name: str, epoch: int, socket: ClientConnection) -> None:
         self._name = name
+        self._epoch = epoch
         self._socket = socket
         self._sequence = 0
         self._unacknowledged: set[int] = set()
@@ -75,16 +75,17 @@ class LoadAgent:
         Raises:
             NoAnswer: the centre does not let it in.
         """
+        epoch = int(time.time())
         socket = await connect(url, compression=None, ping_interval=None)
         challenge = decode_from_centre(await socket.recv())
         if not isinstance(challenge, Challenge):
             raise NoAnswer(f"{name}: {challenge.type} instead of a challenge")
-        signature = Identity.load(key_file).sign_hello(challenge.nonce, name, _EPOCH)
-        await socket.send(encode(Hello(agent=name, epoch=_EPOCH, signature=signature, software="bench")))
+        signature = Identity.load(key_file).sign_hello(challenge.nonce, name, epoch)
+        await socket.send(encode(Hello(agent=name, epoch=epoch, signature=signature, software="bench")))
         welcome = decode_from_centre(await socket.recv())
         if not isinstance(welcome, Welcome):
             raise NoAnswer(f"{name}: {welcome.type} instead of a welcome")
-        return cls(name, socket)
+        return cls(name, epoch, socket)
 
     async def tap(self, card: Card, point: str) -> Answer:
         """Hold `card` to `point` until the centre has decided, then hand over what came of it.
@@ -95,7 +96,7 @@ class LoadAgent:
         card.power_on("contactless")
         self._card = card
         self._sequence += 1
-        event = EventId(agent=self._name, epoch=_EPOCH, sequence=self._sequence)
+        event = EventId(agent=self._name, epoch=self._epoch, sequence=self._sequence)
         at_ms = time.time_ns() // 1_000_000
         decided = self._decided = asyncio.get_running_loop().create_future()
         began_s = time.monotonic()

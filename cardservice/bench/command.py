@@ -7,12 +7,17 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cardservice.bench import decide, revoke, tap
+from cardservice.bench import channel, decide, revoke, tap
 from cardservice.bench.report import Report
 from cardservice.errors import CardServiceError
 from rig.errors import RigError
 
-BENCHES: Final[dict[str, Callable[[], Report]]] = {"decide": decide.run, "revoke": revoke.run, "tap": tap.run}
+BENCHES: Final[dict[str, Callable[[], Report]]] = {
+    "channel": channel.run,
+    "decide": decide.run,
+    "revoke": revoke.run,
+    "tap": tap.run,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@
 * One fdatasync of a line appended to a file beside the journal.
 
 A program of its own, because libpcsclite serves one pcscd a process: each line it reads is a round, each line it writes
-the medians of it in microseconds. A tap comes after a pause, so every sample of a round does.
+the medians of it in microseconds.
 
     python -m cardservice.bench.floors measure --pcsc-socket ... --reader ... --url ... --folder ...
     python -m cardservice.bench.floors echo
@@ -28,58 +28,19 @@ import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 from websockets.asyncio.client import ClientConnection, connect
 
+from cardservice.bench.tap_echo import APDUS, LENGTH_DIGITS, STEPS, echo_apdus, echo_frames
 from cardservice.cards.keystore import PURPOSES, CardMaster, UseKeyRing
+from cardservice.chip.conversation import drive
 from cardservice.chip.layout import CardUse
 from cardservice.chip.locate import identify
 from cardsim.deck import load_deck
-from cardsim.interfaces import Card
 from city import seed
+from readers.pcsc import PcscDriver
 from readers.ports import CardConnection
 
-ECHO_CARD: Final = "echo"
-# Command and answer of each APDU of the conversation (`chip/locate.py`), in bytes.
-APDUS: Final = ((9, 2), (8, 18), (38, 34), (21, 26), (7, 18), (38, 18))
-# What the agent sends and what it waits for: `card.present`, then the answers to four exchanges.
-STEPS: Final = ((170, 280), (190, 190), (190, 190), (190, 190), (170, 560))
 LINE: Final = b"x" * 400 + b"\n"
+# A tap comes after a pause, and so does each sample.
 PAUSE_S: Final = 0.02
-_ATR: Final = bytes.fromhex("3b8180018080")
-_LENGTH_DIGITS: Final = 6
-
-
-class EchoCard:
-    """A card that computes nothing: it answers with as many bytes as P1 and P2 say."""
-
-    card_id = ECHO_CARD
-    label = "Echo"
-
-    def power_on(self, interface: str) -> bytes:
-        """Return an answer to reset; nothing else happens."""
-        return _ATR
-
-    def power_off(self) -> None:
-        """Nothing happens."""
-
-    def transmit(self, apdu: bytes) -> bytes:
-        """Return as many bytes as asked for, at least the status word."""
-        return bytes(max(0, int.from_bytes(apdu[2:4], "big") - 2)) + b"\x90\x00"
-
-
-def load_deck_and_echo(path: Path) -> dict[str, Card | EchoCard]:
-    """Return the deck in `path` and an echo card: the loader of the rig."""
-    return {**load_deck(path), ECHO_CARD: EchoCard()}
-
-
-def echo_apdus() -> list[bytes]:
-    """Return commands as long as ours that ask for answers as long as ours."""
-    return [_echo_apdu(command, answer) for command, answer in APDUS]
-
-
-def _echo_apdu(command: int, answer: int) -> bytes:
-    header = bytes((0x80, 0xEE)) + answer.to_bytes(2, "big")
-    if command < 7:
-        return header
-    return header + bytes((command - 6,)) + bytes(command - 6) + b"\x00"
 
 
 class _EchoListener(WSListener):
@@ -87,7 +48,7 @@ class _EchoListener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         if frame.msg_type is WSMsgType.TEXT:
-            wanted = int(frame.get_payload_as_bytes()[:_LENGTH_DIGITS])
+            wanted = int(frame.get_payload_as_bytes()[:LENGTH_DIGITS])
             transport.send(WSMsgType.TEXT, b"x" * wanted)
         elif frame.msg_type is WSMsgType.CLOSE:
             transport.disconnect()
@@ -114,7 +75,7 @@ class Floors:
         masters = [CardMaster("door", what, 1, seed.master("door", what)) for what in PURPOSES]
         self._keys = UseKeyRing(masters)
         self._apdus = echo_apdus()
-        self._frames = [f"{answer:0{_LENGTH_DIGITS}}".ljust(asked, "x") for asked, answer in STEPS]
+        self._frames = echo_frames()
 
     async def round(self, samples: int) -> dict[str, float]:
         """Measure everything `samples` times."""
@@ -145,16 +106,18 @@ class Floors:
         """Run the whole conversation in memory; return what our side and what the card took."""
         self._card.power_on("contactless")
         conversation = identify(CardUse.DOOR, self._keys, system_id=seed.SYSTEM_ID)
-        card_ns, began_ns = 0, time.perf_counter_ns()
-        try:
-            commands = next(conversation)
-            while True:
-                asked_ns = time.perf_counter_ns()
-                answers = tuple(self._card.transmit(command) for command in commands)
-                card_ns += time.perf_counter_ns() - asked_ns
-                commands = conversation.send(answers)
-        except StopIteration:
-            whole_ns = time.perf_counter_ns() - began_ns
+        card_ns = 0
+
+        def transmit(command: bytes) -> bytes:
+            nonlocal card_ns
+            asked_ns = time.perf_counter_ns()
+            answer = self._card.transmit(command)
+            card_ns += time.perf_counter_ns() - asked_ns
+            return answer
+
+        began_ns = time.perf_counter_ns()
+        drive(conversation, transmit)
+        whole_ns = time.perf_counter_ns() - began_ns
         return (whole_ns - card_ns) / 1_000, card_ns / 1_000
 
     def _append(self) -> None:
@@ -169,9 +132,6 @@ def _timed(work: Callable[[], None]) -> float:
 
 
 async def _measure(options: argparse.Namespace) -> None:
-    # Only here: the other end of the echo, and the rig, need no PC/SC.
-    from readers.pcsc import PcscDriver
-
     connection = PcscDriver(options.pcsc_socket).connect(options.reader, exclusive=True)
     try:
         async with connect(options.url, compression=None, ping_interval=None) as socket:

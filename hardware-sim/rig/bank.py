@@ -5,6 +5,7 @@ The bank is thread-safe. It serves readers inside the process (`wait`, `power_on
 tells observers about every insertion and removal, which is how `rig.vpcd` carries cards to pcscd.
 """
 
+import collections
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,7 @@ State = Literal["present", "empty", "unavailable"]
 Observer = Callable[[str, Insertion | None], None]
 INTERFACES = ("contactless", "contact")
 MAX_PULL_AFTER = 1_000_000
+MAX_STAYS = 64
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ class SlotState:
     events: int
 
 
+@dataclass(frozen=True)
+class Stay:
+    """One stay of a card in a reader, past or present: how many commands it has answered there."""
+
+    card_id: str
+    answered: int
+
+
 class _Slot:
     """The bank's own record of one reader."""
 
@@ -66,6 +76,7 @@ class _Slot:
         self.card_id: str | None = None
         self.insertion: Insertion | None = None
         self.events = 0
+        self.stays: collections.deque[tuple[str, Insertion]] = collections.deque(maxlen=MAX_STAYS)
 
     def look(self) -> SlotState:
         if not self.available:
@@ -95,22 +106,27 @@ class Bank:
         self._observers: list[Observer] = []
         self._closed = False
 
-    def insert(self, card_id: str, reader: str) -> None:
-        """Put a card into an empty reader.
+    def insert(self, card_id: str, reader: str, *, pull_after: int | None = None, executed: bool = True) -> None:
+        """Put a card into an empty reader; with `pull_after` it is planned at once that it vanishes again.
 
         Raises:
+            RequestError: `pull_after` is out of bounds, see there.
             UnknownCardError: the deck has no such card.
             UnknownReaderError: there is no such reader.
             ReaderUnavailableError: the reader is unplugged.
             CardElsewhereError: the card is in a reader already.
             SlotOccupiedError: another card is in this reader.
         """
+        if pull_after is not None:
+            _check_pull(pull_after)
         with self._change:
             slot = self._available_slot(reader)
             self._require_free(card_id)
             if slot.card_id is not None:
                 raise SlotOccupiedError(f"{reader!r} holds card {slot.card_id!r}; eject or swap it")
             self._put(slot, card_id)
+            if pull_after is not None and slot.insertion is not None:
+                slot.insertion.pull_after(pull_after, executed=executed)
 
     def eject(self, reader: str) -> str:
         """Take the card out of a reader, an unplugged one too, and return its name.
@@ -161,8 +177,7 @@ class Bank:
             ReaderUnavailableError: the reader is unplugged.
             SlotEmptyError: no card is in it.
         """
-        if not 1 <= n_apdus <= MAX_PULL_AFTER:
-            raise RequestError(f"n_apdus is {n_apdus}, allowed is 1 to {MAX_PULL_AFTER}")
+        _check_pull(n_apdus)
         with self._change:
             slot = self._available_slot(reader)
             if slot.insertion is None:
@@ -204,6 +219,15 @@ class Bank:
         """Which card is in which reader, unplugged ones included."""
         with self._change:
             return {name: slot.card_id for name, slot in self._slots.items() if slot.card_id is not None}
+
+    def stays(self, reader: str) -> list[Stay]:
+        """The last stays in a reader, at most 64, the newest at the end; a card plugged in again stays anew.
+
+        Raises:
+            UnknownReaderError: there is no such reader.
+        """
+        with self._change:
+            return [Stay(card_id, insertion.answered) for card_id, insertion in self._slot(reader).stays]
 
     @property
     def card_ids(self) -> list[str]:
@@ -321,6 +345,7 @@ class Bank:
                 interface=slot.spec.interface,
                 take_out=lambda insertion: self._card_left(slot, insertion),
             )
+            slot.stays.append((slot.card_id, slot.insertion))
         self._changed(slot)
 
     def _withdraw(self, slot: _Slot) -> None:
@@ -338,6 +363,11 @@ class Bank:
         for observer in self._observers:
             observer(slot.spec.name, slot.insertion)
         self._change.notify_all()
+
+
+def _check_pull(n_apdus: int) -> None:
+    if not 1 <= n_apdus <= MAX_PULL_AFTER:
+        raise RequestError(f"n_apdus is {n_apdus}, allowed is 1 to {MAX_PULL_AFTER}")
 
 
 def _differs(known: str | int, look: SlotState) -> bool:

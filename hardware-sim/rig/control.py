@@ -169,6 +169,10 @@ class RigClient:
         """Put a card into an empty reader."""
         self.call("insert", card=card, reader=reader)
 
+    def insert_pulled(self, card: str, reader: str, n_apdus: int, *, executed: bool = True) -> None:
+        """Put a card into an empty reader that vanishes again in its n-th APDU, its command carried out or not."""
+        self.call("insert", card=card, reader=reader, pull_after=n_apdus, executed=executed)
+
     def eject(self, reader: str) -> str:
         """Take the card out of a reader and return its name."""
         return str(self.call("eject", reader=reader)["card"])
@@ -181,6 +185,10 @@ class RigClient:
         """Let the card vanish in the n-th APDU from now, its command carried out or not."""
         self.call("pull_after", reader=reader, n_apdus=n_apdus, executed=executed)
 
+    def stays(self, reader: str) -> list[tuple[str, int]]:
+        """The last cards in a reader, the newest at the end, and how many commands each has answered there."""
+        return [(card, answered) for card, answered in self.call("stays", reader=reader)["stays"]]
+
     def remove_reader(self, reader: str) -> None:
         """Unplug the device a reader belongs to."""
         self.call("remove_reader", reader=reader)
@@ -188,6 +196,10 @@ class RigClient:
     def restore_reader(self, reader: str) -> None:
         """Plug the device of a reader in again."""
         self.call("restore_reader", reader=reader)
+
+    def rename_reader(self, reader: str, name: str) -> None:
+        """Let pcscd show the device of a reader under another name; the rig keeps its own."""
+        self.call("rename_reader", reader=reader, name=name)
 
     def kill_pcscd(self) -> None:
         """Let pcscd crash."""

@@ -69,6 +69,8 @@ class Seat:
 class Insertion:
     """One stay of a card in a reader.
 
+    `answered` counts the commands whose answers left the card.
+
     Args:
         change: the bank's condition, which guards all state here.
         seat: the card.
@@ -91,6 +93,7 @@ class Insertion:
         self._reader = reader
         self._interface = interface
         self._take_out = take_out
+        self.answered = 0
         self._removed = False
         self._apdus_left: int | None = None
         self._pull_executes = True
@@ -150,7 +153,10 @@ class Insertion:
                 raise CardFaultError(f"the card in {self._reader!r} gave no answer of 0 to {MAX_RESPONSE} bytes")
             return bytes(answer)
 
-        return self._use(exchange)
+        answer = self._use(exchange)
+        with self._change:
+            self.answered += 1
+        return answer
 
     def pull_after(self, n_apdus: int, *, executed: bool) -> None:
         """Let the card vanish in the n-th APDU from now; the caller holds the condition."""

@@ -241,7 +241,7 @@ class Pcscd:
             library = self._driver_dir / f"libifdvpcd-{number}.so"
             if not library.exists():
                 shutil.copyfile(self._installation.driver, library)
-            blocks.append(reader_conf_entry(device.name, library, first_port))
+            blocks.append(reader_conf_entry(device.shown_as or device.name, library, first_port))
             ports += [first_port + slot for slot in range(SLOTS_PER_DEVICE)]
         (self._config_dir / "reader.conf").write_text("\n".join(blocks), "utf-8")
         return ports

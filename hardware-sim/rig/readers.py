@@ -21,15 +21,20 @@ MAX_SLOTS = 16
 MAX_DEVICES = MAX_SLOTS // SLOTS_PER_DEVICE
 MAX_NAME_CHARS = 120
 """pcscd has 127 bytes for a name and appends six characters."""
+NAME_RULE = f"1 to {MAX_NAME_CHARS} printable ASCII characters without quotes, backslashes and spaces at the ends"
 MAX_FILE_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Device:
-    """One entry of pcscd's reader.conf: its friendly name and the interface of each slot in use."""
+    """One entry of pcscd's reader.conf: its friendly name and the interface of each slot in use.
+
+    `shown_as` is the friendly name pcscd is told where it differs from the rig's own.
+    """
 
     name: str
     slots: tuple[str, ...] = ("contactless",)
+    shown_as: str | None = None
 
     @property
     def readers(self) -> tuple[ReaderSpec, ...]:
@@ -95,11 +100,8 @@ def _device(entry: Any, where: str) -> Device:
     if not isinstance(entry, dict) or not set(entry) <= {"name", "slots"}:
         raise ReadersFileError(f'{where}: an object with "name" and, if wanted, "slots" is allowed')
     name, slots = entry.get("name"), entry.get("slots", ["contactless"])
-    if not isinstance(name, str) or not _is_reader_name(name):
-        raise ReadersFileError(
-            f"{where}: the name must be 1 to {MAX_NAME_CHARS} printable ASCII characters without quotes, "
-            "backslashes and spaces at the ends"
-        )
+    if not isinstance(name, str) or not is_reader_name(name):
+        raise ReadersFileError(f"{where}: the name must be {NAME_RULE}")
     if not isinstance(slots, list) or not 1 <= len(slots) <= SLOTS_PER_DEVICE:
         raise ReadersFileError(f"{where}: slots must be a list of one or two interfaces")
     if any(slot not in INTERFACES for slot in slots):
@@ -107,6 +109,7 @@ def _device(entry: Any, where: str) -> Device:
     return Device(name, tuple(slots))
 
 
-def _is_reader_name(name: str) -> bool:
+def is_reader_name(name: str) -> bool:
+    """Whether pcscd takes it as a friendly name, see `NAME_RULE`."""
     plain = name.isascii() and name.isprintable() and not set(name) & {'"', "\\"}
     return plain and name == name.strip() and 1 <= len(name) <= MAX_NAME_CHARS

@@ -2,16 +2,18 @@
 """One running rig: the bank, pcscd beside it, and the commands both obey together."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rig.bank import Bank
 from rig.errors import RequestError
 from rig.insertion import Card
 from rig.pcscd import Pcscd
-from rig.readers import Device
+from rig.readers import NAME_RULE, Device, is_reader_name
 from rig.vpcd import Plug
 
 Operation = Callable[[Mapping[str, Any]], dict[str, Any]]
+_OPTIONAL = {"executed", "pull_after"}
 
 
 class Rig:
@@ -28,12 +30,14 @@ class Rig:
         self._pcscd = pcscd
         self.bank = Bank([reader for device in devices for reader in device.readers], cards)
         self._operations: dict[str, tuple[dict[str, type], Operation]] = {
-            "insert": ({"card": str, "reader": str}, self._insert),
+            "insert": ({"card": str, "reader": str, "pull_after": int, "executed": bool}, self._insert),
             "eject": ({"reader": str}, self._eject),
             "swap": ({"card": str, "reader": str}, self._swap),
             "pull_after": ({"reader": str, "n_apdus": int, "executed": bool}, self._pull_after),
+            "stays": ({"reader": str}, self._stays),
             "remove_reader": ({"reader": str}, self._remove_reader),
             "restore_reader": ({"reader": str}, self._restore_reader),
+            "rename_reader": ({"reader": str, "name": str}, self._rename_reader),
             "kill_pcscd": ({}, self._kill_pcscd),
             "restart_pcscd": ({}, self._restart_pcscd),
             "state": ({}, self._state),
@@ -75,9 +79,8 @@ class Rig:
         if known is None:
             raise RequestError(f"op must be one of {', '.join(self._operations)}, quit")
         fields, operation = known
-        optional = {"executed"}
         given = set(request) - {"op"}
-        if not set(fields) - optional <= given <= set(fields):
+        if not set(fields) - _OPTIONAL <= given <= set(fields):
             raise RequestError(f"{name} takes {', '.join(fields) or 'no fields'}")
         for field in given:
             if type(request[field]) is not fields[field]:
@@ -85,7 +88,8 @@ class Rig:
         return operation(request)
 
     def _insert(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.bank.insert(request["card"], request["reader"])
+        executed = request.get("executed", True)
+        self.bank.insert(request["card"], request["reader"], pull_after=request.get("pull_after"), executed=executed)
         return {}
 
     def _eject(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -98,6 +102,9 @@ class Rig:
         self.bank.pull_after(request["reader"], request["n_apdus"], executed=request.get("executed", True))
         return {}
 
+    def _stays(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return {"stays": [[stay.card_id, stay.answered] for stay in self.bank.stays(request["reader"])]}
+
     def _remove_reader(self, request: Mapping[str, Any]) -> dict[str, Any]:
         return self._replug(request["reader"], self.bank.remove_reader)
 
@@ -105,17 +112,38 @@ class Rig:
         return self._replug(request["reader"], self.bank.restore_reader)
 
     def _replug(self, reader: str, change: Callable[[str], None]) -> dict[str, Any]:
-        """Unplug or plug in the whole device of a reader; pcscd learns it only by a restart."""
+        """Unplug or plug in the whole device of a reader; pcscd learns it only by a restart.
+
+        It ends first: a device that goes takes its cards with it, nobody sees them leave one by one.
+        """
         readers = self._readers_beside(reader)
-        for name in readers:
-            change(name)
+        restarts = self._pcscd if self._pcscd is not None and self._pcscd.alive else None
+        if restarts is not None:
+            restarts.stop()
+        try:
+            for name in readers:
+                change(name)
+        finally:
+            if restarts is not None:
+                restarts.start(self._devices, without=self._unplugged())
+        return {"readers": readers}
+
+    def _rename_reader(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Let pcscd show the device of a reader under another name, also one that is taken; here it keeps its own."""
+        reader, name = request["reader"], request["name"]
+        self.bank.stays(reader)
+        if not is_reader_name(name):
+            raise RequestError(f"{name!r} is no name of a reader: {NAME_RULE}")
+        self._devices = tuple(
+            replace(device, shown_as=name) if reader in _names(device) else device for device in self._devices
+        )
         if self._pcscd is not None and self._pcscd.alive:
             self._restart_pcscd({})
-        return {"readers": readers}
+        return {}
 
     def _readers_beside(self, reader: str) -> list[str]:
         for device in self._devices:
-            names = [spec.name for spec in device.readers]
+            names = _names(device)
             if reader in names:
                 return names
         return [reader]
@@ -153,3 +181,7 @@ class Rig:
         if self._pcscd is None:
             raise RequestError("this rig runs without pcscd")
         return self._pcscd
+
+
+def _names(device: Device) -> list[str]:
+    return [spec.name for spec in device.readers]

@@ -9,13 +9,16 @@ that stays mute is disconnected and connected again, because the protocol has no
 pcscd looks for a card every 0.4 s by asking for the ATR, and notices a removal only when such a look fails. A
 connection that breaks in the middle of a command and is replaced before the next look would go unnoticed: pcscd
 would send commands for the old card to the new one, which has no power. Therefore a new card shows itself only
-after a look has failed; see `_Line.absence_seen`.
+after a look has failed; see `_Line.absence_seen`. Before pcscd switches a card off, on or resets it, it looks too, but
+draws no conclusion when that look fails. While a card is on, a look between two regular ones counts for nothing; one
+that comes together with a regular one is followed by it at once, so a card stays away for a moment after a failed look.
 """
 
 import contextlib
 import logging
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 
 from rig.bank import Bank
@@ -23,10 +26,15 @@ from rig.errors import CardError, CardFaultError
 from rig.insertion import Insertion
 
 POWER_OFF, POWER_ON, RESET, SEND_ATR = b"\x00", b"\x01", b"\x02", b"\x04"
+POWER = frozenset({POWER_OFF, POWER_ON, RESET})
 MAX_FRAME = 0xFFFF
 """Longest frame in bytes; the length field has no room for more."""
 CONNECT_TIMEOUT_S = 0.25
 RETRY_S = 0.05
+STAY_AWAY_S = 0.25
+"""Longer than pcscd needs from one look to the one that follows at once, shorter than between regular ones."""
+REGULAR_S = 0.35
+"""A look that comes sooner than this after a regular one is none itself."""
 _RECEIVE_BYTES = 2 + MAX_FRAME
 
 _log = logging.getLogger("rig")
@@ -55,7 +63,8 @@ def frames(sock: socket.socket) -> Iterator[bytes]:
 class _Line:
     """The way to one port, used by one session at a time; `change` guards all fields.
 
-    `absence_seen` tells whether pcscd has found the reader empty since it last saw a card.
+    `absence_seen` tells whether pcscd has found the reader empty since it last saw a card, `away_until_s` until when
+    (by the monotonic clock) no card may connect.
     """
 
     def __init__(self, port: int) -> None:
@@ -63,6 +72,21 @@ class _Line:
         self.change = threading.Condition()
         self.holder: Session | None = None
         self.absence_seen = True
+        self.away_until_s = 0.0
+        self._looked_s = self._looked_before_s = 0.0
+        self._powered = False
+
+    def look(self) -> bool:
+        """Note that pcscd looks now; tell whether it draws a conclusion from what it finds."""
+        now_s = time.monotonic()
+        is_regular = not self._powered or now_s - self._looked_s >= REGULAR_S
+        self._looked_before_s, self._looked_s = self._looked_s, now_s
+        return is_regular
+
+    def power(self, frame: bytes) -> None:
+        """Note that pcscd switches the card: the look just before was for this, not a regular one."""
+        self._looked_s = self._looked_before_s
+        self._powered = frame != POWER_OFF
 
 
 class Session(threading.Thread):
@@ -84,6 +108,7 @@ class Session(threading.Thread):
                 return
             self._line.holder = self
         while not self._stopped.is_set():
+            self._stay_away()
             try:
                 self._connect_and_serve()
             except ConnectionRefusedError:
@@ -109,6 +134,10 @@ class Session(threading.Thread):
                 self._release()
             self._line.change.notify_all()
 
+    def _stay_away(self) -> None:
+        with self._line.change:
+            self._line.change.wait_for(self._stopped.is_set, max(0.0, self._line.away_until_s - time.monotonic()))
+
     def _connect_and_serve(self) -> None:
         with self._at_work():
             atr = self._insertion.power_on()
@@ -133,8 +162,13 @@ class Session(threading.Thread):
         for frame in frames(sock):
             look = frame == SEND_ATR and not after_power
             with self._line.change:
-                if self._stopped.is_set() or (look and not shown and not self._line.absence_seen):
-                    self._note_absence(seen=look)
+                is_regular = look and self._line.look()
+                if frame in POWER:
+                    self._line.power(frame)
+                if self._stopped.is_set() or not (shown or self._line.absence_seen):
+                    self._note_absence(seen=is_regular)
+                    if is_regular:
+                        self._line.away_until_s = time.monotonic() + STAY_AWAY_S
                     return
             after_power = frame in {POWER_ON, RESET}
             if frame == SEND_ATR:

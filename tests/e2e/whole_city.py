@@ -3,9 +3,10 @@
 
 import contextlib
 import json
+import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPResponse
@@ -97,6 +98,7 @@ class WholeCity:
         self.service = service
         self.control = control
         self.agent: AgentProcess
+        self.pcsc_socket = ""
         self._known: set[tuple[int, int]] = set()
         self._watching = ExitStack()
         self.live: HTTPResponse
@@ -187,8 +189,26 @@ def free_port() -> int:
     return port
 
 
+def ready_made(_files: CityFiles) -> None:
+    """The ordinary deck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """How a city differs from the ordinary one.
+
+    `deck` may change the deck before the rig takes it, `access` the access model once it is there; `agent` are
+    settings of the agent, `doors` how many of the doors have readers.
+    """
+
+    deck: Callable[[CityFiles], None] = ready_made
+    access: Callable[[CityFiles], None] = shorten_openings
+    agent: Mapping[str, str | int] = field(default_factory=dict)
+    doors: int = len(building.DOORS)
+
+
 @contextmanager
-def whole_city(folder: Path) -> Iterator[WholeCity]:
+def whole_city(folder: Path, arrangement: Arrangement = Arrangement()) -> Iterator[WholeCity]:
     """Start everything; `folder` needs a short name."""
     with ExitStack() as stack:
         slapd = Slapd(folder / "slapd")
@@ -201,20 +221,23 @@ def whole_city(folder: Path) -> Iterator[WholeCity]:
         different = {"service": {"port": free_port()}, "logging": {"level": "debug"}}
         files = CityFiles(folder / "city", address, changes=different)
         files.upgrade()
+        arrangement.deck(files)
         service = stack.enter_context(ServiceProcess(files, files.folder / "service.log"))
-        arguments = ["--doors", str(len(building.DOORS))]
+        arguments = ["--doors", str(arrangement.doors)]
         rig = stack.enter_context(
             RigProcess(folder / "rig", deck=files.deck_file, loader="cardsim.deck:load_deck", arguments=arguments)
         )
         service.wait_health(lambda state: state.get("status") == "ready")
         points = files.seed()
-        shorten_openings(files)
+        arrangement.access(files)
         service.wait_health(lambda state: state["points"] == points)
         city = WholeCity(slapd, files, service, stack.enter_context(rig.client()))
         stack.callback(city.close)
         city.watch()
-        city.agent = stack.enter_context(AgentProcess(files, AGENT, service.agents_url, rig.pcsc_socket or ""))
+        city.pcsc_socket = rig.pcsc_socket or ""
+        city.agent = AgentProcess(files, AGENT, service.agents_url, city.pcsc_socket, arrangement.agent)
+        # A test may have put another process in the place of the first, here as well as for the service.
+        stack.callback(lambda: city.agent.stop(signal.SIGKILL))
         city.until_empty(building.reader_name(1, 0))
         yield city
-        # A test may have put another process in the place of the first.
         city.service.stop()

@@ -4,8 +4,11 @@
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Self
+from urllib.request import urlopen
 
+from prometheus_client.parser import text_string_to_metric_families
 from support.service import CityFiles, python_environment, to_toml
 from support.waiting import LIMIT_S
 
@@ -13,10 +16,21 @@ from readers.identity import Identity
 
 
 class AgentProcess:
-    """A reader agent beside a pcscd; its log goes to `log`, its outbox outlives it."""
+    """A reader agent beside a pcscd; its log goes to `log`, its outbox outlives it.
 
-    def __init__(self, files: CityFiles, name: str, centre_url: str, pcsc_socket: str) -> None:
+    `changes` are settings that differ from the ordinary ones.
+    """
+
+    def __init__(
+        self,
+        files: CityFiles,
+        name: str,
+        centre_url: str,
+        pcsc_socket: str,
+        changes: Mapping[str, str | int] | None = None,
+    ) -> None:
         self.name = name
+        self._metrics_port = (changes or {}).get("metrics_port")
         self.log = files.folder / f"{name}.log"
         key = files.folder / f"{name}.key"
         if not key.exists():
@@ -29,6 +43,7 @@ class AgentProcess:
             "outbox_file": str(files.folder / f"{name}.outbox"),
             "pcsc_socket": pcsc_socket,
             "log_level": "debug",
+            **(changes or {}),
         }
         config.write_text(to_toml({"": values}))
         with self.log.open("ab") as errors:
@@ -44,6 +59,13 @@ class AgentProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop(signal.SIGKILL)
+
+    def metric(self, name: str, label: str) -> dict[str, float]:
+        """What the agent's metric `name` says, by the value of one label; the setting metrics_port must be made."""
+        with urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=LIMIT_S) as response:
+            text = response.read().decode()
+        families = text_string_to_metric_families(text)
+        return {one.labels[label]: one.value for family in families for one in family.samples if one.name == name}
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal, wait for the end and return the exit code; a second call does nothing."""

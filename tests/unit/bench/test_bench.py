@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cardservice.bench import command
+from cardservice.bench import channel, command
 from cardservice.bench.decide import Size, run
 from cardservice.bench.report import Ratio, Report
 
@@ -20,7 +20,20 @@ def test_decide_measures_every_size() -> None:
     assert all(0.3 < float(row["permitted_share"]) < 0.9 for row in own)
     peers = {row["case"] for row in report.rows if "peer_us" in row}
     assert peers == {"S cedar", "S casbin_fast", "L cedar", "L casbin_fast"}
-    assert len(report.ratios) == 8
+    assert len(report.ratios) == 9
+
+
+def test_channel_measures_both_sides() -> None:
+    """Agents get decisions, the no-op its answers, both libraries echo; nothing is refused or lost."""
+    report = channel.run(rounds=1, seconds=0.2, connections=(2,))
+    assert [row["case"] for row in report.rows] == [
+        "FastAPI no-op, 2 connections",
+        "durable decision, 2 connections",
+        "bare echo, picows, 2 connections",
+        "bare echo, websockets over ASGI, 2 connections",
+    ]
+    assert all(float(row["answers_per_s"]) > 0 for row in report.rows)
+    assert [ratio.name for ratio in report.ratios] == ["durable decisions, 2 connections"]
 
 
 def test_json_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cardservice.bench import command, revoke, revoke_directory, tap
+from cardservice.bench.city_figures import percentile
 from cardservice.bench.report import Report
 
 TINY_TAP = tap.Size(warm_up=1, taps=2, rounds=1, people=20, agents=4, taps_per_s=20.0, seconds=1.0)
@@ -15,6 +16,14 @@ TINY_REVOKE = revoke.Size(changes=2, people=20, agents=2, taps_per_s=10.0, witne
 
 def _samples(report: Report) -> dict[str, int]:
     return {str(row["case"]): int(row["samples"]) for row in report.rows if "samples" in row}
+
+
+def test_a_percentile_is_one_of_the_values() -> None:
+    """The smallest that so many of them do not exceed: of a hundred values the 99th, of one value that value."""
+    hundred = [float(value) for value in range(100, 0, -1)]
+    assert [percentile(hundred, share) for share in (0.5, 0.99, 1.0)] == [50.0, 99.0, 100.0]
+    assert percentile([7.0], 0.99) == 7.0
+    assert percentile([1.0, 2.0, 3.0], 0.99) == 3.0
 
 
 @pytest.mark.pcscd

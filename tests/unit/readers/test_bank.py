@@ -102,7 +102,7 @@ async def test_a_driver_that_hangs_is_down_until_it_answers(monkeypatch):
 
 
 async def test_a_reader_that_must_not_be_used_is_named_though_it_was_never_seen_before():
-    """Two readers of one name at the start: the log and the metric say which, and others are served."""
+    """Two readers of one name at the start: the log and the metric say which, and not for longer than it is so."""
     driver = FakeDriver("Reader A")
     driver.tell(ReaderFaulted("Twin", "there are two"))
     with capture_logs() as logs:
@@ -112,6 +112,10 @@ async def test_a_reader_that_must_not_be_used_is_named_though_it_was_never_seen_
             while usable("cardservice_agent_reader_usable", {"reader": "Twin"}) != 0:
                 watched.changed.clear()
                 await watched.changed.wait()
+            assert usable("cardservice_agent_reader_usable", {"reader": "Reader A"}) == 1
+            driver.tell(ReaderAppeared("Twin"))
+            await watched.until({"Reader A", "Twin"})
+            assert usable("cardservice_agent_reader_usable", {"reader": "Twin"}) == 1
     assert ("reader_faulty", "Twin", "there are two") in [
         (line["event"], line.get("reader"), line.get("reason")) for line in logs
     ]
