@@ -18,11 +18,13 @@ from readers.errors import SettingsFault
 ENVIRONMENT_PREFIX = "CARDSERVICE_AGENT_"
 # Many times what the settings need, comments included; more costs a TOML parser seconds.
 MAX_FILE_BYTES = 16 * 1024
+MAX_NAME_BYTES = 240
 _NO_ADDRESS = "centre_url must look like wss://host[:port]/path, without user and password"
 
 
 def _named_file(path: Path) -> Path:
-    if not path.name or "\0" in str(path):
+    # No part longer than file systems take, with room for what is put beside the file.
+    if not path.name or "\0" in str(path) or any(len(os.fsencode(part)) > MAX_NAME_BYTES for part in path.parts):
         raise ValueError("must name a file")
     return path
 

@@ -113,7 +113,7 @@ def test_a_file_that_cannot_be_used_is_named(tmp_path, text, says):
 
 
 @pytest.mark.parametrize("name", ["key_file", "outbox_file", "ca_file", "pcsc_socket"])
-@pytest.mark.parametrize("path", ["", ".", "/", "a\\u0000b"])
+@pytest.mark.parametrize("path", ["", ".", "/", "a\\u0000b", "/run/" + "a" * 241])
 def test_a_path_that_names_no_file_is_refused(file, name, path):
     """Now and with its setting's name, not later by whatever opens it."""
     with pytest.raises(SettingsFault, match=f"{name}: .*must name a file"):
