@@ -255,5 +255,6 @@ class ReaderBank:
                 self._tasks.pop(reader).cancel()
                 slot.worker.stop(timeout_s=0)
                 del self._slots[reader]
+                self._metrics.forget_reader(reader)
                 return True
         return False

@@ -207,7 +207,7 @@ class Channel:
                 self._listener.points_changed(message)
                 continue
             if isinstance(message, Challenge):
-                self._metrics.ignored.labels("out_of_turn").inc()
+                self._metrics.ignore(message.type, "out_of_turn")
                 continue
             self._listener.received(message, at_us)
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: EUPL-1.2
 """What an administrator can watch of one agent; labels are reader and point names and closed codes, nothing else."""
 
+from collections import Counter as Counts
+
+import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _PREFIX = "cardservice_agent_"
+_log = structlog.get_logger("readers.metrics")
 
 
 class Metrics:
@@ -11,6 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._ignored: Counts[str] = Counts()
         registry = self.registry
         self.last_good_tap = Gauge(
             f"{_PREFIX}last_good_tap_seconds", "Unix time of the last tap decided", ["reader"], registry=registry
@@ -40,3 +45,21 @@ class Metrics:
             f"{_PREFIX}ignored_messages", "Messages of the centre not acted on", ["why"], registry=registry
         )
         self.faults = Counter(f"{_PREFIX}faults", "Faults of outbox, readers and outputs", ["what"], registry=registry)
+
+    def ignore(self, message_type: str, why: str) -> None:
+        """Count a message of the centre that is not acted on, and log it; a flood of them does not fill the log."""
+        self.ignored.labels(why).inc()
+        self._ignored[why] += 1
+        # Powers of two.
+        if self._ignored[why] & (self._ignored[why] - 1) == 0:
+            _log.warning("message_ignored", type=message_type, why=why, count=self._ignored[why])
+
+    def forget_reader(self, reader: str) -> None:
+        """Drop the series of a reader that is not served any more."""
+        for gauge in (self.last_good_tap, self.reader_usable):
+            gauge.remove_by_labels({"reader": reader})
+
+    def forget_point(self, point: str) -> None:
+        """Drop the series of a point that is not this agent's any more."""
+        for series in (self.taps, self.tap_seconds):
+            series.remove_by_labels({"point": point})

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from cardservice.agents.messages import MAX_ACCOUNTED_EPOCHS, MAX_RANGES, EpochAccount, EventId, EventRange, TapEvent
 from readers import outbox_file
 from readers.errors import OutboxFault
@@ -30,6 +32,8 @@ REFILL_SHARE = 0.9
 # A centre's last backup should not be older.
 DEFAULT_KEEP_DAYS = 7
 TIDY_EVERY = 500
+MAX_EPOCH_DIGITS = 15
+UNREADABLE = "unreadable"
 _DAY_MS = 86_400_000
 
 
@@ -155,11 +159,17 @@ class Outbox:
             OutboxFault: the outbox cannot be read.
         """
         rows = self._select(
-            "SELECT content FROM entries WHERE content IS NOT NULL AND aside IS NULL AND NOT acknowledged"
-            " ORDER BY epoch, sequence LIMIT ?",
+            "SELECT epoch, sequence, content FROM entries"
+            " WHERE content IS NOT NULL AND aside IS NULL AND NOT acknowledged ORDER BY epoch, sequence LIMIT ?",
             (limit,),
         )
-        return [TapEvent.model_validate_json(content) for (content,) in rows]
+        events = []
+        for epoch, sequence, content in rows:
+            try:
+                events.append(TapEvent.model_validate_json(content))
+            except ValidationError:
+                self._set_unreadable_aside(epoch, sequence)
+        return events
 
     def acknowledged(self, events: Sequence[EventId]) -> int:
         """Note that the centre has stored these finished events durably; return how many were known and are new.
@@ -263,7 +273,7 @@ class Outbox:
         owner = self.recall("agent")
         if owner is not None and owner != self._agent:
             raise OutboxFault(f"outbox {path} belongs to agent {owner!r}, not to {self._agent!r}")
-        epoch = max(int(self.recall("epoch") or 0) + 1, at_ms // 1_000)
+        epoch = max(self._last_epoch() + 1, at_ms // 1_000)
         with self._durable():
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('agent', ?)", (self._agent,))
             self._connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?)", (str(epoch),))
@@ -280,20 +290,30 @@ class Outbox:
         (lost,) = self._select("SELECT coalesce(sum(last - first + 1), 0) FROM lost")[0]
         self.depth = Depth(waiting=waiting, aside=aside, lost=lost)
 
+    def _last_epoch(self) -> int:
+        text = self.recall("epoch") or "0"
+        if len(text) > MAX_EPOCH_DIGITS or not text.isdecimal():
+            raise OutboxFault("outbox: its epoch is none of ours; move the file away, a new one is made")
+        return int(text)
+
     def _abandon_open_taps(self) -> None:
         open_taps = self._select("SELECT epoch, sequence, point, at_ms FROM entries WHERE content IS NULL")
         for epoch, sequence, point, at_ms in open_taps:
-            event = TapEvent(
-                event=EventId(agent=self._agent, epoch=epoch, sequence=sequence),
-                point=point,
-                at_ms=at_ms,
-                outcome="abandoned",
-            )
+            event = self._abandoned_tap(epoch, sequence, point, at_ms)
             self._connection.execute(
                 "UPDATE entries SET content = ? WHERE epoch = ? AND sequence = ?",
                 (event.model_dump_json(exclude_none=True), epoch, sequence),
             )
         self.abandoned = len(open_taps)
+
+    def _abandoned_tap(self, epoch: int, sequence: int, point: str, at_ms: int) -> TapEvent:
+        try:
+            event = EventId(agent=self._agent, epoch=epoch, sequence=sequence)
+            return TapEvent(event=event, point=point, at_ms=at_ms, outcome="abandoned")
+        except ValidationError:
+            raise OutboxFault(
+                f"outbox: the entry {epoch}/{sequence} is none of ours; move the file away, a new one is made"
+            ) from None
 
     def _is_full(self) -> bool:
         limit = self._limits.capacity * REFILL_SHARE if self._full else self._limits.capacity
@@ -306,6 +326,14 @@ class Outbox:
         ).rowcount
         if not extended:
             self._connection.execute("INSERT INTO lost VALUES (?, ?, ?, ?)", (self.epoch, sequence, sequence, at_ms))
+
+    def _set_unreadable_aside(self, epoch: int, sequence: int) -> None:
+        """Keep a report that is damaged, so that it does not hold up those behind it."""
+        with self._durable():
+            self._connection.execute(
+                "UPDATE entries SET aside = ? WHERE epoch = ? AND sequence = ?", (UNREADABLE, epoch, sequence)
+            )
+        self._count(waiting=-1, aside=1)
 
     def _tidy(self, at_ms: int) -> None:
         """Forget what was acknowledged and need not be kept any longer."""
@@ -363,7 +391,7 @@ class Outbox:
             self._connection.execute("BEGIN IMMEDIATE")
             yield
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OverflowError) as error:
             raise OutboxFault(f"outbox cannot be written: {error}") from error
         finally:
             if self._connection.in_transaction:
@@ -391,10 +419,17 @@ def read_aside(path: Path) -> tuple[Sequence[Aside], Sequence[LostRange]]:
     with closing(outbox_file.connect_to_read(path)) as connection:
         try:
             refused = connection.execute(
-                "SELECT content, aside FROM entries WHERE aside IS NOT NULL ORDER BY epoch, sequence"
+                "SELECT content, aside FROM entries WHERE aside != ? ORDER BY epoch, sequence", (UNREADABLE,)
             ).fetchall()
-            lost = connection.execute("SELECT epoch, first, last, since_ms FROM lost ORDER BY epoch, first").fetchall()
+            lost = connection.execute(
+                "SELECT epoch, first, last, since_ms FROM lost"
+                " UNION SELECT epoch, sequence, sequence, at_ms FROM entries WHERE aside = ? ORDER BY epoch, first",
+                (UNREADABLE,),
+            ).fetchall()
         except sqlite3.Error as error:
             raise OutboxFault(f"outbox {path} cannot be read: {error}") from error
-    asides = [Aside(TapEvent.model_validate_json(content), code) for content, code in refused]
+    try:
+        asides = [Aside(TapEvent.model_validate_json(content), code) for content, code in refused]
+    except ValidationError:
+        raise OutboxFault(f"outbox {path} holds a report that is none of ours") from None
     return asides, [LostRange(*row) for row in lost]

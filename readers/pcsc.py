@@ -291,11 +291,15 @@ def _establish() -> int:
 
 
 def _list_readers(context: int) -> list[str]:
-    result, names = scard.SCardListReaders(context, [])
+    try:
+        result, names = scard.SCardListReaders(context, [])
+    except (UnicodeError, SystemError) as error:
+        raise ReaderFault("listing the readers: a reader's name is no text; rename or unplug it") from error
     if result == scard.SCARD_E_NO_READERS_AVAILABLE:
         return []
     _must_succeed(result, "listing the readers")
-    return [str(name) for name in names]
+    # One that pyscard can list and never name again would take all the others with it.
+    return [str(name) for name in names if str(name).isascii()]
 
 
 def _open(context: int, reader: str, *, exclusive: bool) -> PcscConnection:

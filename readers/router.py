@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Brings each message of the centre to the tap it is for; what is for no tap is ignored and counted."""
 
-import structlog
-
 from cardservice.agents.messages import CardApdus, CardOpen, DecisionMessage, EventId
 from readers.metrics import Metrics
 from readers.tap import Tap
-
-_log = structlog.get_logger("readers.router")
 
 
 class Router:
@@ -34,8 +30,7 @@ class Router:
         """Hand `message`, received at the monotonic time `at_us`, to its tap."""
         ignored = self._deliver(message, at_us)
         if ignored is not None:
-            self._metrics.ignored.labels(ignored).inc()
-            _log.warning("message_ignored", type=message.type, why=ignored)
+            self._metrics.ignore(message.type, ignored)
 
     def disconnected(self) -> None:
         """Tell every tap that its answer cannot come any more."""

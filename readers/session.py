@@ -137,6 +137,9 @@ class Session:
     def points_changed(self, welcome: Welcome) -> None:
         """Serve these points from the next tap on; a tap under way ends at the point where it began."""
         if welcome.points != self._points.setups:
+            gone = {setup.point for setup in self._points.setups} - {setup.point for setup in welcome.points}
+            for point in gone:
+                self._parts.metrics.forget_point(point)
             self._points = PointMap(welcome.points)
             _log.info("points_changed", points=len(welcome.points))
             self._spawn(self._remember_points(self._points.to_json()), "remember points")

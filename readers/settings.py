@@ -85,7 +85,7 @@ def _address(url: str) -> tuple[str, str]:
         is_a_place = bool((parts.hostname or "").encode("idna")) and parts.port != 0
     except ValueError:
         raise ValueError(_NO_ADDRESS) from None
-    extras = parts.username or parts.password or parts.fragment
+    extras = "@" in parts.netloc or parts.fragment
     if not is_a_place or extras or parts.scheme not in {"ws", "wss"} or not url.isprintable() or " " in url:
         raise ValueError(_NO_ADDRESS)
     return parts.scheme, parts.hostname or ""

@@ -110,8 +110,7 @@ class Uploads:
     def answered(self, message: EventAck | EventRefused) -> None:
         """Take the centre's answer; one for an event that is not on its way is ignored and counted."""
         if self._sent_at_us.pop(message.event, None) is None:
-            self._metrics.ignored.labels("unknown_event").inc()
-            _log.warning("message_ignored", type=message.type, why="unknown_event")
+            self._metrics.ignore(message.type, "unknown_event")
             return
         if isinstance(message, EventAck):
             self._acknowledged.append(message.event)

@@ -8,10 +8,11 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from cardservice.agents.messages import encode
+from cardservice.agents.messages import MAX_MESSAGE_BYTES, encode
 
 # Who sends more before it was let in is no agent.
 MAX_EARLY_FRAMES: Final = 16
+MAX_EARLY_BYTES: Final = 4_096
 
 Frame = str | bytes
 
@@ -35,11 +36,16 @@ class Channel:
         self._news = asyncio.Event()
         self._lost = asyncio.Event()
 
+    @property
+    def longest_frame(self) -> int:
+        """How many bytes one frame may have: few as long as nobody knows who sends it."""
+        return MAX_EARLY_BYTES if self._listener is None else MAX_MESSAGE_BYTES
+
     def received(self, frame: Frame) -> None:
         """Take one frame of the agent."""
         if self._listener is not None:
             self._listener(frame)
-        elif len(self._early) >= MAX_EARLY_FRAMES:
+        elif len(self._early) >= MAX_EARLY_FRAMES or len(frame) > MAX_EARLY_BYTES:
             self.close()
         else:
             self._early.append(frame)

@@ -19,7 +19,7 @@ from cardservice.journal.rules import Scalar
 from cardservice.journal.service import Entry, Journal
 
 State = Literal["asked", "lost"]
-# Of one agent's accounted epochs; more say nothing more.
+# Of one agent; more say nothing more.
 MAX_GAPS: Final = 1_000
 
 
@@ -71,13 +71,19 @@ def write_down(connection: Connection, journal: Journal, found: set[Gap], before
             sa.delete(table).where(table.c.agent == gap.agent, table.c.epoch == gap.epoch, table.c.first == gap.first)
         )
     new = sorted(found - before)
-    for gap in new[: max(0, MAX_GAPS - len(found & before))]:
+    room = MAX_GAPS - _count_gaps(connection, new[0].agent) if new else 0
+    for gap in new[: max(0, room)]:
         row = gap._asdict() | {"found_ms": now_ms}
         kept = insert_or(connection, table).values(**row)
         connection.execute(kept.on_conflict_do_update(index_elements=["agent", "epoch", "first"], set_=row))
         reason = "events_lost" if gap.state == "lost" else "events_missing"
         named: dict[str, Scalar] = {"agent": gap.agent, "epoch": gap.epoch, "first": gap.first, "last": gap.last}
         journal.append(connection, Entry("system", now_ms, {"kind": "alarm", "reason": reason} | named))
+
+
+def _count_gaps(connection: Connection, agent: str) -> int:
+    table = store.event_gap
+    return int(connection.execute(sa.select(sa.func.count()).where(table.c.agent == agent)).scalar_one())
 
 
 def _missing(connection: Connection, agent: str, account: EpochAccount) -> list[Gap]:
@@ -140,7 +146,8 @@ class GapTotals:
 def totals(connection: Connection) -> list[GapTotals]:
     """Return the agents of which events are missing."""
     table = store.event_gap
-    size = table.c.last - table.c.first + 1
+    # Not as whole numbers: what an agent claims may be more than the database can add up.
+    size = sa.cast(table.c.last - table.c.first + 1, sa.Float)
     rows = connection.execute(
         sa.select(
             table.c.agent,

@@ -124,10 +124,11 @@ class _Proof(NamedTuple):
 
 @dataclass(slots=True)
 class _Stopwatch:
-    """Durations of the stages, in microseconds; a stage entered twice adds up."""
+    """Durations of a tap's stages, in microseconds (a stage entered twice adds up), and its exchanges with the card."""
 
     clock: Clock
     stages_us: dict[str, int] = field(default_factory=dict)
+    exchanges: int = 0
 
     def add(self, stage: str, started_ns: int) -> int:
         """Add the time since `started_ns` to `stage`; return now."""
@@ -280,7 +281,8 @@ class TapDesk:
         began_ns = clock.monotonic_ns()
         try:
             commands = next(conversation)
-            for _ in range(MAX_ROUNDS):
+            while watch.exchanges < MAX_ROUNDS:
+                watch.exchanges += 1
                 began_ns = watch.add("crypto", began_ns)
                 responses = await exchange(commands)
                 began_ns = watch.add("relay", began_ns)

@@ -33,6 +33,7 @@ HANDSHAKE_S: Final = 5.0
 PING_S: Final = 10.0
 # An agent that leaves this much unread is cut off: it would get its decisions too late anyway.
 MAX_UNREAD_BYTES: Final = 1 << 20
+MAX_FRAGMENTS: Final = 64
 # How long what was said last may take to arrive before the connection is torn down.
 CLOSING_S: Final = 2.0
 
@@ -119,6 +120,7 @@ class _Listener(WSListener):
         self._transport: WSTransport
         self._channel: Channel
         self._fragments: list[bytes] = []
+        self._fragments_bytes = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -168,10 +170,11 @@ class _Listener(WSListener):
             self._end(WSCloseCode.PROTOCOL_ERROR)
             return
         self._fragments.append(frame.get_payload_as_bytes())
-        if sum(map(len, self._fragments)) > MAX_MESSAGE_BYTES or len(self._fragments) > MAX_MESSAGE_BYTES // 1_024:
+        self._fragments_bytes += frame.payload_size
+        if self._fragments_bytes > self._channel.longest_frame or len(self._fragments) > MAX_FRAGMENTS:
             self._end(WSCloseCode.MESSAGE_TOO_BIG)
         elif frame.fin:
-            whole, self._fragments = b"".join(self._fragments), []
+            whole, self._fragments, self._fragments_bytes = b"".join(self._fragments), [], 0
             self._channel.received(whole)
 
     def _send(self, text: str) -> None:
