@@ -95,15 +95,20 @@ class EventDesk:
         epochs = [epoch for epoch in account.epochs if epoch.epoch <= sender.epoch]
         async with self._comparing:
             found, before = await asyncio.to_thread(self._compare, sender.agent, epochs)
+        if found or before:
+            # To its end, even if the agent leaves meanwhile: what is written down is also what is shown.
+            await asyncio.shield(asyncio.ensure_future(self._settle(sender.agent, found, before)))
+        wanted = sorted(gap for gap in found if gap.state == "asked")[:MAX_RANGES]
+        return [EventRange(epoch=gap.epoch, first=gap.first, last=gap.last) for gap in wanted]
+
+    async def _settle(self, agent: str, found: set[gaps.Gap], before: set[gaps.Gap]) -> None:
         if found != before:
             now_ms, journal = self._services.clock.now_ms(), self._services.journal
             await self._services.recorder.submit_here(
                 lambda connection: gaps.write_down(connection, journal, found, before, now_ms)
             )
-            self.missing = await asyncio.to_thread(self._totals)
-            _log.error("agent.events_missing", agent=sender.agent, events=sum(gap.size for gap in found))
-        wanted = sorted(gap for gap in found if gap.state == "asked")[:MAX_RANGES]
-        return [EventRange(epoch=gap.epoch, first=gap.first, last=gap.last) for gap in wanted]
+            _log.error("agent.events_missing", agent=agent, events=sum(gap.size for gap in found))
+        self.missing = await asyncio.to_thread(self._totals)
 
     def _compare(self, agent: str, epochs: Sequence[EpochAccount]) -> tuple[set[gaps.Gap], set[gaps.Gap]]:
         with read(self._record) as connection:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.engine import Connection, Engine
 
-from cardservice.database import insert_or, insert_rows, read, row_id, write
+from cardservice.database import insert_or, insert_rows, read, write
 from cardservice.errors import JournalBroken
 from cardservice.journal import store
 from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
@@ -72,13 +72,20 @@ class Journal:
         self._unwritten: _Unwritten | None = None
 
     def begin_epoch(self, engine: Engine, now_ms: int) -> int:
-        """Start the chains of a new writer; return its epoch, never used before.
+        """Start the chains of a new writer; return its epoch.
+
+        Never used before: it grows with every start and never stays below the seconds of the wall clock, so that a
+        store restored from an older copy does not repeat itself.
 
         Raises:
             DatabaseUnavailable: the record store cannot be written.
         """
+        table = store.journal_epoch
         with write(engine) as connection:
-            self._epoch = row_id(connection.execute(sa.insert(store.journal_epoch).values(started_ms=now_ms)))
+            begun = connection.execute(sa.select(sa.func.max(table.c.epoch))).scalar() or 0
+            used = connection.execute(sa.select(sa.func.max(store.journal_head.c.epoch))).scalar() or 0
+            self._epoch = max(begun + 1, used + 1, now_ms // 1_000)
+            connection.execute(sa.insert(table).values(epoch=self._epoch, started_ms=now_ms))
         self._heads.clear()
         return self._epoch
 

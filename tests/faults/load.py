@@ -19,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from faults.load_witness import Witness
-from support.service import CityFiles, ServiceProcess, directory_in_thread, python_environment
+from support.service import CityFiles, DirectoryThread, ServiceProcess, directory_in_thread, python_environment
 from support.waiting import LIMIT_S, wait_until
 
 from cardservice import changes
@@ -76,6 +76,8 @@ class LoadAgent:
         self._outbox = files.folder / f"{name}.outbox"
         self._hands = [_hand_at(hand, side) for hand in HANDS]
         self._process: subprocess.Popen[bytes] | None = None
+        # Settings that differ from the ordinary ones, from the next start on.
+        self.changes: dict[str, int] = {}
         files.enrol_key(name, Identity.create(self._key).public_key_hex())
         self.witness = Witness(self._outbox, name)
 
@@ -84,15 +86,22 @@ class LoadAgent:
         """The codes of its points."""
         return [hand["point"] for hand in self._hands]
 
-    def start(self, centre_url: str) -> None:
-        """Begin to tap, differently from every start before."""
+    def start(self, centre_url: str, *, hurried: bool = False) -> None:
+        """Begin to tap, differently from every start before; `hurried` as fast as it can, with or without a centre."""
         settings = {
             "agent": self.name,
             "centre_url": centre_url,
             "key_file": str(self._key),
             "outbox_file": str(self._outbox),
+            **self.changes,
         }
-        order = {"settings": settings, "deck": str(self._deck), "hands": self._hands, "seed": self._dice.random()}
+        order = {
+            "settings": settings,
+            "deck": str(self._deck),
+            "hands": self._hands,
+            "seed": self._dice.random(),
+            "hurried": hurried,
+        }
         self._order.write_text(json.dumps(order))
         with self.log.open("ab") as errors:
             self._process = subprocess.Popen(
@@ -115,11 +124,15 @@ class LoadAgent:
 
     def rest(self) -> None:
         """Tap no more; return once no card is at any reader."""
+        self.ask_to_rest()
+        self._hear(b"resting\n")
+
+    def ask_to_rest(self) -> None:
+        """Begin no tap any more."""
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(b"rest\n")
         self._process.stdin.flush()
-        self._hear(b"resting\n")
 
     def end(self) -> None:
         """Ask it to stop, and see that it does so in order."""
@@ -151,8 +164,9 @@ class LoadAgent:
 class LoadedCity:
     """The files of a seeded city, and what runs on them."""
 
-    def __init__(self, files: CityFiles) -> None:
+    def __init__(self, files: CityFiles, directory: DirectoryThread) -> None:
         self.files = files
+        self.directory = directory
         self._log = service_log(files)
 
     def serve(self) -> ServiceProcess:
@@ -216,7 +230,7 @@ def loaded_city(folder: Path) -> Iterator[LoadedCity]:
             full = sa.update(point_class).where(point_class.c.code.in_(FULL_CLASSES)).values(journal_mode="full")
             connection.execute(full)
             changes.append(connection, "access", [0])
-        yield LoadedCity(files)
+        yield LoadedCity(files, directory)
 
 
 def _kept_port() -> int:

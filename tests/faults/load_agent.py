@@ -14,7 +14,8 @@ import os
 import random
 import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from integrations.simulated_io import build
 from readers import logs
 from readers.agent import Agent, AgentTimes
 from readers.channel import ChannelTimes
-from readers.ports import OutputObserver
+from readers.ports import OutputObserver, ReaderEvent
 from readers.settings import AgentSettings
 from rig.bank import Bank, ReaderSpec
 from rig.errors import SlotEmptyError
@@ -37,6 +38,7 @@ SLOW_S = 0.1
 ANSWER_S = 6.0
 PULLED_EARLY = 0.15
 PAUSE_S = (0.05, 0.4)
+HURRIED_PAUSE_S = (0.0, 0.02)
 
 
 class WatchedDoor:
@@ -57,14 +59,30 @@ class WatchedDoor:
         return self._door.state()
 
 
+class AnnouncedReaders(VirtualReaders):
+    """Tells once the agent knows of its readers: a card that was there before is one it found."""
+
+    def __init__(self, bank: Bank) -> None:
+        super().__init__(bank)
+        self.announced = threading.Event()
+
+    def wait(self, timeout_s: float) -> Sequence[ReaderEvent]:
+        events = super().wait(timeout_s)
+        self.announced.set()
+        return events
+
+
 class Hand:
     """Holds one card after the other to one reader."""
 
-    def __init__(self, bank: Bank, reader: str, cards: list[str], dice: random.Random) -> None:
+    def __init__(
+        self, bank: Bank, reader: str, cards: list[str], dice: random.Random, pause_s: tuple[float, float]
+    ) -> None:
         self._bank = bank
         self._reader = reader
         self._cards = cards
         self._dice = dice
+        self._pause_s = pause_s
         self.answered = asyncio.Event()
 
     async def tap(self) -> None:
@@ -78,7 +96,7 @@ class Hand:
         # One kind of card leaves by itself.
         with contextlib.suppress(SlotEmptyError):
             self._bank.eject(self._reader)
-        await asyncio.sleep(self._dice.uniform(*PAUSE_S))
+        await asyncio.sleep(self._dice.uniform(*self._pause_s))
 
 
 class Load:
@@ -93,10 +111,14 @@ class Load:
             for name in hand["cards"]
         }
         bank = Bank([ReaderSpec(hand["reader"]) for hand in hands], cards)
+        self._hurried = order["hurried"]
+        pause_s = HURRIED_PAUSE_S if self._hurried else PAUSE_S
         self._hands = {
-            hand["point"]: Hand(bank, hand["reader"], hand["cards"], random.Random(dice.random())) for hand in hands
+            hand["point"]: Hand(bank, hand["reader"], hand["cards"], random.Random(dice.random()), pause_s)
+            for hand in hands
         }
-        self._agent = Agent(AgentSettings(**order["settings"]), VirtualReaders(bank), self._door, times=IMPATIENT)
+        self._readers = AnnouncedReaders(bank)
+        self._agent = Agent(AgentSettings(**order["settings"]), self._readers, self._door, times=IMPATIENT)
         self._resting = False
         self._decided = False
 
@@ -115,10 +137,16 @@ class Load:
 
     async def _tap(self) -> None:
         # A card held to a reader before the agent knows its points would only be asked for again. A gauge calls nobody.
-        while not self._agent.metrics.registry.get_sample_value("cardservice_agent_connected"):  # noqa: ASYNC110
+        while not self._may_begin():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
         await asyncio.gather(*(self._keep_tapping(hand) for hand in self._hands.values()))
         say("resting")
+
+    def _may_begin(self) -> bool:
+        # Hurried hands wait for nobody, not even for a centre; the points are known from an earlier start.
+        if self._hurried:
+            return self._readers.announced.is_set()
+        return bool(self._agent.metrics.registry.get_sample_value("cardservice_agent_connected"))
 
     def _tapped(self, tapping: asyncio.Task[None]) -> None:
         if not tapping.cancelled() and tapping.exception() is not None:

@@ -5,6 +5,7 @@ So nothing that was durable escapes, whenever the agent was killed, and the agen
 """
 
 import sqlite3
+from collections.abc import Collection
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,6 +74,31 @@ class Witness:
     def doors_opened(self) -> int:
         """How many doors opened so far."""
         return self._number("SELECT count(*) FROM witness WHERE json_extract(content, '$.outcome') = 'acted'")
+
+    def handed_over(self) -> int:
+        """How many acknowledgements came for events of the newest start."""
+        return self._number(
+            "SELECT count(*) FROM witness WHERE what = 'acknowledged'"
+            " AND epoch = (SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'epoch')"
+        )
+
+    def kept(self) -> set[str]:
+        """The events the outbox still holds."""
+        return {self._name(*row) for row in self._rows("SELECT epoch, sequence FROM entries")}
+
+    def kept_acknowledged(self) -> set[str]:
+        """Those of them that the centre has acknowledged, and has not asked for again."""
+        return {self._name(*row) for row in self._rows("SELECT epoch, sequence FROM entries WHERE acknowledged")}
+
+    def last_numbers(self) -> dict[int, int]:
+        """The last sequence given in each epoch, whether its report was kept or not."""
+        return dict(self._rows("SELECT epoch, last FROM epochs"))
+
+    def forget(self, names: Collection[str]) -> None:
+        """Forget acknowledged events, as tidying does; the agent must not run."""
+        numbers = [tuple(map(int, name.split("/")[1:])) for name in names]
+        with closing(sqlite3.connect(self._path)) as connection, connection:
+            connection.executemany("DELETE FROM entries WHERE epoch = ? AND sequence = ? AND acknowledged", numbers)
 
     def waiting(self) -> int:
         """How many entries the centre has not acknowledged, those set aside included."""

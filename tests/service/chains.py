@@ -25,7 +25,8 @@ def secret(stream: str, purpose: str) -> bytes:
 def begin(engine: Engine) -> Journal:
     """Start a writer's journal, as the service does at its start."""
     journal = Journal(secret)
-    journal.begin_epoch(engine, MONDAY_MS)
+    # A wall clock that counts from now on: epochs are small numbers then.
+    journal.begin_epoch(engine, 0)
     return journal
 
 

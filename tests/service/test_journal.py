@@ -55,14 +55,15 @@ def test_each_writer_has_its_own_epoch(databases: Databases, journal: Journal) -
         append(databases.record, writer, entry(1))
     assert verify(databases.record) == [ChainReport("door", 1, 2), ChainReport("door", 2, 1)]
     third = begin(databases.record)
-    assert third.begin_epoch(databases.record, MONDAY_MS) == 4
+    assert third.begin_epoch(databases.record, 0) == 4
 
 
 def test_an_epoch_is_never_used_again(databases: Databases, journal: Journal) -> None:
     """Not even when its row was deleted."""
+    append(databases.record, journal, entry(1))
     with write(databases.record) as connection:
         connection.execute(sa.text("DELETE FROM journal_epoch"))
-    assert journal.begin_epoch(databases.record, MONDAY_MS) == 2
+    assert journal.begin_epoch(databases.record, 0) == 2
 
 
 def _change(**values: object) -> Callable[[Connection], None]:
@@ -276,3 +277,10 @@ def test_counts_keep_no_entry(databases: Databases, journal: Journal) -> None:
         ("printer", 0, "granted"): 1,
     }
     assert verify(databases.record) == []
+
+
+def test_a_restored_store_repeats_no_epoch(databases: Databases) -> None:
+    """An epoch is never below the seconds of the wall clock, and grows even when that clock goes back."""
+    journal = begin(databases.record)
+    assert journal.begin_epoch(databases.record, MONDAY_MS) == MONDAY_MS // 1_000
+    assert journal.begin_epoch(databases.record, MONDAY_MS - 86_400_000) == MONDAY_MS // 1_000 + 1

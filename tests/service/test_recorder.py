@@ -4,8 +4,8 @@
 import threading
 from collections.abc import Iterator
 from concurrent.futures import CancelledError, Future
-from queue import SimpleQueue
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
 import pytest
 import sqlalchemy as sa

@@ -10,10 +10,11 @@ from concurrent.futures import Future
 from typing import Any
 
 from simulation.chance import forget_stocks
+from simulation.connection import Connection
 from simulation.directory import Directory, Follower, Told
 from simulation.loop import Process
 from simulation.machine import Machine
-from simulation.network import Connection, Network
+from simulation.network import Network
 from simulation.town import DIRECTORY, ORGANISATION, Town
 
 from cardservice.access.service import City

@@ -64,15 +64,13 @@ class Directory:
 
     def remove(self, login: str) -> None:
         """Take somebody out, and out of all groups."""
-        self._change(f"id-{login}", None)
-        for name in sorted(self.members):
-            self.set_member(name, login, member=False)
+        self._take_out(login, f"id-{login}")
 
     def add(self, login: str, groups: tuple[str, ...]) -> None:
         """Put somebody back, into these groups, in the place of any namesake."""
         if login in self._namesakes:
             self._namesakes.remove(login)
-            self._change(f"id-{login}-2", None)
+            self._take_out(login, f"id-{login}-2")
         self.enabled[login] = True
         self._change(f"id-{login}", self._person(login))
         for name in groups:
@@ -132,6 +130,11 @@ class Directory:
 
     def _person(self, login: str) -> DirectoryEntry:
         return a_person(login, called=self._names[login], enabled=self.enabled[login])
+
+    def _take_out(self, login: str, name: str) -> None:
+        self._change(name, None)
+        for group in sorted(self.members):
+            self.set_member(group, login, member=False)
 
     def _set(self, name: str, entry: DirectoryEntry | None) -> None:
         if entry is None:

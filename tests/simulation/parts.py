@@ -29,9 +29,7 @@ class Parts:
     witness: Witness
 
     def is_connected(self, agent: str) -> bool:
-        """Tell whether an agent was let in on a connection that both sides believe in."""
+        """Tell whether an agent was let in on a connection that stands."""
         number, _ = self.witness.welcomed.get(agent, (None, 0))
-        return any(
-            connection.number == number and connection.agent_open and connection.centre_open
-            for connection in self.network.link(agent).connections
-        )
+        connections = self.network.link(agent).connections
+        return any(connection.number == number and connection.stands for connection in connections)

@@ -120,7 +120,7 @@ class Planner:
         self._add(soon_s, "cut", agent=point.agent, for_s=for_s, ways=self._ways())
 
     def _aim_reset(self, at_s: float, point: Point, _: str) -> None:
-        self._add(at_s + self._dice.uniform(0, 0.4), "reset", agent=point.agent)
+        self._add(at_s + self._dice.uniform(0, 0.4), "reset", agent=point.agent, silently=self._dice.happens(0.4))
 
     def _aim_slow(self, at_s: float, point: Point, _: str) -> None:
         self._add(at_s, "slow", agent=point.agent, for_s=self._dice.long_tailed(1, 60))
@@ -175,6 +175,9 @@ class Planner:
         for at_s in self._times(0.6 * mix["agent"]):
             what = dice.choice(("kill agent", "kill agent", "stop agent"))
             self._add(at_s, what, agent=agent, down_s=dice.long_tailed(1, 7_200), silently=dice.happens(0.4))
+        for at_s in self._times(0.3 * mix["hardware"]):
+            reach_ms = dice.choice((5_000, 600_000, 86_400_000))
+            self._add(at_s, "set clock", agent=agent, offset_ms=dice.randint(-reach_ms, reach_ms))
         for at_s in self._times(0.6 * mix["network"]):
             self._add(at_s, "cut", agent=agent, for_s=dice.long_tailed(2, 15_000), ways=self._ways())
         for at_s in self._times(0.15 * mix["people"]):

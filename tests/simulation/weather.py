@@ -4,7 +4,7 @@
 from functools import partial
 
 from simulation.chance import Dice
-from simulation.network import WHOLE, Way
+from simulation.connection import WHOLE, Way
 from simulation.parts import Parts
 
 
@@ -33,6 +33,11 @@ class Weather:
     def start_centre(self) -> None:
         """Start the centre's program."""
         self._parts.centre.start(lambda: self.kill_centre(1.0, silently=False))
+
+    def set_clock(self, agent: str, offset_ms: int) -> None:
+        """Let an agent's wall clock jump; every duration goes by the other clock."""
+        self._parts.trace.note(agent, f"clock off by {offset_ms}")
+        self._parts.machines[agent].wall_offset_ms = offset_ms
 
     def fuse_agent(self, agent: str, steps: int, down_s: float, silently: bool) -> None:
         """Let an agent die after so many of its steps."""
@@ -89,10 +94,13 @@ class Weather:
         self._parts.network.link(agent).set_cut(frozenset(ways))
         self._parts.loop.call_at(until_s, self._heal, agent)
 
-    def reset(self, agent: str) -> None:
-        """Break the connections of an agent."""
+    def reset(self, agent: str, silently: bool) -> None:
+        """Break the connections of an agent; `silently` so that nobody is told."""
         for connection in tuple(self._parts.network.link(agent).connections):
-            connection.break_down()
+            if silently:
+                connection.vanish()
+            else:
+                connection.break_down()
 
     def slow(self, agent: str, for_s: float) -> None:
         """Let every frame of an agent take long."""

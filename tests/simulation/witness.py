@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from simulation.network import Connection
+from simulation.connection import Connection
 from simulation.oracle import Oracle
 from simulation.town import POINTS
 from simulation.trace import Trace
@@ -191,31 +191,26 @@ class Witness:
         self.pulses[point] = now_us
         self.counts.pulses += 1
         key = self._at_point.get(point)
-        objection = "nothing was decided" if key is None else self._objection(self.taps[key], point, now_us)
-        if objection is None and card is not None:
-            seen = self.taps[key]
-            seen.pulsed = True
-            objection = self.oracle.objection(
-                card, POINTS[point], seen.decision.at_us, stalled=seen.decision.while_stalled
-            )
+        objection = "nobody reported a card" if key is None else self._objection(self.taps[key], point, card)
         if objection is not None:
             self._trace.violated(f"{point} opened for {card}: {objection} ({key})")
 
-    def _objection(self, seen: Seen, point: str, now_us: int) -> str | None:
-        """Return why the newest tap of this point gives no right to open."""
-        setup, sent = POINTS[point].setup, seen.decision
+    def _objection(self, seen: Seen, point: str, card: str | None) -> str | None:
+        """Return why the newest tap of this point gives no right to open to the holder of `card`."""
+        setup, sent, now_us = POINTS[point].setup, seen.decision, self._now_us()
         if sent is None or seen.got_us is None or not sent.permit:
             return "there is no permit of the centre for this tap"
         if sent.connection != seen.connection:
             return "the permit belongs to another connection"
         if seen.pulsed:
             return "the same permit opened before"
-        if seen.gone:
+        if seen.gone or card is None:
             return "the card was gone before the end"
         deadline_us = min(seen.opened_us + setup.tap_budget_ms * 1_000, seen.asked_us + setup.answer_budget_ms * 1_000)
         if max(now_us, seen.got_us) > deadline_us + TOLERANCE_US:
             return f"{(now_us - deadline_us) // 1_000} ms too late"
-        return None
+        seen.pulsed = True
+        return self.oracle.objection(card, POINTS[point], sent.at_us, stalled=sent.while_stalled)
 
 
 def digest(event: TapEvent) -> bytes:

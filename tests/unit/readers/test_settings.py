@@ -50,6 +50,7 @@ def test_encrypted_or_loopback_is_allowed(monkeypatch, url):
         ("http://centre.example/agents", "wss://host"),
         ("wss:///agents", "wss://host"),
         ("wss://user:secret@centre.example/", "without user and password"),
+        ("wss://@centre.example/", "without user and password"),
         ("wss://[centre.example/", "centre_url must look like wss://host"),
         ("wss://centre.example:70000/", "wss://host"),
         ("wss://centre.example:door/", "wss://host"),
