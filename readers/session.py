@@ -76,6 +76,7 @@ class Session:
         self._parts = parts
         self._outbox = outbox
         self._points = points
+        self._unremembered: PointMap | None = None
         self._clock = parts.surroundings.clock
         self._settling: set[asyncio.Task[None]] = set()
         self._health_due = asyncio.Event()
@@ -142,7 +143,10 @@ class Session:
                 self._parts.metrics.forget_point(point)
             self._points = PointMap(welcome.points)
             _log.info("points_changed", points=len(welcome.points))
-            self._spawn(self._remember_points(self._points.to_json()), "remember points")
+            is_remembering = self._unremembered is not None
+            self._unremembered = self._points
+            if not is_remembering:
+                self._spawn(self._remember_points(), "remember points")
         for reader in self._points.ambiguous:
             _log.error("points_ambiguous", reader=reader)
 
@@ -194,12 +198,16 @@ class Session:
         if setup is not None:
             self._outputs.show(setup.point, Shown("amber", "silent", texts.PRESENT_AGAIN))
 
-    async def _remember_points(self, points: str) -> None:
-        try:
-            await self._outbox.remember(REMEMBERED_POINTS, points)
-        except OutboxFault as fault:
-            self._parts.metrics.faults.labels("outbox").inc()
-            _log.error("points_not_remembered", reason=str(fault))
+    async def _remember_points(self) -> None:
+        """Keep the newest points for a start without the centre; those that came and went meanwhile are left out."""
+        while (points := self._unremembered) is not None:
+            try:
+                await self._outbox.remember(REMEMBERED_POINTS, points.to_json())
+            except OutboxFault as fault:
+                self._parts.metrics.faults.labels("outbox").inc()
+                _log.error("points_not_remembered", reason=str(fault))
+            if points is self._unremembered:
+                self._unremembered = None
 
     async def _report_health(self) -> None:
         while True:
