@@ -368,12 +368,16 @@ class Outbox:
                 through = min(through, ranges[MAX_RANGES][0] - 1)
         if through < 1:
             return None
-        return EpochAccount(
-            epoch=epoch,
-            through=through,
-            lost=tuple((first, min(end, through)) for first, end in lost if first <= through),
-            refused=tuple((first, end) for first, end in refused if first <= through),
-        )
+        try:
+            return EpochAccount(
+                epoch=epoch,
+                through=through,
+                lost=tuple((first, min(end, through)) for first, end in lost if first <= through),
+                refused=tuple((first, end) for first, end in refused if first <= through),
+            )
+        except ValidationError:
+            # Numbers that no agent counts to: of this epoch nothing is claimed.
+            return None
 
     def _count(self, *, waiting: int = 0, aside: int = 0, lost: int = 0) -> None:
         self.depth = Depth(self.depth.waiting + waiting, self.depth.aside + aside, self.depth.lost + lost)
@@ -381,7 +385,7 @@ class Outbox:
     def _select(self, statement: str, values: tuple[str | int, ...] = ()) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(statement, values).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise OutboxFault(f"outbox cannot be read: {error}") from error
 
     @contextmanager
@@ -426,7 +430,7 @@ def read_aside(path: Path) -> tuple[Sequence[Aside], Sequence[LostRange]]:
                 " UNION SELECT epoch, sequence, sequence, at_ms FROM entries WHERE aside = ? ORDER BY epoch, first",
                 (UNREADABLE,),
             ).fetchall()
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise OutboxFault(f"outbox {path} cannot be read: {error}") from error
     try:
         asides = [Aside(TapEvent.model_validate_json(content), code) for content, code in refused]

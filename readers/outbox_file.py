@@ -88,11 +88,11 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     try:
         connection = sqlite3.connect(path, isolation_level=None)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise OutboxFault(f"outbox {path} cannot be opened: {error}") from error
     try:
         _prepare(connection, path)
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise OutboxFault(f"outbox {path} cannot be used: {error}") from error
     except OutboxFault:
@@ -131,7 +131,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise OutboxFault(f"outbox {path} cannot be read: {error}") from error
     if version != SCHEMA_VERSION:
         connection.close()
