@@ -51,6 +51,7 @@ class BankHooks:
     tap_ended: Callable[[ReaderSlot, Tap], None]
     takes_found: Callable[[str], bool | None]
     ask_again: Callable[[str], None]
+    card_left: Callable[[str], None]
     changed: Callable[[], None]
 
 
@@ -244,7 +245,13 @@ class ReaderBank:
             _log.error("reader_not_served", reader=reader[:MAX_READER_NAME], limit=MAX_READERS)
             return None
         parts = SlotParts(self._worker(f"reader {reader}"), self._clock, self._removal_debounce_ms)
-        slot = ReaderSlot(reader, parts, begin_tap=self._hooks.begin_tap, tap_ended=self._ended)
+        slot = ReaderSlot(
+            reader,
+            parts,
+            begin_tap=self._hooks.begin_tap,
+            tap_ended=self._ended,
+            card_left=self._hooks.card_left,
+        )
         self._slots[reader] = slot
         self._tasks[reader] = asyncio.create_task(slot.run(), name=f"reader {reader}")
         return slot

@@ -21,6 +21,8 @@ from cardservice.agents.messages import (
     EventsAgain,
     Hello,
     MessageRefused,
+    PointCommand,
+    Prompt,
     Refused,
     Welcome,
     decode_from_centre,
@@ -31,7 +33,9 @@ from readers.errors import CentreRefused, ChannelFault
 from readers.metrics import Metrics
 from readers.ports import CentreSocket, Connector
 
-FromCentreInSession = CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain
+FromCentreInSession = (
+    CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain | PointCommand | Prompt
+)
 
 OUTGOING_FRAMES = 256
 INCOMING_FRAMES = 16

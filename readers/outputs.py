@@ -1,20 +1,84 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The outputs of the agent's points, and the news of them for the centre."""
+"""The outputs of the agent's points, one kind for each use, and the news of them for the centre."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 from pydantic import BaseModel
 
-from cardservice.agents.messages import OutputState, Sentence
+from cardservice.agents.messages import (
+    DecisionMessage,
+    OutputState,
+    PointCommand,
+    PointDone,
+    PointSetup,
+    Prompt,
+    Sentence,
+)
 from cardservice.doors.ports import DoorOutput, OutputFault, Shown, StrikeState
 from readers.clock import Clock
 from readers.metrics import Metrics
-from readers.ports import OutputFactory
+from readers.ports import OutputFactory, PointOutput
+
+# Makes what happens at a point of one use, around the indicators its adapter gives it.
+PointFactory = Callable[[PointSetup, DoorOutput], PointOutput]
 
 _log = structlog.get_logger("readers.outputs")
+
+
+class PlainPoint:
+    """A point that does what the decision says and nothing else: the strike's pulse, the reader's lights."""
+
+    def __init__(self, setup: PointSetup, output: DoorOutput) -> None:
+        self.setup = setup
+        self.output = output
+
+    def set_up(self, setup: PointSetup) -> None:
+        """Take what the centre says of the point."""
+        self.setup = setup
+
+    def choice(self) -> str | None:
+        """Return nothing: there is nothing to choose from."""
+        return None
+
+    async def act(self, decision: DecisionMessage) -> None:
+        """Release the strike, if the point has one.
+
+        Raises:
+            OutputFault: the strike could not be released.
+        """
+        if decision.open_ms:
+            self.output.pulse(decision.open_ms)
+
+    def show(self, shown: Shown, decision: DecisionMessage | None = None) -> None:
+        """Show `shown` for a few seconds.
+
+        Raises:
+            OutputFault: the indicators do not answer.
+        """
+        self.output.show(shown)
+
+    def card_left(self) -> None:
+        """Nothing happens when a card leaves."""
+
+    def command(self, command: PointCommand) -> None:
+        """Do what the centre asks for without a card.
+
+        Raises:
+            OutputFault: it did not happen.
+        """
+        self.output.pulse(command.open_ms)
+
+    def prompt(self, prompt: Prompt) -> None:
+        """Nothing: lights cannot ask."""
+
+    def centre(self, *, connected: bool) -> None:
+        """Nothing: whoever comes is answered from then on."""
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Outputs:
@@ -27,29 +91,68 @@ class Outputs:
         self._send = send
         self._clock = clock
         self._metrics = metrics
+        self._kinds: dict[str, PointFactory] = {}
         self._loop = asyncio.get_running_loop()
-        self._outputs: dict[str, DoorOutput] = {}
+        self._outputs: dict[str, PointOutput] = {}
         self._last: dict[str, OutputState] = {}
 
-    def of(self, point: str) -> DoorOutput:
-        """Return the output of `point`."""
-        output = self._outputs.get(point)
+    def use(self, kinds: Mapping[str, PointFactory]) -> None:
+        """Make the points of these uses with `kinds`; all others are plain."""
+        self._kinds.update(kinds)
+
+    def of(self, setup: PointSetup) -> PointOutput:
+        """Return the output of a point."""
+        output = self._outputs.get(setup.point)
         if output is None:
-            output = self._outputs[point] = self._factory(point, self._changed)
+            kind = self._kinds.get(setup.use, PlainPoint)
+            output = self._outputs[setup.point] = kind(setup, self._factory(setup.point, self._changed))
         return output
 
-    def show(self, point: str, shown: Shown) -> None:
-        """Show something at `point` outside a tap; a fault is logged and counted."""
+    def set_up(self, setups: tuple[PointSetup, ...]) -> None:
+        """Tell every output what the centre says of its point now; those of points that are gone are given back."""
+        for point in set(self._outputs) - {setup.point for setup in setups}:
+            self._outputs.pop(point).close()
+            self._last.pop(point, None)
+        for setup in setups:
+            self.of(setup).set_up(setup)
+
+    def show(self, setup: PointSetup, shown: Shown) -> None:
+        """Show something at a point outside a tap; a fault is logged and counted."""
         try:
-            self.of(point).show(shown)
+            self.of(setup).show(shown)
         except OutputFault as fault:
             self._metrics.faults.labels("indicator").inc()
-            _log.error("indicator_failed", point=point, reason=str(fault))
+            _log.error("indicator_failed", point=setup.point, reason=str(fault))
 
-    def tell_all(self) -> None:
+    def command(self, setup: PointSetup | None, command: PointCommand) -> None:
+        """Carry out what the centre asks for without a card, and tell it what became of it."""
+        message = "no such point here"
+        if setup is not None:
+            try:
+                self.of(setup).command(command)
+                message = ""
+            except OutputFault as fault:
+                self._metrics.faults.labels("output").inc()
+                _log.error("command_failed", point=command.point, reason=str(fault))
+                message = str(fault)[:200]
+        self._send(PointDone(id=command.id, point=command.point, done=not message, message=message))
+
+    def connected(self) -> None:
         """Tell a centre that has just connected what each output does now."""
         for state in self._last.values():
             self._send(state)
+        for output in self._outputs.values():
+            output.centre(connected=True)
+
+    def disconnected(self) -> None:
+        """Tell every point that the centre is away."""
+        for output in self._outputs.values():
+            output.centre(connected=False)
+
+    def close(self) -> None:
+        """Give everything back."""
+        for output in self._outputs.values():
+            output.close()
 
     def _changed(self, point: str, strike: StrikeState, shown: Shown) -> None:
         text = None if shown.text is None else Sentence(de=shown.text[0], en=shown.text[1])

@@ -19,6 +19,7 @@ class PointMap:
         self.setups = tuple(setups)
         claims = Counter(setup.reader for setup in setups)
         self.ambiguous = tuple(sorted(reader for reader, count in claims.items() if count > 1))
+        self._by_point = {setup.point: setup for setup in setups}
         self._by_reader = {setup.reader: setup for setup in setups}
 
     @classmethod
@@ -34,6 +35,10 @@ class PointMap:
     def to_json(self) -> str:
         """Return the points as text, to be remembered for a start without the centre."""
         return _POINTS.dump_json(self.setups).decode()
+
+    def of(self, point: str) -> PointSetup | None:
+        """Return the setup of `point`, None if this agent does not serve it."""
+        return self._by_point.get(point)
 
     def for_reader(self, reader: str) -> PointSetup | None:
         """Return the point that `reader` serves: the one that names it, else the one that takes any reader."""

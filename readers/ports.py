@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
 from cardservice.doors.ports import DoorOutput, Shown, StrikeState
 from readers.errors import CardGone, ReaderError, ReaderFault
 
@@ -25,6 +26,7 @@ __all__ = [
     "DriverUp",
     "OutputFactory",
     "OutputObserver",
+    "PointOutput",
     "ReaderAppeared",
     "ReaderDriver",
     "ReaderError",
@@ -154,6 +156,58 @@ class ReaderDriver(Protocol):
 OutputObserver = Callable[[str, StrikeState, Shown], None]
 # Makes the output of one point; every change of it is told to the observer.
 OutputFactory = Callable[[str, OutputObserver], DoorOutput]
+
+
+class PointOutput(Protocol):
+    """What happens at one point of this agent, whatever its use: a strike, a session, a screen. In the event loop."""
+
+    def set_up(self, setup: PointSetup) -> None:
+        """Take what the centre says of the point; again whenever that changed."""
+        ...
+
+    def choice(self) -> str | None:
+        """Return, once, what was chosen at the terminal for the card that comes now."""
+        ...
+
+    async def act(self, decision: DecisionMessage) -> None:
+        """Do what a permit is for; bounded in time.
+
+        Raises:
+            OutputFault: it did not happen.
+        """
+        ...
+
+    def show(self, shown: Shown, decision: DecisionMessage | None = None) -> None:
+        """Show `shown`; `decision` is the answer it comes from, if it comes from one.
+
+        Raises:
+            OutputFault: the indicators do not answer.
+        """
+        ...
+
+    def card_left(self) -> None:
+        """Take note that no card is at this point's reader any more."""
+        ...
+
+    def command(self, command: PointCommand) -> None:
+        """Do what the centre asks for without a card.
+
+        Raises:
+            OutputFault: it did not happen.
+        """
+        ...
+
+    def prompt(self, prompt: Prompt) -> None:
+        """Ask for a card with these words until told otherwise."""
+        ...
+
+    def centre(self, *, connected: bool) -> None:
+        """Take note whether the centre can be asked; tell a centre that just came what it should know."""
+        ...
+
+    def close(self) -> None:
+        """Give everything back."""
+        ...
 
 
 class CentreSocket(Protocol):

@@ -9,7 +9,16 @@ from functools import partial
 
 import structlog
 
-from cardservice.agents.messages import EventAck, EventRefused, EventsAgain, Health, Hello, Welcome
+from cardservice.agents.messages import (
+    EventAck,
+    EventRefused,
+    EventsAgain,
+    Health,
+    Hello,
+    PointCommand,
+    Prompt,
+    Welcome,
+)
 from cardservice.doors.ports import Shown
 from readers import __version__, texts
 from readers.bank import BankHooks, BankParts, ReaderBank
@@ -99,6 +108,7 @@ class Session:
         hooks = BankHooks(
             begin_tap=self._begin_tap,
             tap_ended=self._tap_ended,
+            card_left=self._card_left,
             takes_found=self._takes_found,
             ask_again=self._ask_again,
             changed=self._health_due.set,
@@ -111,6 +121,7 @@ class Session:
 
     async def serve(self, stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set; what fails for good is raised."""
+        self._outputs.set_up(self._points.setups)
         names = {"readers": self._bank.run(), "channel": self._channel.run()}
         names |= {"uploads": self._uploads.run(), "health": self._report_health()}
         tasks = {name: asyncio.create_task(work, name=name) for name, work in names.items()}
@@ -131,7 +142,7 @@ class Session:
             _log.warning("clock_differs", offset_ms=offset_ms)
         self.points_changed(welcome)
         self._uploads.connected()
-        self._outputs.tell_all()
+        self._outputs.connected()
         self._health_due.set()
         self._bank.centre_connected()
 
@@ -142,6 +153,7 @@ class Session:
             for point in gone:
                 self._parts.metrics.forget_point(point)
             self._points = PointMap(welcome.points)
+            self._outputs.set_up(welcome.points)
             _log.info("points_changed", points=len(welcome.points))
             is_remembering = self._unremembered is not None
             self._unremembered = self._points
@@ -154,6 +166,7 @@ class Session:
         """The connection is gone; nothing sent on it can be answered any more."""
         self._uploads.disconnected()
         self._router.disconnected()
+        self._outputs.disconnected()
 
     def received(self, message: FromCentreInSession, at_us: int) -> None:
         """Hand a message of the centre, received at `at_us`, to whom it is for."""
@@ -161,6 +174,10 @@ class Session:
             self._uploads.answered(message)
         elif isinstance(message, EventsAgain):
             self._uploads.wanted_again(message)
+        elif isinstance(message, PointCommand):
+            self._outputs.command(self._points.of(message.point), message)
+        elif isinstance(message, Prompt):
+            self._prompt(message)
         else:
             self._router.deliver(message, at_us)
 
@@ -173,7 +190,19 @@ class Session:
         # A PC's reader is shared with the logon software on it; everywhere else nobody may come between.
         exclusive = setup.use != "workstation"
         card = CardSide(self._parts.driver, slot.worker, self._clock, slot.reader, exclusive=exclusive)
-        return Tap(self._tools, setup, arrival, card=card, output=self._outputs.of(setup.point))
+        return Tap(self._tools, setup, arrival, card=card, output=self._outputs.of(setup))
+
+    def _card_left(self, reader: str) -> None:
+        setup = self._points.for_reader(reader)
+        if setup is not None:
+            self._outputs.of(setup).card_left()
+
+    def _prompt(self, prompt: Prompt) -> None:
+        setup = self._points.of(prompt.point)
+        if setup is None:
+            self._parts.metrics.ignore(prompt.type, "foreign_point")
+        else:
+            self._outputs.of(setup).prompt(prompt)
 
     def _tap_ended(self, slot: ReaderSlot, tap: Tap) -> None:
         if slot.last_good_tap_ms is not None:
@@ -196,7 +225,7 @@ class Session:
     def _ask_again(self, reader: str) -> None:
         setup = self._points.for_reader(reader)
         if setup is not None:
-            self._outputs.show(setup.point, Shown("amber", "silent", texts.PRESENT_AGAIN))
+            self._outputs.show(setup, Shown("amber", "silent", texts.PRESENT_AGAIN))
 
     async def _remember_points(self) -> None:
         """Keep the newest points for a start without the centre; those that came and went meanwhile are left out."""
@@ -247,6 +276,7 @@ class Session:
         for task in self._settling:
             task.cancel()
         await self._bank.close()
+        self._outputs.close()
 
 
 def _hello(identity: Identity, agent: str, epoch: int, nonce: str) -> Hello:

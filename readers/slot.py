@@ -37,6 +37,7 @@ class ReaderSlot:
         *,
         begin_tap: Callable[["ReaderSlot", Arrival], Tap | None],
         tap_ended: Callable[["ReaderSlot", Tap], None],
+        card_left: Callable[[str], None],
     ) -> None:
         self.reader = reader
         self.worker = parts.worker
@@ -46,6 +47,7 @@ class ReaderSlot:
         self.last_good_tap_ms: int | None = None
         self._begin_tap = begin_tap
         self._tap_ended = tap_ended
+        self._told_left = card_left
         self._clock = parts.clock
         self._debounce_us = parts.removal_debounce_ms * 1_000
         self._tap: Tap | None = None
@@ -115,6 +117,7 @@ class ReaderSlot:
         if self._tap is not None:
             self._tap.card_lost(why)
             self._next = None
+        self._told_left(self.reader)
 
     def _is_the_same_card(self, now_us: int) -> bool:
         if self._debounce_us == 0 or self._removed_at_us is None or self._last_outcome in _UNFINISHED:

@@ -34,12 +34,13 @@ from cardservice.agents.messages import (
     PointSetup,
     TapEvent,
 )
-from cardservice.doors.ports import DoorOutput, OutputFault, Shown
+from cardservice.doors.ports import OutputFault, Shown
 from readers import texts
 from readers.card import MIN_APDU_BYTES, CardSide, Gone
 from readers.clock import Clock
 from readers.errors import OutboxFault
 from readers.metrics import Metrics
+from readers.ports import PointOutput
 
 # ISO/IEC 7816-3; a driver that gives more must not cost a tap.
 _MAX_ATR_BYTES = 33
@@ -116,7 +117,7 @@ class Tap:
     """One tap at one point; `run` while the card is needed, then `settle` until it is in the outbox."""
 
     def __init__(
-        self, tools: TapTools, setup: PointSetup, arrival: Arrival, *, card: CardSide, output: DoorOutput
+        self, tools: TapTools, setup: PointSetup, arrival: Arrival, *, card: CardSide, output: PointOutput
     ) -> None:
         self._tools = tools
         self._setup = setup
@@ -227,6 +228,7 @@ class Tap:
             atr=self._arrival.atr[:_MAX_ATR_BYTES].hex(),
             at_ms=self._arrival.at_ms,
             detected_us=detected_us,
+            choice=self._output.choice(),
         )
         if not self._tools.send(present):
             raise _CentreLost
@@ -235,7 +237,7 @@ class Tap:
             if isinstance(message, CardApdus):
                 await self._relay(message)
             elif isinstance(message, DecisionMessage):
-                self._act(message)
+                await self._act(message)
                 return
 
     async def _next_message(self) -> CardOpen | CardApdus | DecisionMessage:
@@ -275,21 +277,22 @@ class Tap:
         if not self._tools.send(answered):
             raise _CentreLost
 
-    def _act(self, decision: DecisionMessage) -> None:
+    async def _act(self, decision: DecisionMessage) -> None:
         began_us = self._tools.clock.monotonic_us()
         if began_us > self._answer_by_us:
             raise _CentreSilent
-        told = (decision.text.de, decision.text.en)
+        answer = decision.answer
+        told = (decision.text.de, decision.text.en) if answer is None else (answer.text.de, answer.text.en)
         if self._gone is not None:
             # A permit for a card that was not there to the end is never acted on.
             self._show(Shown("amber", "refused", _gone_text(self._gone)) if decision.permit else _refusal(told))
             self.outcome = "card_gone"
-        elif decision.permit:
-            self.outcome = "acted" if self._open(decision.open_ms) else "output_failed"
-            acted = self.outcome == "acted"
-            self._show(Shown("green", "ok", told) if acted else Shown("amber", "refused", texts.READER_FAULT))
+        elif decision.permit and (answer is None or answer.done):
+            acted = await self._do(decision)
+            self.outcome = "acted" if acted else "output_failed"
+            self._show(Shown("green", "ok", told) if acted else Shown("amber", "refused", texts.READER_FAULT), decision)
         else:
-            self.outcome = "shown" if self._show(_refusal(told)) else "output_failed"
+            self.outcome = "shown" if self._show(_refusal(told), decision) else "output_failed"
         ended_us = self._tools.clock.monotonic_us()
         self._stages_us["output"] = ended_us - began_us
         self._close(ended_us)
@@ -317,20 +320,18 @@ class Tap:
         if self._decision is not None and self.outcome == "no_answer":
             self.outcome = "late"
 
-    def _open(self, open_ms: int) -> bool:
-        if open_ms == 0:
-            return True
+    async def _do(self, decision: DecisionMessage) -> bool:
         try:
-            self._output.pulse(open_ms)
+            await self._output.act(decision)
         except OutputFault as fault:
             self._tools.metrics.faults.labels("output").inc()
             _log.error("output_failed", point=self.point, reason=str(fault))
             return False
         return True
 
-    def _show(self, shown: Shown) -> bool:
+    def _show(self, shown: Shown, decision: DecisionMessage | None = None) -> bool:
         try:
-            self._output.show(shown)
+            self._output.show(shown, decision)
         except OutputFault as fault:
             self._tools.metrics.faults.labels("indicator").inc()
             _log.error("indicator_failed", point=self.point, reason=str(fault))

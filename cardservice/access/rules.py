@@ -6,8 +6,8 @@ function on its part. It is pure: state and time are arguments. Instants are mil
 1970-01-01T00:00:00Z.
 
 Order of the questions, the first "no" ends them: is the point known; is the credential known; is the card usable; is
-its holder; is it their time; is the directory copy fresh enough; is the clock believable; does a block apply; does a
-grant apply; is the proof strong enough. No rule at all means no.
+its holder; is it their time; is the directory copy fresh enough; is the point locked down; is the clock believable;
+does a block apply; does a grant apply; is the proof strong enough. No rule at all means no.
 """
 
 from bisect import bisect_right
@@ -71,6 +71,7 @@ class Reason(StrEnum):
     OUTSIDE_SCHEDULE = "outside_schedule"
     LEVEL_TOO_LOW = "level_too_low"
     CLOCK_DOUBTFUL = "clock_doubtful"
+    LOCKED_DOWN = "locked_down"
     OVERLOADED = "overloaded"
     UNSEEN_TAP = "unseen_tap"
 
@@ -98,6 +99,7 @@ _BLOCKED: Final = REFUSED[Reason.BLOCKED]
 _NO_GRANT: Final = REFUSED[Reason.NO_GRANT]
 _OUTSIDE_SCHEDULE: Final = REFUSED[Reason.OUTSIDE_SCHEDULE]
 _LEVEL_TOO_LOW: Final = REFUSED[Reason.LEVEL_TOO_LOW]
+_LOCKED_DOWN: Final = REFUSED[Reason.LOCKED_DOWN]
 
 
 class Window(NamedTuple):
@@ -166,11 +168,16 @@ class PointRecord:
     tap_budget_ms: int = 3_000
     agent: str | None = None
     reader: str | None = None
-    # Whether anything but grants depends on the time.
+    name: str = ""
+    # What the place needs to know of its point; its `rules.py` says what may stand here.
+    options: Mapping[str, str | int | bool] = field(default_factory=lambda: MappingProxyType({}))
+    # Nobody passes; whether a point may be locked down at all is the place's rule.
+    locked_down: bool = False
+    # Whether anything but grants decides.
     by_time: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_time", bool(self.blocks or self.timed_levels))
+        object.__setattr__(self, "by_time", bool(self.blocks or self.timed_levels or self.locked_down))
 
 
 class CompiledPeriod(NamedTuple):
@@ -238,6 +245,8 @@ def _named(entries: tuple[Timed, ...], subjects: tuple[int, ...], at_ms: int) ->
 
 def _objection(point: PointRecord, subjects: tuple[int, ...], at_ms: int) -> Decision | None:
     """Return why times speak against the tap: a block, or that nobody knows what is blocked or demanded now."""
+    if point.locked_down:
+        return _LOCKED_DOWN
     if not point.compiled_from_ms <= at_ms < point.compiled_until_ms:
         return _CLOCK_DOUBTFUL
     return _BLOCKED if _named(point.blocks, subjects, at_ms) else None

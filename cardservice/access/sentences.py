@@ -171,6 +171,12 @@ SENTENCES: Final[Mapping[Reason, Sentences]] = MappingProxyType(
             "Die Uhr der Zentrale liegt außerhalb der Zeit, für die die Zeitpläne berechnet sind.",
             "The centre's clock lies outside the time that the schedules were compiled for.",
         ),
+        Reason.LOCKED_DOWN: Sentences(
+            "Diese Tür ist zurzeit für alle gesperrt.",
+            "This door is locked for everybody at the moment.",
+            "Der Bereich ist verriegelt (Lockdown).",
+            "The area is locked down.",
+        ),
         Reason.OVERLOADED: Sentences(
             "Bitte gleich noch einmal versuchen.",
             "Please try again in a moment.",

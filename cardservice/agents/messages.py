@@ -46,6 +46,9 @@ DurationUs = Annotated[int, Field(ge=0, lt=2**53)]
 ApduHex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$", max_length=2 * 65_544)]
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{1,128}$")]
 ShortText = Annotated[str, Field(max_length=200)]
+Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+# What one place of use says to the other end of the wire besides the tap itself: few, flat, named by the place.
+Facts = Annotated[dict[Word, int | bool | ShortText], Field(max_length=24)]
 
 
 class MessageRefused(Exception):
@@ -101,6 +104,9 @@ class PointSetup(BaseModel):
     use: Literal["door", "workstation", "timeclock", "printer", "canteen"]
     answer_budget_ms: Annotated[int, Field(ge=50, le=60_000)] = 300
     tap_budget_ms: Annotated[int, Field(ge=100, le=120_000)] = 3_000
+    name: ShortText = ""
+    # What the place of this use needs to know at the agent; its `rules.py` says what may stand here.
+    options: Facts = Field(default_factory=dict)
 
 
 # An array ends with its first fault: a frame full of them costs no more than an ordinary one.
@@ -135,6 +141,8 @@ class CardPresent(_Message):
     atr: Annotated[str, Field(pattern=r"^([0-9a-f]{2}){0,33}$")]
     at_ms: InstantMs
     detected_us: DurationUs = 0
+    # What the holder chose at the terminal before the card came ("in", "out" ...).
+    choice: Word | None = None
 
 
 class CardRead(_Message):
@@ -188,6 +196,17 @@ class Sentence(BaseModel):
     en: ShortText
 
 
+class PlaceAnswer(BaseModel):
+    """What the place did with a permitted tap. Not `done`: nothing happened, and `text` says why."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    done: bool
+    code: Word
+    text: Sentence
+    facts: Facts = Field(default_factory=dict)
+
+
 class DecisionMessage(_Message):
     """Centre: the answer to one tap. `receipt` proves later, when the event is uploaded, that the centre said so."""
 
@@ -199,6 +218,8 @@ class DecisionMessage(_Message):
     level: Literal["none", "uid", "reader_attested", "card", "card_pin"]
     text: Sentence
     open_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    # Of a permitted tap: what its place made of it.
+    answer: PlaceAnswer | None = None
     receipt: Token
     stages_us: dict[Annotated[str, Field(pattern=r"^[a-z_]{1,24}$")], DurationUs] = Field(
         default_factory=dict, max_length=16
@@ -322,12 +343,73 @@ class OutputState(_Message):
     at_ms: InstantMs
 
 
+class PointCommand(_Message):
+    """Centre: do this at the point now, without a card; answered by `point.done`. Late ones are not carried out."""
+
+    type: Literal["point.command"] = "point.command"
+    id: Token
+    point: PointCode
+    action: Literal["open_once"]
+    open_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    # How long after its arrival it may still be carried out.
+    within_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
+
+
+class PointDone(_Message):
+    """Agent: what became of a command."""
+
+    type: Literal["point.done"] = "point.done"
+    id: Token
+    point: PointCode
+    done: bool
+    message: ShortText = ""
+
+
+class Prompt(_Message):
+    """Centre: what the terminal's screen asks for before the next card; None ends it."""
+
+    type: Literal["prompt"] = "prompt"
+    point: PointCode
+    text: Sentence | None = None
+    facts: Facts = Field(default_factory=dict)
+    for_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+
+
+class DoorState(_Message):
+    """Agent: what the door's contact and its rules say; sent on change and after connecting."""
+
+    type: Literal["door"] = "door"
+    point: PointCode
+    contact: Literal["open", "closed", "unknown"]
+    alarm: Literal["none", "forced", "held_open", "tamper"]
+    at_ms: InstantMs
+
+
 FromAgent = Annotated[
-    Hello | CardPresent | CardRead | CardResponses | TapEvent | EventsAccount | Health | OutputState,
+    Hello
+    | CardPresent
+    | CardRead
+    | CardResponses
+    | TapEvent
+    | EventsAccount
+    | Health
+    | OutputState
+    | PointDone
+    | DoorState,
     Field(discriminator="type"),
 ]
 FromCentre = Annotated[
-    Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain,
+    Challenge
+    | Welcome
+    | Refused
+    | CardOpen
+    | CardApdus
+    | DecisionMessage
+    | EventAck
+    | EventRefused
+    | EventsAgain
+    | PointCommand
+    | Prompt,
     Field(discriminator="type"),
 ]
 _FROM_AGENT: TypeAdapter[Any] = TypeAdapter(FromAgent)
@@ -346,7 +428,18 @@ def encode(message: BaseModel) -> str:
 
 def decode_from_agent(
     frame: str | bytes,
-) -> Hello | CardPresent | CardRead | CardResponses | TapEvent | EventsAccount | Health | OutputState:
+) -> (
+    Hello
+    | CardPresent
+    | CardRead
+    | CardResponses
+    | TapEvent
+    | EventsAccount
+    | Health
+    | OutputState
+    | PointDone
+    | DoorState
+):
     """Parse a frame the centre received.
 
     Raises:
@@ -357,7 +450,19 @@ def decode_from_agent(
 
 def decode_from_centre(
     frame: str | bytes,
-) -> Challenge | Welcome | Refused | CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain:
+) -> (
+    Challenge
+    | Welcome
+    | Refused
+    | CardOpen
+    | CardApdus
+    | DecisionMessage
+    | EventAck
+    | EventRefused
+    | EventsAgain
+    | PointCommand
+    | Prompt
+):
     """Parse a frame the agent received.
 
     Raises:
@@ -400,6 +505,14 @@ def _refusal(error: ValidationError) -> MessageRefused:
     return kind(f"{'.'.join(known) or 'frame'}: {first['msg'][:150]} ({count} in all)")
 
 
-_PARTS: tuple[type[BaseModel], ...] = (EventId, EpochAccount, EventRange, PointSetup, Sentence, ReaderHealth)
+_PARTS: tuple[type[BaseModel], ...] = (
+    EventId,
+    EpochAccount,
+    EventRange,
+    PointSetup,
+    Sentence,
+    ReaderHealth,
+    PlaceAnswer,
+)
 _MODELS: tuple[type[BaseModel], ...] = (*_Message.__subclasses__(), *_PARTS)
 _FIELD_NAMES = frozenset(name for model in _MODELS for name in model.model_fields)

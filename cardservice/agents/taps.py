@@ -7,8 +7,8 @@ decode cards by themselves: a number they read proves level `reader_attested`, a
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -19,7 +19,8 @@ from sqlalchemy.engine import Connection
 from cardservice.access.rules import REFUSED, Decision, Level, PointRecord, Reason, Tap, Use, decide
 from cardservice.access.sentences import SENTENCES
 from cardservice.access.snapshot import Snapshot
-from cardservice.agents.messages import CardPresent, CardRead, DecisionMessage, Sentence
+from cardservice.agents.messages import CardPresent, CardRead, DecisionMessage, PlaceAnswer, Sentence
+from cardservice.agents.places import Answer, PermittedTap, Place
 from cardservice.agents.receipts import Decided, seal_receipt
 from cardservice.cards.rules import desfire_credential, piv_credential
 from cardservice.chip import errors as chip
@@ -110,6 +111,7 @@ class TapServices:
     journal: Journal
     metrics: Metrics
     clock: Clock
+    places: Mapping[Use, Place] = field(default_factory=dict)
 
 
 class _Proof(NamedTuple):
@@ -137,6 +139,12 @@ class _Stopwatch:
         return now_ns
 
 
+PLACE_FAILED: Final = Answer(
+    done=False,
+    code="place_failed",
+    text_de="Das hat nicht geklappt. Bitte wenden Sie sich an die Ausgabestelle.",
+    text_en="That did not work. Please ask the service desk.",
+)
 _UNSUPPORTED: Final = _Proof(reason=Reason.CARD_UNSUPPORTED)
 
 
@@ -155,6 +163,19 @@ class _Tapped(NamedTuple):
     card: int
     watch: _Stopwatch
     started_ns: int
+    answer: Answer | None = None
+
+
+class _Waiting:
+    """Whoever waits for the answer to a tap; gets one, the first."""
+
+    def __init__(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self.answered = False
+
+    def __call__(self, decision: DecisionMessage) -> None:
+        self.answered = True
+        self._deliver(decision)
 
 
 class TapDesk:
@@ -163,6 +184,7 @@ class TapDesk:
     def __init__(self, services: TapServices) -> None:
         self._services = services
         self._counters: dict[tuple[Use | None, bool, Reason], Counter] = {}
+        self._acting: set[asyncio.Task[None]] = set()
 
     def point(self, code: str) -> PointRecord | None:
         """Return the point as it is now, None if there is none."""
@@ -319,44 +341,92 @@ class TapDesk:
         return Entry(stream, tapped.at_ms, facts, tapped.holder, {"person": tapped.holder, "card": tapped.card})
 
     def _finish(self, tapped: _Tapped, deliver: Deliver) -> None:
-        """Keep what the point's mode asks for, on disk before the answer; what cannot be kept is not permitted."""
-        mode = "full" if tapped.point is None else tapped.point.journal
-        if mode == "refusals" and tapped.decision.permit:
-            self._deliver(tapped, tapped.decision, deliver)
+        """Keep what the mode and the place ask for, on disk before the answer; what cannot be kept is refused."""
+        place, mode = self._place(tapped), "full" if tapped.point is None else tapped.point.journal
+        if mode == "refusals" and tapped.decision.permit and not (place and place.records):
+            self._act(tapped, place, deliver)
             return
         began_ns = self._services.clock.monotonic_ns()
         try:
-            kept = self._services.recorder.submit_here(self._unit(mode, tapped))
+            kept = self._services.recorder.submit_here(self._unit(mode, tapped, place))
         except Overloaded as error:
             self._deliver(tapped, _unkept(tapped, error), deliver)
             return
-        # A unit that still waits then is taken back; one under way may yet be written, beside its refusal.
-        patience = asyncio.get_running_loop().call_later(RECORD_TIMEOUT_S, kept.cancel)
+        waiting = _Waiting(deliver)
+        patience = asyncio.get_running_loop().call_later(RECORD_TIMEOUT_S, self._give_up, tapped, place, kept, waiting)
 
-        def done(kept: "asyncio.Future[None]") -> None:
+        def done(kept: "asyncio.Future[Answer | None]") -> None:
             patience.cancel()
             tapped.watch.add("journal", began_ns)
             error = TimeoutError() if kept.cancelled() else kept.exception()
-            self._deliver(tapped, tapped.decision if error is None else _unkept(tapped, error), deliver)
+            if error is not None:
+                self._deliver(tapped, _unkept(tapped, error), waiting)
+            else:
+                self._act(tapped._replace(answer=kept.result()), place, waiting)
 
         kept.add_done_callback(done)
 
+    def _give_up(
+        self, tapped: _Tapped, place: Place | None, kept: "asyncio.Future[Answer | None]", waiting: "_Waiting"
+    ) -> None:
+        """Refuse a tap whose record takes too long.
+
+        A line that still waits is taken back; one under way may yet be written, beside its refusal. What a place has
+        begun is never taken back: if it is written after all, the place learns so.
+        """
+        if place is None or not place.records:
+            kept.cancel()
+        else:
+            self._deliver(tapped, _unkept(tapped, TimeoutError()), waiting)
+
+    def _place(self, tapped: _Tapped) -> Place | None:
+        """Return the place a permitted tap is for, None if it has nothing to do with it."""
+        if tapped.point is None or not tapped.decision.permit:
+            return None
+        return self._services.places.get(tapped.point.use)
+
+    def _act(self, tapped: _Tapped, place: Place | None, deliver: Deliver) -> None:
+        """Let the place do what lies outside the store, then answer."""
+        if place is None or tapped.point is None:
+            self._deliver(tapped, tapped.decision, deliver)
+            return
+        task = asyncio.ensure_future(self._at_the_place(tapped, place, tapped.point, deliver))
+        self._acting.add(task)
+        task.add_done_callback(self._acting.discard)
+
+    async def _at_the_place(self, tapped: _Tapped, place: Place, point: PointRecord, deliver: Deliver) -> None:
+        began_ns = self._services.clock.monotonic_ns()
+        try:
+            answer = await place.act(_permitted(tapped, point), tapped.answer)
+        except Exception as error:  # noqa: BLE001  # a defect of one place must not leave a person without an answer
+            _log.error("tap.place_failed", point=point.code, use=point.use.value, error=type(error).__name__)
+            answer = PLACE_FAILED
+        tapped.watch.add("place", began_ns)
+        self._deliver(tapped._replace(answer=answer), tapped.decision, deliver)
+
     def _deliver(self, tapped: _Tapped, decision: Decision, deliver: Deliver) -> None:
+        if isinstance(deliver, _Waiting) and deliver.answered:
+            return
         tapped.watch.add("centre", tapped.started_ns)
         self._measure(tapped.point, decision, tapped.watch)
         deliver(self._message(tapped, decision))
 
-    def _unit(self, mode: str, tapped: _Tapped) -> Callable[[Connection], None]:
-        journal, entry = self._services.journal, self._entry(tapped)
+    def _unit(self, mode: str, tapped: _Tapped, place: Place | None) -> Callable[[Connection], Answer | None]:
+        journal, entry, point = self._services.journal, self._entry(tapped), tapped.point
         outcome = tapped.decision.reason.value
 
-        def count(connection: Connection) -> None:
-            journal.count(connection, entry.stream, entry.at_ms, outcome)
+        def write(connection: Connection) -> Answer | None:
+            answer = None
+            if place is not None and point is not None and place.records:
+                answer = place.record(connection, _permitted(tapped, point))
+            if mode == "counts":
+                journal.count(connection, entry.stream, entry.at_ms, outcome)
+            elif mode == "full" or not tapped.decision.permit:
+                line = replace(entry, payload={**entry.payload, **answer.journal()}) if answer else entry
+                journal.append(connection, line)
+            return answer
 
-        def append(connection: Connection) -> None:
-            journal.append(connection, entry)
-
-        return count if mode == "counts" else append
+        return write
 
     def _measure(self, point: PointRecord | None, decision: Decision, watch: _Stopwatch) -> None:
         metrics = self._services.metrics
@@ -386,9 +456,31 @@ class TapDesk:
             level=_LEVEL_NAMES[tapped.proof.level],
             text=_TEXTS[decision.reason],
             open_ms=decision.open_ms,
+            answer=None if tapped.answer is None or not decision.permit else _told(tapped.answer),
             receipt=receipt,
             stages_us=tapped.watch.stages_us,
         )
+
+
+def _permitted(tapped: _Tapped, point: PointRecord) -> PermittedTap:
+    event, present = tapped.present.event, tapped.present
+    return PermittedTap(
+        event=f"{event.agent}/{event.epoch}/{event.sequence}",
+        decision=tapped.decision_id,
+        point=point,
+        at_ms=tapped.at_ms,
+        person=tapped.holder,
+        choice=present.choice if isinstance(present, CardPresent) else None,
+    )
+
+
+def _told(answer: Answer) -> PlaceAnswer:
+    return PlaceAnswer(
+        done=answer.done,
+        code=answer.code,
+        text=Sentence(de=answer.text_de, en=answer.text_en),
+        facts=dict(answer.facts),
+    )
 
 
 def _attested(use: Use, number: str) -> _Proof:

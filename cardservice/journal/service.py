@@ -5,8 +5,6 @@
 sealed with AES-256-GCM under a key of this person in this stream, which is itself wrapped under the stream's key.
 """
 
-import hashlib
-import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from cardservice.database import insert_or, insert_rows, read, write
 from cardservice.errors import JournalBroken
 from cardservice.journal import store
 from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
+from cardservice.pseudonyms import pseudonym_of
 from cardservice.randomness import random_bytes
 
 _NONCE_BYTES: Final = 12
@@ -174,13 +173,12 @@ class Journal:
         known = self._subjects.get((stream, person))
         if known is not None:
             return known
-        secret = self._secret(stream, "pseudonym")
-        pseudonym = hmac.new(secret, str(person).encode(), hashlib.sha256).hexdigest()[:32]
-        key = self._stored_key(connection, stream, pseudonym) or self._make_key(connection, stream, pseudonym)
+        subject = pseudonym_of(self._secret(stream, "pseudonym"), person)
+        key = self._stored_key(connection, stream, subject) or self._make_key(connection, stream, subject)
         if len(self._subjects) >= MAX_CACHED_KEYS:
             self._subjects.clear()
-        self._subjects[stream, person] = pseudonym, key
-        return pseudonym, key
+        self._subjects[stream, person] = subject, key
+        return subject, key
 
     def _stored_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM | None:
         wrapped = connection.execute(_FIND_KEY, {"stream": stream, "pseudonym": pseudonym}).scalar()

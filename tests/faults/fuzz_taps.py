@@ -29,6 +29,7 @@ from cardservice.agents.messages import (
 from readers.card import CardSide
 from readers.errors import OutboxFault
 from readers.metrics import Metrics
+from readers.outputs import PlainPoint
 from readers.router import Router
 from readers.tap import Arrival, Tap, TapState, TapTools
 from readers.worker import Worker
@@ -254,7 +255,7 @@ class TapMachine(RuleBasedStateMachine):
         )
         arrival = Arrival(b"\x3b", self.clock.wall_ms(), self.clock.monotonic_us())
         side = CardSide(_Gated(self.driver, self.gate), self.worker, self.clock, "R", exclusive=True)
-        self.tap = Tap(tools, SETUP, arrival, card=side, output=self.door)
+        self.tap = Tap(tools, SETUP, arrival, card=side, output=PlainPoint(SETUP, self.door))
         self.running = asyncio.ensure_future(self.tap.run())
         await self._settle()
 

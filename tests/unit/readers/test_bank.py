@@ -25,6 +25,7 @@ class Watched:
             tap_ended=lambda _slot, _tap: None,
             takes_found=lambda _reader: None,
             ask_again=lambda _reader: None,
+            card_left=lambda _reader: None,
             changed=self.changed.set,
         )
         self.metrics = Metrics()

@@ -23,6 +23,7 @@ from readers import texts
 from readers.card import CardSide
 from readers.errors import OutboxFault
 from readers.metrics import Metrics
+from readers.outputs import PlainPoint
 from readers.router import Router
 from readers.tap import Arrival, Tap, TapTools
 from readers.worker import Worker
@@ -100,7 +101,7 @@ class Bench:
         )
         arrival = Arrival(atr, self.clock.wall_ms(), self.clock.monotonic_us())
         side = CardSide(self.driver, self.worker, self.clock, "R", exclusive=True)
-        self.tap = Tap(tools, setup, arrival, card=side, output=self.door)
+        self.tap = Tap(tools, setup, arrival, card=side, output=PlainPoint(setup, self.door))
         self.running = asyncio.create_task(self.tap.run())
 
     def _send(self, message: object) -> bool:
