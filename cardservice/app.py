@@ -3,42 +3,79 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import structlog
 from cryptography import x509
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 from cardservice import __version__
+from cardservice.access.rules import PointRecord
 from cardservice.access.service import City
 from cardservice.agents.api import live_router
 from cardservice.agents.events import EventDesk
 from cardservice.agents.hub import AgentHub
 from cardservice.agents.live import LiveFeed
+from cardservice.agents.messages import Prompt
+from cardservice.agents.places import Place
 from cardservice.agents.service import Agents
 from cardservice.agents.session import Desks
 from cardservice.agents.taps import TapDesk, TapServices
 from cardservice.agents.wire import AgentWire
+from cardservice.canteen.api import CanteenApi, canteen_router
+from cardservice.canteen.service import Canteen
+from cardservice.canteen.tills import CanteenPlace, Charge, prompt_of
 from cardservice.cards.keystore import SealedKeyStore, open_store
 from cardservice.changes import ChangeKind
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
 from cardservice.claim import claim
 from cardservice.clock import UNKNOWN_AGE_MS, Clock, SystemClock
 from cardservice.database import open_databases, require_head, require_writable
+from cardservice.doors.api import doors_router
+from cardservice.doors.service import Doors, DoorServices
 from cardservice.errors import SettingsError
 from cardservice.follower import ChangeFollower
 from cardservice.journal.service import Journal
+from cardservice.ledger.service import Ledger
 from cardservice.metrics import Metrics
+from cardservice.people.lookup import dn_by_login, login_of, person_by_personnel_number
 from cardservice.people.ports import DirectorySource
 from cardservice.people.service import DirectoryCopy, DirectoryStatus
+from cardservice.printing.place import PrintPlace, QueuesOfPoints
+from cardservice.printing.ports import Spooler
+from cardservice.printing.service import PrintRelease
 from cardservice.recorder import Recorder
 from cardservice.server import MAX_CONNECTIONS, SHUTDOWN_S, Server, listen, uvicorn_config
-from cardservice.settings import DirectorySection, Settings, contradictions, read_secret, read_secret_text
+from cardservice.settings import (
+    DirectorySection,
+    PrintingSection,
+    Settings,
+    contradictions,
+    read_secret,
+    read_secret_text,
+)
+from cardservice.timeclock.pages import time_pages
+from cardservice.timeclock.place import TimeClock
+from cardservice.timeclock.service import TimeSheets
+from cardservice.web import problems
+from cardservice.web.callers import Caller, Callers, digest
 from cardservice.web.health import DirectoryHealth, Health, health_router
-from integrations.ldap import AttributeMapping, LdapSettings, SettingsRefused, StatusAttribute, SyncreplSource
+from cardservice.web.pages import Pages
+from cardservice.web.signin import SignIn
+from cardservice.workstations.place import WorkstationPlace
+from integrations.cups import CupsSettings, CupsSpooler
+from integrations.ldap import (
+    AttributeMapping,
+    LdapSettings,
+    LdapTrouble,
+    SettingsRefused,
+    StatusAttribute,
+    SyncreplSource,
+)
+from integrations.ldap.login import password_fits
 from integrations.ldap.settings import Timing
 
 _log = structlog.get_logger()
@@ -61,6 +98,8 @@ class Service:
         self._keys = _open_keys(settings)
         self._source = _directory_source(settings.directory)
         self._databases = open_databases(settings.database.url)
+        self._ledger = Ledger(self._clock)
+        self._canteen = Canteen(self._ledger)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_directory = threading.Event()
         self._claim: Callable[[], None] | None = None
@@ -86,7 +125,7 @@ class Service:
         )
         self._journal = Journal(lambda stream, purpose: self._keys.secret(f"journal {stream} {purpose}"))
         self._journal.begin_epoch(self._databases.record, self._clock.now_ms())
-        self.recorder = Recorder(self._databases.record, (self._journal,))
+        self.recorder = Recorder(self._databases.record, (self._journal, self._ledger))
         self.recorder.start()
         self._follower = ChangeFollower(self._databases.state, self.city)
         self._follower.start()
@@ -124,6 +163,16 @@ class Service:
         return Server(config, when_ready=on_ready, when_stopping=self.live.close)
 
     def _asgi(self) -> FastAPI:
+        self._till_desk = self._canteen_place()
+        places: list[Place] = [
+            TimeClock(self._pseudonyms("timeclock"), self._clock),
+            self._till_desk,
+            WorkstationPlace(self._login_of),
+        ]
+        self._spooler = _spooler(self._settings.printing)
+        self._printing = None if self._spooler is None else self._print_place(self._spooler)
+        if self._printing is not None:
+            places.append(self._printing)
         taps = TapServices(
             city=self.city,
             directory=self.directory,
@@ -133,24 +182,104 @@ class Service:
             journal=self._journal,
             metrics=self.metrics,
             clock=self._clock,
+            places={place.use: place for place in places},
         )
         self._events = EventDesk(taps)
         desks = Desks(TapDesk(taps), self._events, self.live, self.metrics, self._clock)
-        self._hub = AgentHub(Agents(self._databases.state, self._clock), desks)
+        self._hub = AgentHub(Agents(self._databases.state, self._clock), desks, self._prompts_of)
 
         @asynccontextmanager
         async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             self._loop = asyncio.get_running_loop()
+            self._doors.start()
             self._hub.points_changed(self.city.snapshot)
+            settling = asyncio.ensure_future(_settle_prints(self._printing))
             yield
+            settling.cancel()
+            self._till_desk.close()
+            if self._spooler is not None:
+                await self._spooler.close()
             self._loop = None
 
+        self._doors = Doors(
+            DoorServices(self.city, self._hub, self.recorder, self._journal, self._clock, self._databases.state)
+        )
         app = FastAPI(title="One card", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
         app.include_router(health_router(self.health, self.metrics))
         token_file = self._settings.service.live_token_file
         token = read_secret_text(token_file, "service.live_token_file") if token_file else None
         app.include_router(live_router(self.live, token))
+        problems.install(app)
+        pages = Pages("cardservice.timeclock")
+        pages.install(app)
+        for router in self._place_routers(Callers(_callers(self._settings)), pages):
+            app.include_router(router)
         return app
+
+    def _pseudonyms(self, use: str) -> Callable[[], bytes]:
+        """Return the secret that the people of one use are named with; no two uses share one."""
+        return lambda: self._keys.secret(f"{use} pseudonym")
+
+    def _canteen_place(self) -> CanteenPlace:
+        return CanteenPlace(
+            self._canteen, self.recorder, self._clock, secret=self._pseudonyms("canteen"), ask=self._ask_for_card
+        )
+
+    def _print_place(self, spooler: Spooler) -> PrintPlace:
+        queues = QueuesOfPoints(lambda: self.city.snapshot.points)
+        release = PrintRelease(spooler, queues, queue=self._settings.printing.queue, clock=self._clock)
+        return PrintPlace(
+            release, self.recorder.submit_here, owner_of=self._print_account_of, secret=self._pseudonyms("printer")
+        )
+
+    async def _print_account_of(self, person: int) -> str | None:
+        login = await self._login_of(person)
+        return None if login is None else self._settings.printing.accounts.get(login, login)
+
+    async def _login_of(self, person: int) -> str | None:
+        return await asyncio.to_thread(login_of, self._databases.state, person)
+
+    def _check_password(self, login: str, password: str) -> int | None:
+        """Ask the directory whether this is somebody's password; return whose."""
+        known = dn_by_login(self._databases.state, login)
+        if known is None:
+            return None
+        try:
+            fits = password_fits(ldap_settings(self._settings.directory), known[1], password)
+        except LdapTrouble as error:
+            raise OSError(str(error)) from error
+        return known[0] if fits else None
+
+    def _ask_for_card(self, point: PointRecord, charge: Charge | None) -> bool:
+        return point.agent is not None and self._hub.tell(point.agent, prompt_of(point.code, charge))
+
+    def _prompts_of(self, agent: str) -> list[Prompt]:
+        """Return what the terminals of an agent that comes back wait for."""
+        points = self.city.snapshot.points.values()
+        waits = ((point, self._till_desk.waits_at(point.code)) for point in points if point.agent == agent)
+        return [prompt_of(point.code, charge) for point, charge in waits if charge is not None]
+
+    def _place_routers(self, callers: Callers, pages: Pages) -> Iterator[APIRouter]:
+        """Yield the routes of every place."""
+
+        async def person_of(number: str) -> int | None:
+            return await asyncio.to_thread(person_by_personnel_number, self._databases.state, number)
+
+        def point_of(code: str) -> PointRecord | None:
+            return self.city.snapshot.point(code)
+
+        canteen = CanteenApi(
+            self._till_desk,
+            self._canteen,
+            self.recorder,
+            self._clock,
+            point_of,
+            person_of,
+        )
+        yield canteen_router(canteen, callers)
+        yield doors_router(self._doors, callers)
+        sheets = TimeSheets(self._databases.record, self._pseudonyms("timeclock"), self._clock)
+        yield time_pages(sheets, SignIn(self._check_password), pages)
 
     def _on_change(self, kinds: frozenset[ChangeKind]) -> None:
         """Tell the connected agents, from whichever thread applied a change to the city."""
@@ -219,6 +348,25 @@ class Service:
         if self._follower.trouble:
             found.append(self._follower.trouble)
         return found
+
+
+async def _settle_prints(printing: PrintPlace | None) -> None:
+    if printing is not None:
+        await printing.settle_now_and_then()
+
+
+def _spooler(section: PrintingSection) -> CupsSpooler | None:
+    if section.socket is None:
+        return None
+    return CupsSpooler(CupsSettings(section.socket, section.queue, section.user, section.realm))
+
+
+def _callers(settings: Settings) -> list[Caller]:
+    found = []
+    for number, section in enumerate(settings.callers):
+        token = read_secret_text(section.token_file, f"callers[{number}].token_file")
+        found.append(Caller(section.name, digest(token), frozenset(section.uses), frozenset(section.points)))
+    return found
 
 
 def _log_failure(done: "Future[None]") -> None:

@@ -27,6 +27,7 @@ agents = typer.Typer(no_args_is_help=True, help="Reader agents.")
 cards = typer.Typer(no_args_is_help=True, help="Cards.")
 directory = typer.Typer(no_args_is_help=True, help="The corporate directory.")
 journal = typer.Typer(no_args_is_help=True, help="The journal.")
+ledger = typer.Typer(no_args_is_help=True, help="The canteen's ledger.")
 for name, group in (
     ("db", db),
     ("settings", settings_app),
@@ -35,6 +36,7 @@ for name, group in (
     ("cards", cards),
     ("directory", directory),
     ("journal", journal),
+    ("ledger", ledger),
 ):
     app.add_typer(group, name=name)
 
@@ -283,6 +285,21 @@ def directory_check(config: ConfigOption = None, as_json: JsonOption = False) ->
     findings = check(ldap_settings(settings.directory))
     text = "\n".join(str(finding) for finding in findings)
     _print([asdict(finding) for finding in findings], text, as_json=as_json)
+
+
+@ledger.command("check")
+@_clearly
+def ledger_check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Add the canteen's ledger up anew: every transfer, every account, every payment; name the first fault."""
+    databases = _stores(config)
+    from cardservice.canteen.service import check
+
+    report = check(databases.record)
+    text = (
+        f"the ledger adds up: {report.accounts} accounts, {report.transfers} transfers, {report.entries} entries, "
+        f"{report.requests} answered requests"
+    )
+    _print(asdict(report), text, as_json=as_json)
 
 
 @journal.command("verify")

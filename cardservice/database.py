@@ -24,6 +24,7 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import Connection, Engine, make_url
 
 from cardservice.errors import DatabaseUnavailable, MigrationMissing, SettingsError
+from cardservice.use_guard import keep_apart
 
 StoreName = Literal["state", "record"]
 STORES: Final[tuple[StoreName, ...]] = ("state", "record")
@@ -86,7 +87,9 @@ def open_databases(url: str) -> Databases:
     Raises:
         SettingsError: another kind of URL.
     """
-    return Databases(state=_open(url, "state"), record=_open(url, "record"))
+    databases = Databases(state=_open(url, "state"), record=_open(url, "record"))
+    keep_apart(databases.record, RECORD)
+    return databases
 
 
 def _open(url: str, store: StoreName) -> Engine:

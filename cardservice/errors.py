@@ -9,17 +9,22 @@
     +-- Overloaded               a bounded queue is full; try again after `retry_after_s`
     +-- NotFound                 what was named does not exist
     +-- Conflict                 contradicts what is already stored
+    +-- AgentAway                an agent is not connected: nothing was asked of it
+    +-- AgentSilent              an agent was asked and did not answer in time: it may have done it
     +-- KeyStoreError            the key store cannot be opened, or refuses a key
     +-- JournalBroken            the journal's chain does not verify
+    +-- BelowFloor               an account would hold less than it may
+    +-- LedgerBroken             the ledger does not add up
 
 Each carries one clear message: what was wrong, where, what is allowed, what to do. Never a secret.
 """
 
 
 class CardServiceError(Exception):
-    """Root of the tree; `exit_code` is what the command line ends with."""
+    """Root of the tree; `exit_code` is for the command line, `code` what an API calls it (None: by its kind)."""
 
     exit_code = 1
+    code: str | None = None
 
 
 class SettingsError(CardServiceError):
@@ -64,6 +69,18 @@ class Conflict(CardServiceError):
     exit_code = 65
 
 
+class AgentAway(CardServiceError):
+    """An agent is not connected: nothing was asked of it."""
+
+    exit_code = 69
+
+
+class AgentSilent(CardServiceError):
+    """An agent was asked and did not answer in time: it may have done it."""
+
+    exit_code = 75
+
+
 class KeyStoreError(CardServiceError):
     """The key store cannot be opened, or refuses a key."""
 
@@ -72,5 +89,17 @@ class KeyStoreError(CardServiceError):
 
 class JournalBroken(CardServiceError):
     """The journal's chain does not verify."""
+
+    exit_code = 70
+
+
+class BelowFloor(CardServiceError):
+    """An account would hold less than it may."""
+
+    exit_code = 65
+
+
+class LedgerBroken(CardServiceError):
+    """The ledger does not add up."""
 
     exit_code = 70

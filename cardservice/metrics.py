@@ -53,6 +53,12 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.taps = Counter("cardservice_taps", "Taps answered", ["use", "outcome", "reason"], registry=self.registry)
+        self.places = Counter(
+            "cardservice_place_answers",
+            "What the places of use made of permitted taps",
+            ["use", "code"],
+            registry=self.registry,
+        )
         self.stage = StageTimes("cardservice_tap_stage_seconds", "How long the stages of a tap took")
         self.registry.register(self.stage)
         self.events = Counter(

@@ -108,6 +108,29 @@ class OrganisationSection(_Section):
     name: str = Field("Stadtverwaltung", max_length=200, description="Full name.")
 
 
+class PrintingSection(_Section):
+    """Follow-me printing on CUPS. Readers at printers do nothing while no socket is set."""
+
+    socket: Path | None = Field(None, description="cupsd's socket, usually /run/cups/cups.sock; none: no printing.")
+    queue: str = Field("followme", pattern=r"^[A-Za-z0-9_.-]{1,127}$", description="The queue documents wait in.")
+    user: str | None = Field(None, description="Who the service is for cupsd; none: whoever it runs as.")
+    realm: str | None = Field(None, description="Kerberos realm whose users own jobs as name@REALM.")
+    accounts: dict[str, str] = Field(
+        {}, max_length=10_000, description="Print account of each login for which the two differ."
+    )
+
+
+class CallerSection(_Section):
+    """One system that calls the API."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="What it is called in the record.")
+    token_file: Path = Field(description="File with its token.")
+    uses: tuple[Literal["door", "workstation", "timeclock", "printer", "canteen", "payroll"], ...] = Field(
+        description="What it may use; payroll: put money onto wallets."
+    )
+    points: tuple[str, ...] = Field((), description="Codes of the points it may use; none: every point of its uses.")
+
+
 class LoggingSection(_Section):
     """What the service writes to standard error."""
 
@@ -129,6 +152,10 @@ class Settings(BaseSettings):
     piv: PivSection = PivSection()
     directory: DirectorySection = DirectorySection()
     organisation: OrganisationSection = OrganisationSection()
+    printing: PrintingSection = PrintingSection()
+    callers: tuple[CallerSection, ...] = Field(
+        (), max_length=200, description="Systems that call the API, each as [[callers]] with name, token_file, uses."
+    )
     logging: LoggingSection = LoggingSection()
 
     @classmethod
@@ -221,6 +248,8 @@ def contradictions(settings: Settings) -> list[str]:
     if service.tls_certificate is None and service.host not in {"127.0.0.1", "::1", "localhost"}:
         found.append(f"service.host: without TLS the service listens on loopback only, not on {service.host}")
     found += _database_contradictions(settings.database.url)
+    names = [caller.name for caller in settings.callers]
+    found += [f"callers: {name} is named twice" for name in sorted({name for name in names if names.count(name) > 1})]
     if not directory.servers:
         found.append("directory.servers: name at least one server, for example ldaps://ldap.example.org")
     found += [
@@ -238,7 +267,9 @@ def contradictions(settings: Settings) -> list[str]:
         "directory.ca_file": directory.ca_file,
         "keys.store": settings.keys.store,
         "keys.passphrase_file": settings.keys.passphrase_file,
-    } | {f"piv.trusted_ca_files[{i}]": file for i, file in enumerate(settings.piv.trusted_ca_files)}
+    }
+    files |= {f"piv.trusted_ca_files[{i}]": file for i, file in enumerate(settings.piv.trusted_ca_files)}
+    files |= {f"callers[{i}].token_file": caller.token_file for i, caller in enumerate(settings.callers)}
     found += [f"{key}: {file}: there is no such file" for key, file in files.items() if file and not file.is_file()]
     return found
 
@@ -318,4 +349,6 @@ def _toml(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     return f'"{value}"' if isinstance(value, str | Path) else str(value)

@@ -24,7 +24,8 @@ class Agent:
     """One reader agent; `run` it once, in an event loop.
 
     `settings.agent`, its key file and its outbox belong to this agent alone. `driver` gives the readers and is closed
-    at the end; `outputs` makes the output of each point; `surroundings` replace network, threads and clock.
+    at the end; `outputs` makes the output of each point; `surroundings` are network, threads, clock and the PC's
+    sessions.
     """
 
     def __init__(

@@ -9,7 +9,8 @@ import asyncio
 import importlib
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
@@ -18,8 +19,10 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
+from cardservice.workstations.ports import Sessions
 from readers import logs
-from readers.agent import Agent
+from readers.agent import Agent, Surroundings
+from readers.centre_socket import websocket_connector
 from readers.errors import AgentError, IdentityFault, OutboxFault, SettingsFault
 from readers.identity import Identity
 from readers.outbox import read_aside
@@ -80,7 +83,13 @@ def _outbox(settings: AgentSettings) -> int:
 
 def _run(settings: AgentSettings) -> int:
     logs.configure(settings.log_format, settings.log_level)
-    agent = Agent(settings, _driver(settings), _output_factory(settings.outputs))
+    with _outputs(settings) as outputs:
+        return _serve(settings, outputs)
+
+
+def _serve(settings: AgentSettings, outputs: OutputFactory) -> int:
+    surroundings = Surroundings(websocket_connector(settings), sessions=lambda: sessions_of(settings))
+    agent = Agent(settings, _driver(settings), outputs, surroundings=surroundings)
     if settings.metrics_port:
         try:
             start_http_server(settings.metrics_port, settings.metrics_address, agent.metrics.registry)
@@ -111,16 +120,43 @@ def _driver(settings: AgentSettings) -> ReaderDriver:
     return cast("ReaderDriver", module.PcscDriver(settings.pcsc_socket))
 
 
-def _output_factory(adapter: str) -> OutputFactory:
-    name = f"integrations.{adapter}"
+def sessions_of(settings: AgentSettings) -> Sessions:
+    """Make what unlocks and locks the sessions of this PC.
+
+    Raises:
+        SettingsFault: the adapter the settings name is not there, or lacks its libraries.
+    """
+    name = f"integrations.{settings.sessions}"
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        raise SettingsFault(f"outputs: there is no adapter {adapter!r} ({error})") from error
+        raise SettingsFault(f"sessions: {settings.sessions!r} cannot be used here ({error})") from error
+    build = getattr(module, "build", None)
+    if build is None:
+        raise SettingsFault(f"sessions: {name} makes no sessions (it has no `build`)")
+    return cast("Sessions", build(seat=settings.seat))
+
+
+@contextmanager
+def _outputs(settings: AgentSettings) -> Iterator[OutputFactory]:
+    """Yield what makes the points' outputs; what it holds is given back at the end."""
+    name = f"integrations.{settings.outputs}"
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise SettingsFault(f"outputs: there is no adapter {settings.outputs!r} ({error})") from error
+    if settings.modbus is not None:
+        # One module for all points: its connection is opened once, and at the end no strike stays released.
+        board = module.open_board(settings.modbus)
+        try:
+            yield board.build
+        finally:
+            board.close()
+        return
     build = getattr(module, "build", None)
     if build is None:
         raise SettingsFault(f"outputs: {name} makes no outputs (it has no `build`)")
-    return cast("OutputFactory", build)
+    yield cast("OutputFactory", build)
 
 
 def _instant(at_ms: int) -> str:

@@ -94,7 +94,9 @@ class Outputs:
         self._kinds: dict[str, PointFactory] = {}
         self._loop = asyncio.get_running_loop()
         self._outputs: dict[str, PointOutput] = {}
+        self._uses: dict[str, str] = {}
         self._last: dict[str, OutputState] = {}
+        self._connected = False
 
     def use(self, kinds: Mapping[str, PointFactory]) -> None:
         """Make the points of these uses with `kinds`; all others are plain."""
@@ -106,12 +108,20 @@ class Outputs:
         if output is None:
             kind = self._kinds.get(setup.use, PlainPoint)
             output = self._outputs[setup.point] = kind(setup, self._factory(setup.point, self._changed))
+            self._uses[setup.point] = setup.use
+            if self._connected:
+                output.centre(connected=True)
         return output
 
     def set_up(self, setups: tuple[PointSetup, ...]) -> None:
-        """Tell every output what the centre says of its point now; those of points that are gone are given back."""
-        for point in set(self._outputs) - {setup.point for setup in setups}:
-            self._outputs.pop(point).close()
+        """Tell every output what the centre says of its point now; outputs of other points, or of another use, go."""
+        wanted = {setup.point: setup.use for setup in setups}
+        for point in [point for point, use in self._uses.items() if wanted.get(point) != use]:
+            output = self._outputs.pop(point)
+            # Whatever a card holds open there has to end: nobody will hear of its removal any more.
+            output.card_left()
+            output.close()
+            del self._uses[point]
             self._last.pop(point, None)
         for setup in setups:
             self.of(setup).set_up(setup)
@@ -139,6 +149,7 @@ class Outputs:
 
     def connected(self) -> None:
         """Tell a centre that has just connected what each output does now."""
+        self._connected = True
         for state in self._last.values():
             self._send(state)
         for output in self._outputs.values():
@@ -146,6 +157,7 @@ class Outputs:
 
     def disconnected(self) -> None:
         """Tell every point that the centre is away."""
+        self._connected = False
         for output in self._outputs.values():
             output.centre(connected=False)
 

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
 from cardservice.doors.ports import DoorOutput, Shown, StrikeState
+from cardservice.workstations.ports import Sessions
 from readers.errors import CardGone, ReaderError, ReaderFault
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "ReaderFaulted",
     "ReaderState",
     "ReaderVanished",
+    "SessionsFactory",
 ]
 
 
@@ -222,5 +224,7 @@ class CentreSocket(Protocol):
         ...
 
 
+# Makes what unlocks and locks the sessions of this PC; asked only if a point of this agent is a workstation's.
+SessionsFactory = Callable[[], Sessions]
 # Opens a connection and closes it at the end; raises ChannelFault when it cannot be had or breaks, or TimeoutError.
 Connector = Callable[[], AbstractAsyncContextManager[CentreSocket]]

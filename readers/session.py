@@ -16,28 +16,34 @@ from cardservice.agents.messages import (
     Health,
     Hello,
     PointCommand,
+    PointSetup,
     Prompt,
     Welcome,
 )
-from cardservice.doors.ports import Shown
+from cardservice.doors.ports import DoorOutput, Shown
 from readers import __version__, texts
 from readers.bank import BankHooks, BankParts, ReaderBank
 from readers.card import CardSide
 from readers.channel import Channel, ChannelTimes, ChannelTools, FromCentreInSession
 from readers.clock import Clock, SystemClock
-from readers.errors import OutboxFault
+from readers.door import DoorPoint
+from readers.errors import OutboxFault, SettingsFault
 from readers.identity import Identity
+from readers.kiosk.assembly import open_kiosk
 from readers.metrics import Metrics
+from readers.no_sessions import NoSessions
 from readers.outbox_thread import OutboxThread
 from readers.outputs import Outputs
 from readers.points import PointMap
-from readers.ports import Connector, OutputFactory, ReaderDriver
+from readers.ports import Connector, OutputFactory, PointOutput, ReaderDriver, SessionsFactory
 from readers.router import Router
 from readers.settings import AgentSettings
 from readers.slot import ReaderSlot
 from readers.tap import Arrival, Tap, TapTools
+from readers.unlocked import UnlockedNotes
 from readers.uploads import Uploads
 from readers.worker import Worker, WorkerFactory
+from readers.workstation import Workstations
 
 _log = structlog.get_logger("readers.session")
 
@@ -59,11 +65,12 @@ class AgentTimes:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a simulation puts in the place of the network, of threads and of the machine's clock."""
+    """The network, threads, the machine's clock and the PC's sessions; a simulation puts its own in their place."""
 
     connect: Connector
     worker: WorkerFactory = Worker
     clock: Clock = field(default_factory=SystemClock)
+    sessions: SessionsFactory = field(default=lambda: NoSessions("this agent was started without sessions"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,12 @@ class Session:
         hello = partial(_hello, identity, parts.settings.agent, outbox.epoch)
         self._channel = Channel(parts.surroundings.connect, hello, self, ChannelTools(clock, metrics, times.channel))
         self._outputs = Outputs(parts.outputs, send=self._channel.send, clock=clock, metrics=metrics)
+        self._workstations: Workstations | None = None
+        self._kiosk = open_kiosk(parts.settings, clock)
+        self._outputs.use({"door": partial(DoorPoint, tell=self._channel.send, clock=clock)})
+        self._outputs.use({"workstation": self._workstation})
+        if self._kiosk is not None:
+            self._outputs.use(self._kiosk.kinds)
         self._router = Router(metrics)
         self._uploads = Uploads(
             outbox, send=self._channel.send, changed=self._health_due.set, clock=clock, metrics=metrics
@@ -124,6 +137,8 @@ class Session:
         self._outputs.set_up(self._points.setups)
         names = {"readers": self._bank.run(), "channel": self._channel.run()}
         names |= {"uploads": self._uploads.run(), "health": self._report_health()}
+        if self._kiosk is not None:
+            names["kiosk"] = self._kiosk.server.run()
         tasks = {name: asyncio.create_task(work, name=name) for name, work in names.items()}
         until = asyncio.create_task(stopping.wait(), name="stopping")
         try:
@@ -180,6 +195,19 @@ class Session:
             self._prompt(message)
         else:
             self._router.deliver(message, at_us)
+
+    def _workstation(self, setup: PointSetup, output: DoorOutput) -> PointOutput:
+        """Make a workstation's point; the PC's sessions are looked for with the first of them."""
+        if self._workstations is None:
+            parts = self._parts
+            notes = UnlockedNotes(parts.settings.outbox_file.with_suffix(".unlocked"))
+            try:
+                sessions = parts.surroundings.sessions()
+            except SettingsFault as fault:
+                _log.error("sessions_unusable", reason=str(fault))
+                sessions = NoSessions(str(fault))
+            self._workstations = Workstations(sessions, notes, clock=self._clock, metrics=parts.metrics)
+        return self._workstations.point(setup, output)
 
     def _begin_tap(self, slot: ReaderSlot, arrival: Arrival) -> Tap | None:
         setup = self._points.for_reader(slot.reader)
@@ -268,8 +296,9 @@ class Session:
             async with asyncio.timeout(self._parts.times.stop_grace_s):
                 await self._bank.wait_until_idle()
         # The channel goes first: taps that still wait for a late decision learn that none will come.
-        for name in ("channel", "uploads", "health", "readers"):
-            tasks[name].cancel()
+        for name in ("channel", "uploads", "health", "kiosk", "readers"):
+            if name in tasks:
+                tasks[name].cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
         if self._settling:
             await asyncio.wait(self._settling, timeout=self._parts.times.stop_grace_s)
@@ -277,6 +306,8 @@ class Session:
             task.cancel()
         await self._bank.close()
         self._outputs.close()
+        if self._workstations is not None:
+            await self._workstations.close()
 
 
 def _hello(identity: Identity, agent: str, epoch: int, nonce: str) -> Hello:

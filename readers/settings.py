@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cardservice.agents.messages import AgentId
+from cardservice.agents.messages import AgentId, PointCode
 from readers.errors import SettingsFault
 
 ENVIRONMENT_PREFIX = "CARDSERVICE_AGENT_"
@@ -30,6 +30,41 @@ def _named_file(path: Path) -> Path:
 
 
 FilePath = Annotated[Path, AfterValidator(_named_file)]
+
+
+ModbusAddress = Annotated[int, Field(ge=0, le=65_535)]
+
+
+class ModbusPoint(BaseModel):
+    """How one point is wired: a coil that releases the strike while it is on, and discrete inputs, counted from 0.
+
+    The last three say what an input reads while the door is closed, the button pressed, nothing tampered with: ordinary
+    loops are closed while all is well, so that a cut wire is noticed.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    strike: ModbusAddress
+    contact: ModbusAddress | None = None
+    rex: ModbusAddress | None = None
+    tamper: ModbusAddress | None = None
+    contact_closed: bool = True
+    rex_pressed: bool = True
+    tamper_fine: bool = True
+
+
+class ModbusSection(BaseModel):
+    """The Modbus TCP module beside the doors of this agent."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]{1,253}$")]
+    port: Annotated[int, Field(ge=1, le=65_535)] = 502
+    unit: Annotated[int, Field(ge=0, le=255)] = 1
+    poll_ms: Annotated[int, Field(ge=20, le=1_000)] = 50
+    # How long one answer of the module is waited for.
+    timeout_ms: Annotated[int, Field(ge=50, le=2_000)] = 300
+    points: Annotated[dict[PointCode, ModbusPoint], Field(min_length=1, max_length=64)]
 
 
 class AgentSettings(BaseSettings):
@@ -52,6 +87,11 @@ class AgentSettings(BaseSettings):
     pcsc_socket: FilePath | None = None
     # The package below `integrations/` that makes the outputs.
     outputs: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")] = "simulated_io"
+    # Of `outputs = "modbus"`.
+    modbus: ModbusSection | None = None
+    # The package below `integrations/` that unlocks and locks the sessions of this PC, if it is one; and its seat.
+    sessions: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}(\.[a-z][a-z0-9_]{0,39})?$")] = "logind"
+    seat: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] = "seat0"
     # A card that reappears this soon after a finished tap is still the same card (contactless flicker).
     removal_debounce_ms: Annotated[int, Field(ge=0, le=5_000)] = 0
     # A card already in the reader at start or after a restart of pcscd: the holder may be gone, so ask for it again.
@@ -59,6 +99,10 @@ class AgentSettings(BaseSettings):
     found_card: Literal["ask_again", "tap"] = "ask_again"
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     metrics_address: Annotated[str, Field(max_length=64)] = "127.0.0.1"
+    # Where the pages of time clocks, canteen terminals and printers are served; 0: none. Needs the extra `kiosk`.
+    kiosk_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    # Loopback: the browser runs on this machine, and nobody else has any business there.
+    kiosk_address: Annotated[str, Field(max_length=64)] = "127.0.0.1"
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -66,6 +110,14 @@ class AgentSettings(BaseSettings):
     @classmethod
     def _is_an_address(cls, value: str) -> str:
         return str(ip_address(value))
+
+    @field_validator("kiosk_address")
+    @classmethod
+    def _is_this_machine(cls, value: str) -> str:
+        address = ip_address(value)
+        if not address.is_loopback:
+            raise ValueError("must be an address of this machine alone, such as 127.0.0.1 or ::1")
+        return str(address)
 
     @model_validator(mode="after")
     def _is_protected(self) -> Self:
@@ -75,6 +127,12 @@ class AgentSettings(BaseSettings):
                 raise ValueError("ca_file is set, but centre_url is ws://; use wss://")
             if not (self.allow_plain_ws or _is_loopback(host)):
                 raise ValueError("centre_url is ws:// to another machine; use wss://, or set allow_plain_ws")
+        return self
+
+    @model_validator(mode="after")
+    def _has_its_outputs(self) -> Self:
+        if (self.outputs == "modbus") != (self.modbus is not None):
+            raise ValueError('outputs = "modbus" and the section [modbus] belong together; one of them is missing')
         return self
 
 

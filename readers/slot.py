@@ -111,13 +111,15 @@ class ReaderSlot:
         self._tap_ended(self, tap)
 
     def _card_left(self, why: Gone) -> None:
-        self.present = False
+        was_present, self.present = self.present, False
         self.found_atr = None
         self._removed_at_us = self._clock.monotonic_us()
         if self._tap is not None:
             self._tap.card_lost(why)
             self._next = None
-        self._told_left(self.reader)
+        # An empty reader that is unplugged concerns nobody.
+        if was_present:
+            self._told_left(self.reader)
 
     def _is_the_same_card(self, now_us: int) -> bool:
         if self._debounce_us == 0 or self._removed_at_us is None or self._last_outcome in _UNFINISHED:

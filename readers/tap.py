@@ -221,6 +221,10 @@ class Tap:
     async def _ask_centre(self) -> None:
         assert self.event is not None  # noqa: S101  # _store has run
         self._state = TapState.WAITING
+        choice = self._output.choice()
+        if self._card.gone is not None:
+            # It left before the point heard of it.
+            self._output.card_left()
         detected_us = max(0, self._tools.clock.monotonic_us() - self._arrival.at_us)
         present = CardPresent(
             event=self.event,
@@ -228,7 +232,7 @@ class Tap:
             atr=self._arrival.atr[:_MAX_ATR_BYTES].hex(),
             at_ms=self._arrival.at_ms,
             detected_us=detected_us,
-            choice=self._output.choice(),
+            choice=choice,
         )
         if not self._tools.send(present):
             raise _CentreLost

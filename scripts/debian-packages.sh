@@ -13,6 +13,8 @@ Usage: scripts/debian-packages.sh TARGET...
   run       Python 3.11 or later with venv, and the certificates that downloads are checked with
   pcsc      the real pcscd with its virtual reader driver, and what building pyscard needs
   postgres  the PostgreSQL server
+  print     CUPS, its command-line programs and its simulated printer
+  sessions  a PC's desk: logind's double on a bus of its own, a virtual screen and a locker
   test      all of these, slapd, OpenSC, Chromium, git and make
 
 Needs root. Without root it prints the one apt-get command to run. No service is started by it.
@@ -26,8 +28,11 @@ packages_of() {
     run) echo "ca-certificates python3 python3-venv" ;;
     pcsc) echo "pcscd vsmartcard-vpcd iproute2 gcc libc6-dev python3-dev libpcsclite-dev" ;;
     postgres) echo "postgresql" ;;
+    print) echo "cups-daemon cups-client cups-filters cups-ipp-utils dbus-daemon poppler-utils" ;;
+    sessions) echo "dbus-daemon python3-dbusmock xvfb xss-lock i3lock x11-utils" ;;
     test)
-        echo "$(packages_of run) $(packages_of pcsc) $(packages_of postgres)" \
+        echo "$(packages_of run) $(packages_of pcsc) $(packages_of postgres) $(packages_of print)" \
+            "$(packages_of sessions)" \
             "slapd ldap-utils opensc opensc-pkcs11 pcsc-tools chromium git make"
         ;;
     *)
@@ -64,7 +69,8 @@ leave_out_what_the_archive_lacks() {
 
 policy=/usr/sbin/policy-rc.d
 own_policy=no
-units="pcscd.service pcscd.socket slapd.service postgresql.service"
+units="pcscd.service pcscd.socket slapd.service postgresql.service
+    cups.service cups.socket cups.path cups-browsed.service"
 masked=no
 
 keep_services_from_starting() {

@@ -17,9 +17,9 @@ compile() {
 }
 
 # dev first: the others take their versions from it, so that one .venv can serve them all.
-compile dev pyproject.toml --group dev --extra demo --extra bench "$@"
+compile dev pyproject.toml --group dev --extra demo --extra bench --extra doors --extra logind "$@"
 compile service pyproject.toml --extra demo --constraints requirements/dev.txt "$@"
-compile agent pyproject.toml --extra agent --constraints requirements/dev.txt "$@"
+compile agent pyproject.toml --extra agent --extra doors --extra logind --extra kiosk --constraints requirements/dev.txt "$@"
 compile bootstrap requirements/bootstrap.in --constraints requirements/dev.txt "$@"
 compile pcsc requirements/pcsc.in --no-deps "$@"
 

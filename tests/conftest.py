@@ -35,9 +35,21 @@ def lacks_pcscd() -> list[str]:
     return lacking
 
 
+def lacks_cups() -> list[str]:
+    lacking = lacks_programs("cupsd", "lpadmin", "lp", "ippeveprinter", "dbus-daemon", "pdftotext")
+    # Documents are sent as several accounts of this machine.
+    return lacking if os.geteuid() == 0 else [*lacking, "root"]
+
+
 def lacks_postgres() -> list[str]:
     installed = any(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or program("pg_ctl") is not None
     return [] if installed else ["pg_ctl"]
+
+
+def lacks_logind() -> list[str]:
+    lacking = lacks_programs("dbus-daemon", "Xvfb", "xss-lock", "i3lock", "xwininfo")
+    # Debian's own, run with Debian's own interpreter.
+    return lacking if Path("/usr/lib/python3/dist-packages/dbusmock").exists() else [*lacking, "python3-dbusmock"]
 
 
 def lacks_browser() -> list[str]:
@@ -48,6 +60,8 @@ WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
     "pcscd": lacks_pcscd,
     "slapd": lambda: lacks_programs("slapd"),
     "postgres": lacks_postgres,
+    "cups": lacks_cups,
+    "logind": lacks_logind,
     "opensc": lambda: lacks_programs("opensc-tool", "pkcs11-tool"),
     "browser": lacks_browser,
 }

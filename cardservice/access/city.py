@@ -4,9 +4,11 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import sqlalchemy as sa
+import structlog
 from sqlalchemy.engine import Connection
 
 from cardservice.access import store
@@ -30,6 +32,8 @@ from cardservice.cards.store import card, credential
 from cardservice.people.store import person
 
 _DAY_MS: Final = 86_400_000
+MAX_ZONE_DEPTH: Final = 32
+_log = structlog.get_logger()
 
 _STATE_REFUSAL: Final[Mapping[str, Reason]] = {
     CardState.STOCK: Reason.CARD_NOT_ISSUED,
@@ -171,6 +175,7 @@ class PointCompiler:
         self._period = compiled_period(now_ms)
         self._schedules = _schedules(connection)
         self._zone_parent = {row.id: row.parent_id for row in connection.execute(sa.select(store.zone))}
+        self._locked_down = frozenset(connection.execute(sa.select(store.door_lockdown.c.zone_id)).scalars())
         self._levels: dict[int, list[tuple[int, int]]] = {}
         for row in connection.execute(sa.select(store.point_class_level)):
             self._levels.setdefault(row.point_class_id, []).append((row.schedule_id, row.level))
@@ -189,7 +194,9 @@ class PointCompiler:
         return {row.point_code: self._point(row) for row in rows}
 
     def _point(self, row: sa.Row[Any]) -> PointRecord:
-        grants, blocks = self._rules_at(row)
+        zones = self._zones_around(row.point_zone_id)
+        grants, blocks = self._rules_at(row, zones)
+        options = _options(row)
         always, timed = self._by_time(grants, row.point_time_zone)
         _, timed_blocks = self._by_time(blocks, row.point_time_zone, keep_always=True)
         return PointRecord(
@@ -214,14 +221,25 @@ class PointCompiler:
             tap_budget_ms=row.point_class_tap_budget_ms,
             agent=row.point_agent,
             reader=row.point_reader,
+            name=row.point_name,
+            options=MappingProxyType(options),
+            # The way out stays open: a door of an escape route is never locked down.
+            locked_down=row.point_use == Use.DOOR
+            and options.get("escape_route") is not True
+            and not self._locked_down.isdisjoint(zones),
         )
 
-    def _rules_at(self, row: sa.Row[Any]) -> tuple[list[_Rule], list[_Rule]]:
+    def _zones_around(self, zone_id: int | None) -> list[int]:
+        """Return the zone and those it lies in, innermost first."""
+        zones: list[int] = []
+        while zone_id is not None and len(zones) < MAX_ZONE_DEPTH:
+            zones.append(zone_id)
+            zone_id = self._zone_parent.get(zone_id)
+        return zones
+
+    def _rules_at(self, row: sa.Row[Any], zones: Sequence[int]) -> tuple[list[_Rule], list[_Rule]]:
         targets: list[tuple[str, Any]] = [("point", row.point_id), ("use", row.point_use)]
-        zone_id, depth = row.point_zone_id, 0
-        while zone_id is not None and depth < 32:
-            targets.append(("zone", zone_id))
-            zone_id, depth = self._zone_parent.get(zone_id), depth + 1
+        targets += [("zone", zone_id) for zone_id in zones]
         rules = [rule for target in targets for rule in self._rules.get(target, ())]
         return [r for r in rules if r.effect == "grant"], [r for r in rules if r.effect == "block"]
 
@@ -252,6 +270,18 @@ def compiled_period(now_ms: int) -> CompiledPeriod:
     """
     midnight_ms = now_ms // _DAY_MS * _DAY_MS
     return CompiledPeriod(midnight_ms - _DAY_MS, midnight_ms + (HORIZON_DAYS - 3) * _DAY_MS)
+
+
+def _options(row: sa.Row[Any]) -> dict[str, str | int | bool]:
+    """Return the stored options of a point; one somebody spoilt by hand costs its options, not the whole city."""
+    try:
+        stored = json.loads(row.point_options)
+    except (ValueError, RecursionError):
+        stored = None
+    if store.are_options(stored):
+        return stored
+    _log.error("point.options_unreadable", point=row.point_code)
+    return {}
 
 
 def _schedules(connection: Connection) -> dict[int, Schedule]:

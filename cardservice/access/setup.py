@@ -5,9 +5,11 @@ The first installation and the demonstration city come in this way; editing sing
 model's own pages.
 """
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -20,6 +22,11 @@ from cardservice.access.schedules import LAENDER, Interval
 from cardservice.database import row_id, write
 from cardservice.errors import Conflict, NotFound
 from cardservice.people.store import directory_group, person
+
+OptionValue = str | int | bool
+# A place's own rule for the options of its points; raises ValueError naming the option and what is allowed.
+OptionRule = Callable[[Mapping[str, OptionValue]], object]
+_NO_OPTIONS: Final[Mapping[str, OptionValue]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,10 @@ class PointClassSetup:
 
 @dataclass(frozen=True, slots=True)
 class PointSetup:
-    """One point: where, of which class, served by which agent's reader."""
+    """One point: where, of which class, served by which agent's reader.
+
+    `options` are flat and for the place of its use alone, whose rules say what may stand there.
+    """
 
     code: str
     name: str
@@ -69,6 +79,7 @@ class PointSetup:
     reader: str | None = None
     use: Use = Use.DOOR
     time_zone: str = "Europe/Berlin"
+    options: Mapping[str, OptionValue] = field(default_factory=lambda: _NO_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +108,13 @@ class AccessSetup:
     rules: Sequence[RuleSetup] = field(default=())
 
 
-def apply(engine: Engine, organisation_id: int, setup: AccessSetup) -> None:
-    """Store `setup`, all or nothing.
+def apply(
+    engine: Engine,
+    organisation_id: int,
+    setup: AccessSetup,
+    option_rules: Mapping[Use, OptionRule] = MappingProxyType({}),
+) -> None:
+    """Store `setup`, all or nothing; `option_rules` check the points' options, a use without one has none.
 
     Raises:
         NotFound: a name it refers to does not exist.
@@ -106,7 +122,7 @@ def apply(engine: Engine, organisation_id: int, setup: AccessSetup) -> None:
     """
     try:
         with write(engine) as connection:
-            _Writer(connection, organisation_id).store(setup)
+            _Writer(connection, organisation_id, option_rules).store(setup)
             changes.append(connection, "access", [0])
     except (sa.exc.IntegrityError, sa.exc.DataError) as error:
         raise Conflict(f"the setup contradicts what is stored: {error.orig}") from error
@@ -115,9 +131,10 @@ def apply(engine: Engine, organisation_id: int, setup: AccessSetup) -> None:
 class _Writer:
     """Turns names into row numbers while storing."""
 
-    def __init__(self, connection: Connection, organisation_id: int) -> None:
+    def __init__(self, connection: Connection, organisation_id: int, option_rules: Mapping[Use, OptionRule]) -> None:
         self._connection = connection
         self._organisation_id = organisation_id
+        self._option_rules = option_rules
 
     def store(self, setup: AccessSetup) -> None:
         for zone in setup.zones:
@@ -181,7 +198,30 @@ class _Writer:
             time_zone=point.time_zone,
             agent=point.agent,
             reader=point.reader,
+            options=self._checked(point),
         )
+
+    def _checked(self, point: PointSetup) -> str:
+        """Return the text of a point's options.
+
+        Raises:
+            Conflict: the place of its use does not know one, or allows other values.
+        """
+        if not store.are_options(point.options):
+            wrong = [name for name, value in point.options.items() if not store.is_option(name, value)]
+            raise Conflict(
+                f"point {point.code}: options {wrong or len(point.options)}; allowed are {store.MAX_OPTIONS} names of"
+                f" a-z, 0-9 and _, with texts of {store.MAX_OPTION_TEXT} characters, numbers, true or false"
+            )
+        rule = self._option_rules.get(point.use)
+        if point.options and rule is None:
+            raise Conflict(f"point {point.code}: points of the use {point.use.value} have no options")
+        if rule is not None:
+            try:
+                rule(point.options)
+            except ValueError as error:
+                raise Conflict(f"point {point.code}: {error}") from None
+        return json.dumps(dict(point.options), sort_keys=True, ensure_ascii=False)
 
     def _rule(self, rule: RuleSetup) -> None:
         self._insert(

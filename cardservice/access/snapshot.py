@@ -154,4 +154,5 @@ def _comparable(point: PointRecord) -> tuple[object, ...]:
         point.freshness_ms,
         point.stale_permits,
         point.granted,
+        point.locked_down,
     )

@@ -1,9 +1,33 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Tables of the access model: zones, points and their classes, schedules, grants and blocks."""
 
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeGuard
+
 import sqlalchemy as sa
 
 from cardservice.database import STATE, RowNumber
+
+# Options of a point: what fits the wire, with room for what the centre adds.
+MAX_OPTIONS: Final = 16
+MAX_OPTION_TEXT: Final = 200
+_OPTION_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+
+
+def is_option(name: Any, value: Any) -> bool:
+    """Tell whether a point may have such an option: a short name and a short text, a number, true or false."""
+    if not isinstance(name, str) or not _OPTION_NAME.fullmatch(name):
+        return False
+    return len(value) <= MAX_OPTION_TEXT if isinstance(value, str) else isinstance(value, int) and abs(value) < 2**53
+
+
+def are_options(options: Any) -> TypeGuard[dict[str, str | int | bool]]:
+    """Tell whether `options` are the options of one point."""
+    if not isinstance(options, Mapping) or len(options) > MAX_OPTIONS:
+        return False
+    return all(is_option(name, value) for name, value in options.items())
+
 
 zone = sa.Table(
     "zone",
@@ -81,6 +105,18 @@ point = sa.Table(
     # Which agent serves it with which of its readers ("*": every reader no other point names).
     sa.Column("agent", sa.String(40), index=True),
     sa.Column("reader", sa.String(127)),
+    # What the point's place needs to know of it: a flat JSON object; the place's rules say what may stand here.
+    sa.Column("options", sa.Text, nullable=False, server_default="{}"),
+)
+
+# Zones in which no door opens from outside, whoever asks; the zones inside are meant too.
+door_lockdown = sa.Table(
+    "door_lockdown",
+    STATE,
+    sa.Column("zone_id", sa.ForeignKey("zone.id"), primary_key=True),
+    sa.Column("since_ms", sa.BigInteger, nullable=False),
+    sa.Column("by", sa.String(200), nullable=False),
+    sa.Column("reason", sa.String(200), nullable=False),
 )
 
 access_rule = sa.Table(

@@ -3,10 +3,12 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
 import structlog
+from pydantic import BaseModel
 
 from cardservice.access.rules import PointRecord
 from cardservice.access.snapshot import Snapshot
@@ -16,28 +18,35 @@ from cardservice.agents.messages import (
     Challenge,
     Hello,
     MessageRefused,
+    PointCommand,
+    PointDone,
     RefusalCode,
     Refused,
     UnknownVersion,
     decode_from_agent,
 )
 from cardservice.agents.service import Agents, HelloRefused
-from cardservice.agents.session import AgentSession, Desks
-from cardservice.errors import CardServiceError
+from cardservice.agents.session import AgentSession, Desks, PointStates
+from cardservice.errors import AgentAway, AgentSilent, CardServiceError
 
 HELLO_TIMEOUT_S: Final = 5.0
 MAX_AGENTS: Final = 2_000
 MAX_STRANGE: Final = 20
 LOCK_RETRY_S: Final = 1.0
+COMMAND_TIMEOUT_S: Final = 3.0
 _log = structlog.get_logger()
 
 
 class AgentHub:
     """Used from the event loop only."""
 
-    def __init__(self, agents: Agents, desks: Desks) -> None:
+    def __init__(
+        self, agents: Agents, desks: Desks, greeting: Callable[[str], Sequence[BaseModel]] = lambda _: ()
+    ) -> None:
         self._agents = agents
         self._desks = desks
+        # What an agent that has just connected is told after its welcome.
+        self._greeting = greeting
         self._sessions: dict[str, tuple[AgentSession, Channel]] = {}
         self._points: dict[str, list[PointRecord]] = {}
 
@@ -45,6 +54,37 @@ class AgentHub:
     def online(self) -> frozenset[str]:
         """The agents whose channel is open."""
         return frozenset(self._sessions)
+
+    @property
+    def states(self) -> PointStates:
+        """What the points of the connected agents said of themselves last."""
+        return self._desks.states
+
+    async def command(self, agent: str, command: PointCommand, *, timeout_s: float = COMMAND_TIMEOUT_S) -> PointDone:
+        """Have `agent` carry out a command at one of its points; return what became of it.
+
+        Raises:
+            AgentAway: it is not connected; nothing was sent.
+            AgentSilent: it did not answer within `timeout_s`, or its connection ended; it may have done it.
+            Overloaded: it has too many commands under way; nothing was sent.
+        """
+        entry = self._sessions.get(agent)
+        if entry is None:
+            raise AgentAway(f"agent {agent} is not connected")
+        answer = entry[0].command(command)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await answer
+        except TimeoutError:
+            raise AgentSilent(f"agent {agent} did not answer within {timeout_s:g} s") from None
+
+    def tell(self, agent: str, message: BaseModel) -> bool:
+        """Send `message` to an agent, without an answer; False if it is not connected."""
+        entry = self._sessions.get(agent)
+        if entry is None or not entry[0].welcomed:
+            return False
+        entry[1].send(message)
+        return True
 
     async def serve(self, channel: Channel) -> None:
         """Serve one connection from challenge to end."""
@@ -62,6 +102,8 @@ class AgentHub:
             # Locked between its hello and now: nobody else would tell.
             await self.cut_off_locked(session.agent)
             session.welcome(self._points.get(session.agent, []))
+            for message in self._greeting(session.agent):
+                channel.send(message)
             channel.listen(partial(self._take, session, channel))
             await channel.until_lost()
         finally:
@@ -69,6 +111,7 @@ class AgentHub:
             if self._sessions.get(session.agent, (None, None))[0] is session:
                 del self._sessions[session.agent]
                 gauge.set(0)
+                self.states.forget(session.points)
             _log.info("agent.disconnected", agent=session.agent)
 
     async def _let_in(self, channel: Channel) -> AgentSession | None:

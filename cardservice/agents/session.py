@@ -7,15 +7,15 @@ point, a deadline on each, and a queue of uploads.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 import structlog
 from pydantic import BaseModel
 
-from cardservice.access.rules import PointRecord
+from cardservice.access.rules import PointRecord, Use
 from cardservice.agents.events import EventDesk, Sender
 from cardservice.agents.limits import RecentSequences, TokenBucket
 from cardservice.agents.live import LiveFeed
@@ -26,23 +26,30 @@ from cardservice.agents.messages import (
     CardRead,
     CardResponses,
     DecisionMessage,
+    DoorState,
     EventsAccount,
     EventsAgain,
     Health,
     Hello,
     OutputState,
+    PointCommand,
+    PointDone,
     PointSetup,
     TapEvent,
     Welcome,
 )
 from cardservice.agents.taps import CONVERSATIONS, TapDesk
 from cardservice.clock import Clock
-from cardservice.errors import CardServiceError
+from cardservice.errors import AgentAway, AgentSilent, CardServiceError, Overloaded
 from cardservice.metrics import Metrics
 
 MAX_POINTS: Final = 64
 # Twice the window of an agent.
 MAX_UPLOADS: Final = 128
+# Twice the points of an agent.
+MAX_COMMANDS: Final = 128
+# What a point's setup says beside its stored options.
+LOCKED_DOWN: Final = "locked_down"
 Send = Callable[[BaseModel], None]
 _log = structlog.get_logger()
 
@@ -55,6 +62,31 @@ class Pace:
     burst: int = 100
 
 
+# (agent, what its door says now); called in the event loop.
+DoorListener = Callable[[str, DoorState], None]
+
+
+@dataclass(slots=True)
+class PointStates:
+    """What the points said of themselves last, while their agent is connected. Changed in the event loop only."""
+
+    doors: dict[str, DoorState] = field(default_factory=dict)
+    outputs: dict[str, OutputState] = field(default_factory=dict)
+    listeners: list[DoorListener] = field(default_factory=list)
+
+    def door(self, agent: str, state: DoorState) -> None:
+        """Keep what a door says, and tell who wants to know."""
+        self.doors[state.point] = state
+        for listener in self.listeners:
+            listener(agent, state)
+
+    def forget(self, points: Iterable[str]) -> None:
+        """Nobody is left who says how these are."""
+        for point in points:
+            self.doors.pop(point, None)
+            self.outputs.pop(point, None)
+
+
 @dataclass(frozen=True, slots=True)
 class Desks:
     """Where a session takes what its agent sends."""
@@ -65,6 +97,7 @@ class Desks:
     metrics: Metrics
     clock: Clock
     pace: Pace = Pace()
+    states: PointStates = field(default_factory=PointStates)
 
 
 class _Conversation:
@@ -102,22 +135,33 @@ class AgentSession:
     def __init__(self, sender: Sender, desks: Desks, send: Send) -> None:
         self.agent = sender.agent
         self._sender = sender
-        self._closed = False
+        self._closed = self._welcomed = False
         self._presented = RecentSequences()
         self._bucket = TokenBucket(desks.pace.per_s, desks.pace.burst, desks.clock)
+        self._door_bucket = TokenBucket(desks.pace.per_s, desks.pace.burst, desks.clock)
         self._desks = desks
         self._send = send
         self._points: dict[str, PointRecord] = {}
         self._conversations: dict[str, _Conversation] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._uploads: set[asyncio.Task[None]] = set()
+        self._commands: dict[str, tuple[str, asyncio.Future[PointDone]]] = {}
         self._comparison: asyncio.Task[None] | None = None
         self._strange_messages = 0
         self.strange_frames = 0
+        # Nothing but the welcome may come first.
+        self.welcomed = False
+
+    @property
+    def points(self) -> frozenset[str]:
+        """The points the agent was told it serves."""
+        return frozenset(self._points)
 
     def welcome(self, points: Sequence[PointRecord]) -> None:
         """Tell the agent which points it serves; again whenever that changed."""
-        self._points = {point.code: point for point in points[:MAX_POINTS]}
+        self.welcomed = True
+        before, self._points = self._points, {point.code: point for point in points[:MAX_POINTS]}
+        self._desks.states.forget(before.keys() - self._points.keys())
         setups = tuple(
             PointSetup(
                 point=point.code,
@@ -125,10 +169,13 @@ class AgentSession:
                 use=point.use.value,
                 answer_budget_ms=point.answer_budget_ms,
                 tap_budget_ms=point.tap_budget_ms,
+                name=point.name[:200],
+                options={**point.options, LOCKED_DOWN: True} if point.locked_down else dict(point.options),
             )
             for point in self._points.values()
         )
         self._send(Welcome(points=setups, centre_time_ms=self._desks.clock.now_ms()))
+        self._welcomed = True
 
     def receive(self, message: BaseModel) -> None:
         """Handle one message of the agent; never waits for a card."""
@@ -148,10 +195,51 @@ class AgentSession:
             case Health():
                 self._desks.metrics.agent_outbox.labels(self.agent).set(message.outbox_depth)
                 self._publish("agent", message)
-            case OutputState() if message.point in self._points:
-                self._publish("output", message)
-            case Hello() | OutputState() | _:
+            case OutputState() | DoorState() if message.point in self._points:
+                self._state(message)
+            case PointDone():
+                self._done(message)
+            case Hello() | OutputState() | DoorState() | _:
                 self._strange("unexpected")
+
+    def command(self, command: PointCommand) -> "asyncio.Future[PointDone]":
+        """Send a command; the future gets the agent's answer, or `AgentSilent` when the connection ends before it.
+
+        Raises:
+            AgentAway: it has not been let in yet, or not any more; nothing was sent.
+            Overloaded: it has too many commands under way, or this very one; nothing was sent.
+        """
+        if self._closed or not self._welcomed:
+            raise AgentAway(f"agent {self.agent} is not connected")
+        if len(self._commands) >= MAX_COMMANDS or command.id in self._commands:
+            raise Overloaded(f"agent {self.agent} has {len(self._commands)} commands under way")
+        answer: asyncio.Future[PointDone] = asyncio.get_running_loop().create_future()
+        self._commands[command.id] = command.point, answer
+        answer.add_done_callback(lambda _: self._commands.pop(command.id, None))
+        self._send(command)
+        return answer
+
+    def _done(self, message: PointDone) -> None:
+        point, answer = self._commands.get(message.id, ("", None))
+        # An answer that nobody waits for any more is late, not strange.
+        if answer is None or answer.done():
+            return
+        if point == message.point:
+            answer.set_result(message)
+        else:
+            self._strange("answer of another point")
+
+    def _state(self, message: OutputState | DoorState) -> None:
+        if isinstance(message, OutputState):
+            self._desks.states.outputs[message.point] = message
+            # The words at a terminal are between it and its holder.
+            private = self._points[message.point].use not in {Use.DOOR, Use.WORKSTATION}
+            self._publish("output", message.model_copy(update={"text": None}) if private else message)
+        elif self._door_bucket.take():
+            self._desks.states.door(self.agent, message)
+            self._publish("door", message)
+        else:
+            self._strange("a door that changes too often")
 
     def _strange(self, what: str) -> None:
         self._desks.metrics.refused_messages.labels(self.agent).inc()
@@ -231,6 +319,8 @@ class AgentSession:
             "reason": decision.reason,
             "level": decision.level,
             "text": decision.text.model_dump(),
+            # What the holder reads there (hours, money) is theirs: whoever watches learns only what it came to.
+            "answer": decision.answer and {"done": decision.answer.done, "code": decision.answer.code},
             "stages_us": decision.stages_us,
             "at_ms": at_ms,
         }
@@ -294,3 +384,6 @@ class AgentSession:
         for task in (*self._running.values(), *self._uploads, self._comparison):
             if task is not None:
                 task.cancel()
+        for _, answer in tuple(self._commands.values()):
+            if not answer.done():
+                answer.set_exception(AgentSilent(f"agent {self.agent} went away before it answered"))

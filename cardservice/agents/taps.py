@@ -402,6 +402,8 @@ class TapDesk:
             _log.error("tap.place_failed", point=point.code, use=point.use.value, error=type(error).__name__)
             answer = PLACE_FAILED
         tapped.watch.add("place", began_ns)
+        if answer is not None:
+            self._services.metrics.places.labels(point.use.value, answer.code).inc()
         self._deliver(tapped._replace(answer=answer), tapped.decision, deliver)
 
     def _deliver(self, tapped: _Tapped, decision: Decision, deliver: Deliver) -> None:

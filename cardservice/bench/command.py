@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cardservice.bench import channel, decide, revoke, tap
+from cardservice.bench import channel, decide, pay, printing, revoke, tap, unlock
 from cardservice.bench.report import Report
 from cardservice.errors import CardServiceError
 from rig.errors import RigError
@@ -15,8 +15,11 @@ from rig.errors import RigError
 BENCHES: Final[dict[str, Callable[[], Report]]] = {
     "channel": channel.run,
     "decide": decide.run,
+    "pay": pay.run,
+    "print": printing.run,
     "revoke": revoke.run,
     "tap": tap.run,
+    "unlock": unlock.run,
 }
 
 

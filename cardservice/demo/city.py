@@ -13,38 +13,50 @@ import http.client
 import json
 import secrets
 import shutil
+import signal
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, cast
+from types import MappingProxyType
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from cryptography import x509
 
 from cardservice.agents.service import Agents
 from cardservice.cards.keystore import CardMaster, create
+from cardservice.cards.rules import CardState
+from cardservice.cards.service import change_state
 from cardservice.clock import SystemClock
 from cardservice.database import open_databases, upgrade
+from cardservice.demo.benches import NOT_WANTED, Bench
+from cardservice.demo.cable import Cable
 from cardservice.demo.live import LiveReader
 from cardservice.demo.processes import Child, DemoError
-from cardservice.demo.seeding import seed_city
-from cardservice.demo.virtual_readers import VirtualReaders
-from cardsim.deck import load_deck, save_deck
+from cardservice.demo.seeding import PLACES_AGENT, references, seed_city
+from cardservice.demo.surroundings import Around
+from cardservice.workstations.ports import Sessions
+from cardsim.deck import save_deck
 from city import building, deck, people, seed
 from integrations.ldap.editor import DirectoryEditor
+from integrations.logind import LogindSessions
 from integrations.simulated_io import build as build_output
-from readers.agent import Agent
+from readers.agent import Agent, Surroundings
+from readers.centre_socket import websocket_connector
 from readers.identity import Identity
-from readers.settings import load_settings
-from rig.bank import Bank, ReaderSpec
-from rig.control import RigClient
-from rig.errors import RigError
-from rig.insertion import Card
+from readers.main import sessions_of
+from readers.settings import AgentSettings, load_settings
+from rig.readers import Device, doors
 
 AGENT: Final = "rathaus"
+# Systems that call the service's API in the demonstration, and what each may use.
+CALLERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"till-1": ("canteen",), "payroll": ("payroll",), "facility": ("door",)}
+)
 HOST_AGENT: Final = "eigener-rechner"
 _READY_S: Final = 30.0
 HOST_PCSC: Final = Path("/run/pcscd/pcscd.comm")
@@ -63,18 +75,6 @@ class Options:
     host_pcsc: Path | None = HOST_PCSC
 
 
-class Hand(Protocol):
-    """The hand that holds cards to readers: the rig's control socket, or the bank in this process."""
-
-    def insert(self, card_id: str, reader: str, /) -> object:
-        """Hold a card to a reader."""
-        ...
-
-    def eject(self, reader: str, /) -> object:
-        """Take away whatever card is there."""
-        ...
-
-
 class DemoCity:
     """The whole city. `start` once, `stop` always."""
 
@@ -84,8 +84,14 @@ class DemoCity:
         self._children: list[Child] = []
         self._run = Path(tempfile.mkdtemp(prefix="onecard-"))  # sockets need short names
         self._closers: list[Callable[[], None]] = []
-        self._rig_client: RigClient | None = None
-        self._hand: Hand
+        self._doors = Bench(AGENT, doors(len(building.DOORS)))
+        self._places = Bench(PLACES_AGENT, [Device(place.device, (place.interface,)) for place in building.PLACES])
+        self.around = Around(self._run)
+        self.kiosk_url = ""
+        self.directory_runs = True
+        self._directory_child: Child
+        self.screens: dict[str, Mapping[str, Any]] = {}
+        self.cable: Cable
         self.disabled = {citizen.login for citizen in people.CITIZENS if citizen.disabled}
         self.pcsc = False
         self.pcsc_note = ""
@@ -102,13 +108,17 @@ class DemoCity:
         self._prepare_state()
         self._start_directory()
         self._start_readers()
+        self.around.start()
+        self._closers.append(self.around.stop)
+        self._say(f"Printers: {self.around.why_no_printers or 'real cupsd, two virtual printers'}")
+        self._say(f"PC: {self.around.why_no_desk or 'logind and a real screen locker'}")
         self._start_service()
         self._start_agents()
 
     def stop(self) -> None:
         """Stop everything, last started first; leaves nothing running."""
-        if self._rig_client is not None:
-            self._rig_client.close()
+        for bench in (self._doors, self._places):
+            bench.close()
         for close in reversed(self._closers):
             close()
         for child in reversed(self._children):
@@ -124,14 +134,13 @@ class DemoCity:
             RigError: the card is elsewhere, the reader is taken, or there is no such card.
             DemoError: there is no such point.
         """
-        self._hand.insert(card_id, self._reader(point))
+        bench, reader = self._reader(point)
+        bench.insert(card_id, reader)
 
     def eject(self, point: str) -> None:
         """Take the card away again, if one is there."""
-        try:
-            self._hand.eject(self._reader(point))
-        except RigError:
-            return
+        bench, reader = self._reader(point)
+        bench.eject(reader)
 
     def set_disabled(self, login: str, *, disabled: bool) -> None:
         """Disable a person in the directory, or enable them again; the service learns it from the directory alone.
@@ -144,6 +153,79 @@ class DemoCity:
             raise DemoError(f"nobody in the city is called {login!r}")
         self.editor.set_disabled(dn, disabled=disabled)
         (self.disabled.add if disabled else self.disabled.discard)(login)
+
+    def set_directory(self, *, running: bool) -> None:
+        """Stop the directory in its tracks (it hangs, as directories do), or let it go on."""
+        self._directory_child.signal(signal.SIGCONT if running else signal.SIGSTOP)
+        self.directory_runs = running
+
+    def set_network(self, *, plugged: bool) -> None:
+        """Pull the cable between the agents and the service, or put it back."""
+        if plugged:
+            self.cable.plug()
+        else:
+            self.cable.pull()
+
+    def choose(self, point: str, key: str) -> None:
+        """Press a key on a terminal's screen.
+
+        Raises:
+            DemoError: it cannot be pressed now.
+        """
+        self._kiosk(point, {"key": key})
+
+    def _kiosk(self, point: str, body: Mapping[str, Any]) -> None:
+        address = urlsplit(self.kiosk_url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=5)
+        try:
+            headers = {"Content-Type": "application/json"}
+            connection.request("POST", f"/{point}/choice", json.dumps(body), headers)
+            status = connection.getresponse().status
+        except (OSError, http.client.HTTPException) as error:
+            raise DemoError(f"the terminal {point} does not answer") from error
+        finally:
+            connection.close()
+        if status != 204:
+            raise DemoError(f"nothing can be chosen at {point} now")
+
+    def report(self, card_id: str, state: CardState, reason: str | None) -> None:
+        """Change a card's state at the desk.
+
+        Raises:
+            CardServiceError: the life cycle does not allow it, or there is no such card.
+        """
+        change_state(self._databases.state, self.references[card_id], state, reason)
+
+    def post(self, path: str, body: Mapping[str, Any], *, caller: str, key: str) -> Mapping[str, Any]:
+        """Ask the service's API as one of `CALLERS`; return its answer, whatever it is.
+
+        Raises:
+            DemoError: it does not answer.
+        """
+        address = urlsplit(self.url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=10)
+        headers = {
+            "Content-Type": "application/json",
+            "Authorization": f"Bearer {self.token(caller)}",
+            "Idempotency-Key": key,
+        }
+        try:
+            connection.request("POST", path, json.dumps(body), headers)
+            answer: Mapping[str, Any] = json.loads(connection.getresponse().read(1024 * 1024))
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise DemoError(f"the service does not answer ({type(error).__name__})") from error
+        finally:
+            connection.close()
+        return answer
+
+    @property
+    def state_folder(self) -> Path:
+        """Where all state of this city is."""
+        return self._options.state
+
+    def token(self, caller: str) -> str:
+        """Return the token of one of `CALLERS`."""
+        return self._secret[caller]
 
     def health(self) -> Mapping[str, Any]:
         """Return what the service says of itself; empty while it does not answer."""
@@ -158,11 +240,14 @@ class DemoCity:
             connection.close()
         return state
 
-    def _reader(self, point: str) -> str:
+    def _reader(self, point: str) -> tuple[Bench, str]:
         for number, door in enumerate(building.DOORS, start=1):
             for side in range(len(building.SIDES)):
                 if building.point_code(door, side) == point:
-                    return building.reader_name(number, side)
+                    return self._doors, building.reader_name(number, side)
+        for place in building.PLACES:
+            if place.code == point:
+                return self._places, place.reader
         raise DemoError(f"there is no point {point!r} in the city")
 
     # How it is started
@@ -172,7 +257,7 @@ class DemoCity:
         if state.exists():
             shutil.rmtree(state)
         state.mkdir(mode=0o700, parents=True)
-        self._secret = {name: secrets.token_hex(16) for name in ("admin", "service", "keys", "live")}
+        self._secret = {name: secrets.token_hex(16) for name in ("admin", "service", "keys", "live", *CALLERS)}
         for name, value in self._secret.items():
             self._write(f"{name}.secret", value + "\n")
         made = deck.build()
@@ -195,81 +280,82 @@ class DemoCity:
         path.write_text(content, "utf-8")
         return path
 
-    def _child(self, name: str, *arguments: str) -> Child:
-        child = Child(name, arguments, self._options.state / f"{name}.log")
+    def _child(self, name: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Child:
+        child = Child(name, arguments, self._options.state / f"{name}.log", environment)
         self._children.append(child)
         return child
 
     def _start_directory(self) -> None:
         self._write("directory.ldif", _ldif(people.entries(self._secret["service"])))
         state = self._options.state
-        said = self._child(
+        self._directory_child = self._child(
             "directory",
             *("-m", "directorysim", "--ldif", str(state / "directory.ldif"), "--suffix", people.SUFFIX),
             *("--admin-dn", people.ADMIN_DN, "--admin-password-file", str(state / "admin.secret")),
             *("--unlimited-dn", people.SERVICE_DN, "--run-dir", str(self._run / "directory")),
-        ).ready()
-        self._directory = said
+        )
+        self._directory = said = self._directory_child.ready()
         self.editor = DirectoryEditor(
             said["ldaps"], Path(said["ca"]), admin_dn=people.ADMIN_DN, password=self._secret["admin"]
         )
         self._say(f"Directory: {said['ldaps']} (embedded, {len(people.CITIZENS)} people)")
 
     def _start_readers(self) -> None:
-        """Plug the cards into the real pcscd, or keep the readers inside this process."""
-        deck_file = str(self._options.state / "deck.json")
-        why_not = "not wanted" if self._options.pcsc == "never" else _why_no_pyscard()
-        if not why_not:
-            try:
-                said = self._child(
-                    "rig",
-                    *("-m", "rig", "--run-dir", str(self._run / "rig"), "--deck", deck_file),
-                    *("--loader", "cardsim.deck:load_deck", "--doors", str(len(building.DOORS))),
-                ).ready()
-            except DemoError as error:
-                why_not = str(error)
-            else:
-                self.pcsc = True
-                self.pcsc_note = f"real pcscd ({said['mode']}), virtual cards through vpcd"
-                self._pcsc_socket, self._pcsc_mode = said["pcsc_socket"], said["mode"]
-                self._hand = self._rig_client = RigClient(said["control"])
-        if why_not:
-            if self._options.pcsc == "required":
-                raise DemoError(f"the real pcscd cannot be used: {why_not}")
-            self.pcsc_note = f"cards in process, without pcscd: {why_not}"
-            self._bank = Bank(_reader_specs(), cast("Mapping[str, Card]", load_deck(Path(deck_file))))
-            self._hand = self._bank
-        self._say(f"Readers: {2 * len(building.DOORS)}, {self.pcsc_note}")
+        """Plug the cards into real pcscd's, one for each agent, or keep the readers inside this process."""
+        deck_file = self._options.state / "deck.json"
+        why_not = NOT_WANTED if self._options.pcsc == "never" else _why_no_pyscard()
+        for bench in (self._doors, self._places):
+            if not why_not:
+                try:
+                    bench.start_pcscd(self._child, self._run, deck_file)
+                except DemoError as error:
+                    why_not = str(error)
+            if why_not:
+                if self._options.pcsc == "required" and bench is self._doors:
+                    raise DemoError(f"the real pcscd cannot be used: {why_not}")
+                bench.stay_in_process(deck_file, why_not)
+        self.pcsc = self._doors.pcsc_socket is not None
+        self.pcsc_note = (
+            f"real pcscd ({self._doors.mode}), virtual cards through vpcd"
+            if self.pcsc
+            else f"cards in process, without pcscd: {self._doors.why_not}"
+        )
+        count = len(self._doors.readers) + len(self._places.readers)
+        self._say(f"Readers: {count}, {self.pcsc_note}")
 
     def _start_service(self) -> None:
         state, directory = self._options.state, self._directory
-        config = self._write(
-            "cardservice.toml",
-            _toml(
-                {
-                    "": {"demonstration": True},
-                    "service": {"port": 0, "live_token_file": f"{state}/live.secret"},
-                    "database": {"url": f"sqlite:///{state}"},
-                    "keys": {"store": f"{state}/keys.json", "passphrase_file": f"{state}/keys.secret"},
-                    "piv": {"trusted_ca_files": [f"{state}/piv-ca.pem"]},
-                    "directory": {
-                        "servers": [directory["ldaps"]],
-                        "bind_dn": people.SERVICE_DN,
-                        "password_file": f"{state}/service.secret",
-                        "ca_file": directory["ca"],
-                        "people_base": people.PEOPLE,
-                        "groups_base": people.GROUPS,
-                    },
-                    "organisation": {"code": "musterstadt", "name": "Stadt Musterstadt"},
-                }
-            ),
-        )
+        callers = [
+            {"name": name, "token_file": f"{state}/{name}.secret", "uses": list(uses)} for name, uses in CALLERS.items()
+        ]
+        sections: dict[str, Mapping[str, Any]] = {
+            "": {"demonstration": True, "callers": callers},
+            "service": {"port": 0, "live_token_file": f"{state}/live.secret"},
+            "database": {"url": f"sqlite:///{state}"},
+            "keys": {"store": f"{state}/keys.json", "passphrase_file": f"{state}/keys.secret"},
+            "piv": {"trusted_ca_files": [f"{state}/piv-ca.pem"]},
+            "directory": {
+                "servers": [directory["ldaps"]],
+                "bind_dn": people.SERVICE_DN,
+                "password_file": f"{state}/service.secret",
+                "ca_file": directory["ca"],
+                "people_base": people.PEOPLE,
+                "groups_base": people.GROUPS,
+            },
+            "organisation": {"code": "musterstadt", "name": "Stadt Musterstadt"},
+            **self.around.service_settings(),
+        }
+        config = self._write("cardservice.toml", _toml(sections))
         self.url = self._child("service", "-m", "cardservice", "serve", "--config", str(config)).ready()["url"]
         self._await("the directory copy", lambda health: health.get("status") == "ready")
         host = HOST_AGENT if self._needs_host_agent() else AGENT
         piv_ca = x509.load_pem_x509_certificate((state / "piv-ca.pem").read_bytes())
         points = seed_city(self._databases.state, piv_ca=piv_ca, agent=AGENT, host_agent=host)
+        self.references = references(self._databases.state)
         self._await("the city's doors", lambda health: health.get("points") == points)
+        self.cable = Cable(urlsplit(self.url).port or 80)
+        self.cable.start()
+        self._closers.append(self.cable.close)
         self._say(f"Service: {self.url}")
 
     def _await(self, what: str, done: Callable[[Mapping[str, Any]], bool]) -> None:
@@ -283,66 +369,93 @@ class DemoCity:
         self.live = LiveReader(self.url, self._secret["live"])
         self.live.start()
         self._closers.append(self.live.stop)
-        readers_there = threading.Event()
+        benches = (self._doors, self._places)
+        there = {bench.agent: threading.Event() for bench in benches}
+        wanted = {bench.agent: len(bench.readers) for bench in benches}
 
         def note(event: Mapping[str, Any]) -> None:
-            if event["kind"] == "agent" and event["agent"] == AGENT and len(event["readers"]) >= len(_reader_specs()):
-                readers_there.set()
+            agent = event.get("agent", "")
+            if event["kind"] == "agent" and agent in there and len(event["readers"]) >= wanted[agent]:
+                there[agent].set()
 
         end = self.live.listen(note)
-        self._start_agent(AGENT)
-        online = {AGENT}
+        for bench in benches:
+            self._start_agent(bench.agent, bench)
+        online = set(there)
         if self._needs_host_agent():
-            self._start_agent(HOST_AGENT)
+            self._start_agent(HOST_AGENT, None)
             online.add(HOST_AGENT)
-        self._await("the reader agent", lambda health: online <= set(health.get("agents_online", ())))
+        self._await("the reader agents", lambda health: online <= set(health.get("agents_online", ())))
         # A card held to a reader before its agent looks there counts as left lying: it is asked for again.
-        if not readers_there.wait(_READY_S):
-            raise DemoError(f"the reader agent saw not all of its readers within {_READY_S:.0f} s")
+        for agent, readers_there in there.items():
+            if not readers_there.wait(_READY_S):
+                raise DemoError(f"the agent {agent} saw not all of its readers within {_READY_S:.0f} s")
         end()
+        self._watch_screens()
         self._say(f"Agents: {', '.join(sorted(online))}")
+
+    def _watch_screens(self) -> None:
+        """Follow the terminals' screens, as their kiosk browsers do."""
+        for place in building.PLACES:
+            if place.kind == "terminal":
+                reader = LiveReader(self.kiosk_url, path=f"/{place.code}/events")
+                reader.listen(partial(self._screen_changed, place.code))
+                reader.start()
+                self._closers.append(reader.stop)
+
+    def _screen_changed(self, point: str, state: Mapping[str, Any]) -> None:
+        self.screens[point] = state
+        self.live.tell({"kind": "screen", "point": point, "screen": state})
 
     @property
     def host_readers_served(self) -> bool:
         """Whether a card can be held to a real reader of this machine."""
-        return self._needs_host_agent() or (self.pcsc and self._pcsc_mode == "direct")
+        return self._needs_host_agent() or self._doors.mode == "direct"
 
     def _needs_host_agent(self) -> bool:
         """Whether the host's own pcscd runs beside ours; a process can serve only one, so it gets its own agent."""
-        ours_is_the_hosts = self.pcsc and self._pcsc_mode == "direct"
+        ours_is_the_hosts = self._doors.mode == "direct"
         socket = self._options.host_pcsc
         return socket is not None and socket.exists() and not ours_is_the_hosts and not _why_no_pyscard()
 
-    def _start_agent(self, name: str) -> None:
+    def _start_agent(self, name: str, bench: Bench | None) -> None:
         state = self._options.state
         identity = Identity.create(state / f"{name}.key")
         Agents(self._databases.state, SystemClock()).enrol(name, identity.public_key_hex())
         values: dict[str, Any] = {
             "agent": name,
-            "centre_url": self.url.replace("http", "ws", 1) + "/agents/v1",
+            "centre_url": f"ws://127.0.0.1:{self.cable.port}/agents/v1",
             "key_file": f"{state}/{name}.key",
             "outbox_file": f"{state}/{name}.outbox",
         }
-        if name == HOST_AGENT:
+        environment: dict[str, str] = {}
+        if name == PLACES_AGENT:
+            values |= self.around.agent_settings()
+            self.kiosk_url = f"http://127.0.0.1:{values['kiosk_port']}/"
+            if self.around.bus_address is not None:
+                environment["DBUS_SYSTEM_BUS_ADDRESS"] = self.around.bus_address
+        if bench is None:
             values["pcsc_socket"] = str(self._options.host_pcsc)
-        elif self.pcsc:
-            values["pcsc_socket"] = self._pcsc_socket
+        elif bench.pcsc_socket is not None:
+            values["pcsc_socket"] = bench.pcsc_socket
         config = self._write(f"{name}.toml", _toml({"": values}))
-        if name == AGENT and not self.pcsc:
-            self._start_agent_here(config)
+        if bench is not None and bench.pcsc_socket is None:
+            self._start_agent_here(config, bench)
             return
-        self._child(name, "-m", "readers", "--config", str(config), "run")
+        self._child(name, "-m", "readers", "--config", str(config), "run", environment=environment)
 
-    def _start_agent_here(self, config: Path) -> None:
-        """Run the very same agent in a thread, on the bank's readers."""
-        agent = Agent(load_settings(config), VirtualReaders(self._bank), build_output)
+    def _start_agent_here(self, config: Path, bench: Bench) -> None:
+        """Run the very same agent in a thread, on readers inside this process."""
+        settings = load_settings(config)
+        surroundings = Surroundings(websocket_connector(settings), sessions=lambda: self._sessions(settings))
+        agent = Agent(settings, bench.driver(), build_output, surroundings=surroundings)
         loop = asyncio.new_event_loop()
 
         def run() -> None:
             loop.run_until_complete(agent.run())
             loop.close()
 
-        thread = threading.Thread(target=run, name="agent", daemon=True)
+        thread = threading.Thread(target=run, name=f"agent {bench.agent}", daemon=True)
 
         def close() -> None:
             if not loop.is_closed():
@@ -352,6 +465,10 @@ class DemoCity:
         self._closers.append(close)
         thread.start()
 
+    def _sessions(self, settings: AgentSettings) -> Sessions:
+        address = self.around.bus_address
+        return sessions_of(settings) if address is None else LogindSessions(settings.seat, address=address)
+
 
 def _why_no_pyscard() -> str:
     try:
@@ -359,11 +476,6 @@ def _why_no_pyscard() -> str:
     except ImportError as error:
         return f"pyscard is not installed ({error.name or 'it cannot be loaded'})"
     return ""
-
-
-def _reader_specs() -> list[ReaderSpec]:
-    doors, sides = range(1, len(building.DOORS) + 1), range(len(building.SIDES))
-    return [ReaderSpec(building.reader_name(door, side)) for door in doors for side in sides]
 
 
 def _ldif(entries: list[tuple[str, dict[str, list[str]]]]) -> str:
@@ -379,10 +491,16 @@ def _ldif(entries: list[tuple[str, dict[str, list[str]]]]) -> str:
 def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
     """Return sections as TOML; JSON's strings, numbers and lists are TOML's."""
     lines: list[str] = []
+    tables: list[str] = []
     for section, values in sections.items():
         lines += [f"[{section}]"] if section else []
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
+        for key, value in values.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                for entry in value:
+                    tables += [f"[[{key}]]", *(f"{name} = {json.dumps(what)}" for name, what in entry.items())]
+            else:
+                lines.append(f"{key} = {json.dumps(value)}")
+    return "\n".join(lines + tables) + "\n"
 
 
 def default_state() -> Path:

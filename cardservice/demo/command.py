@@ -6,18 +6,21 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any, Final
 
 from cardservice import logs
 from cardservice.demo.city import HOST_PCSC, DemoCity, Options, default_state
+from cardservice.demo.one_day import one_day
 from cardservice.demo.page import serve_page
-from cardservice.demo.script import SCRIPTS
+from cardservice.demo.script import first_tap
 from cardservice.errors import CardServiceError
 from rig.errors import RigError
 
 DEFAULT_PORT = 8080
+SCRIPTS: Final[Mapping[str, Callable[[DemoCity], dict[str, Any]]]] = {"first-tap": first_tap, "one-day": one_day}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,12 +75,22 @@ def _play(city: DemoCity, script: str, *, as_json: bool) -> int:
         sys.stdout.write(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     else:
         for step in document["steps"]:
-            verdict = "opens" if step["permit"] else f"refused: {step['reason']}"
-            _say(
-                f"{'ok  ' if step['ok'] else 'FAIL'}  {step['step']}: {verdict} ({step['inserted_to_decision_ms']} ms)"
-            )
-        _say(f"revocation published after {document['revocation']['published_ms']} ms")
+            _say(_line(step))
+        if "revocation" in document:
+            _say(f"revocation published after {document['revocation']['published_ms']} ms")
     return 0 if document["ok"] else 1
+
+
+def _line(step: Mapping[str, Any]) -> str:
+    """Return what is said of one step, of either script."""
+    verdict = "ok  " if step["ok"] else "FAIL"
+    if "permit" in step:
+        outcome = "opens" if step["permit"] else f"refused: {step['reason']}"
+        return f"{verdict}  {step['step']}: {outcome} ({step['inserted_to_decision_ms']} ms)"
+    if not step["played"]:
+        return f"--    {step['step']} ({step['place']}): not on this machine: {step['why_not']}"
+    why = "" if step["ok"] else f": {step['seen']}"
+    return f"{verdict}  {step['step']} ({step['place']}, {step['took_ms']} ms){why}"
 
 
 def _show(city: DemoCity, options: argparse.Namespace) -> int:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Watches the service's live feed over HTTP, as any operator's program would."""
+"""Watches server-sent events over HTTP: the service's live feed as any operator would, a kiosk as its browser would."""
 
 import http.client
 import json
@@ -17,9 +17,10 @@ Listener = Callable[[Mapping[str, Any]], None]
 class LiveReader:
     """One thread that reads server-sent events and hands each to every listener; reconnects by itself."""
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str | None = None, *, path: str = "/api/v1/live") -> None:
         self._url = urlsplit(url)
-        self._token = token
+        self._path = path
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         self._listeners: list[Listener] = []
         self._stop = threading.Event()
         self._watching = threading.Event()
@@ -52,7 +53,7 @@ class LiveReader:
             self._url.hostname or "127.0.0.1", self._url.port or 80, timeout=_TIMEOUT_S
         )
         try:
-            connection.request("GET", "/api/v1/live", headers={"Authorization": f"Bearer {self._token}"})
+            connection.request("GET", self._path, headers=self._headers)
             response = connection.getresponse()
             if response.status != 200:
                 return
@@ -62,10 +63,11 @@ class LiveReader:
                     return
                 self._watching.set()
                 if line.startswith(b"data: "):
-                    self._tell(json.loads(line[6:]))
+                    self.tell(json.loads(line[6:]))
         finally:
             connection.close()
 
-    def _tell(self, event: Mapping[str, Any]) -> None:
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Hand an event to every listener, as if it had come over the feed."""
         for listener in tuple(self._listeners):
             listener(event)

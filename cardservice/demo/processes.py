@@ -3,12 +3,14 @@
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Final
 
 from cardservice.errors import CardServiceError
@@ -32,7 +34,9 @@ def _die_with_parent() -> None:
 class Child:
     """One Python program of ours: `-m module arguments`, its errors in a log file, its first line of output JSON."""
 
-    def __init__(self, name: str, arguments: Sequence[str], log: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         self.name = name
         self._log = log
         with log.open("ab") as errors:
@@ -42,6 +46,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env={**os.environ, **environment},
                 preexec_fn=_die_with_parent,  # noqa: PLW1509  # no thread of ours holds a lock the child needs here
                 start_new_session=True,
             )

@@ -81,7 +81,7 @@ class TapWatch:
         seen: dict[str, Any] = {"stages_us": {}, "outcome": None}
         for event in self._until(lambda event: event["kind"] == "event", timeout_s):
             if event["kind"] == "tap":
-                seen |= {name: event[name] for name in ("permit", "reason", "level", "text")}
+                seen |= {name: event[name] for name in ("permit", "reason", "level", "text", "answer")}
                 seen["decided_at"] = time.monotonic()
                 seen["stages_us"] |= {f"centre_{name}": took for name, took in event["stages_us"].items()}
             elif event["kind"] == "output":
@@ -172,6 +172,3 @@ def _revoke(city: DemoCity, login: str) -> dict[str, Any]:
         "directory_took_ms": round((acknowledged - started) * 1000, 2),
         "published_ms": published_ms,
     }
-
-
-SCRIPTS: Final = {"first-tap": first_tap}

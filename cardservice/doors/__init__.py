@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Doors: the first place of use."""
+"""Doors: strike, contact, request to exit, alarms, open once from the desk, lockdown."""

@@ -192,7 +192,10 @@ class Journal:
         raw, nonce = random_bytes(32), random_bytes(_NONCE_BYTES)
         wrapped = nonce + AESGCM(self._secret(stream, "seal")).encrypt(nonce, raw, pseudonym.encode())
         row = {"stream": stream, "pseudonym": pseudonym, "wrapped_key": wrapped}
-        if connection.execute(insert_or(connection, store.journal_subject_key).on_conflict_do_nothing(), row).rowcount:
+        table = store.journal_subject_key
+        # What came back, not the driver's count: that is unknown on PostgreSQL where nothing was inserted.
+        insert = insert_or(connection, table).on_conflict_do_nothing().returning(table.c.pseudonym)
+        if connection.execute(insert, row).first() is not None:
             return AESGCM(raw)
         theirs = self._stored_key(connection, stream, pseudonym)
         if theirs is None:

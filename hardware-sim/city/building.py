@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The town hall of the demonstration city: eight doors with two sides each, who may pass, and when. Plain data."""
+"""The town hall of the demonstration city: its doors with two sides each, its other places of use. Plain data."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 
@@ -45,6 +45,68 @@ DOORS: Final = (
 )
 
 SIDES: Final = (("aussen", "außen", "outside"), ("innen", "innen", "inside"))
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place of another use: its point, the PC/SC name of its reader and how that reaches the card.
+
+    `options` are what the place needs to know of its point; `groups` may use it.
+    """
+
+    code: str
+    name_de: str
+    name_en: str
+    use: Literal["timeclock", "canteen", "printer", "workstation"]
+    kind: Literal["terminal", "pc"]
+    device: str
+    groups: Sequence[str]
+    options: Mapping[str, str | int | bool] = field(default_factory=dict)
+
+    @property
+    def reader(self) -> str:
+        """The PC/SC name of its reader."""
+        return f"{self.device} 00 00"
+
+    @property
+    def interface(self) -> Literal["contact", "contactless"]:
+        """PCs have a slot the card is put into, terminals a surface it is held to."""
+        return "contact" if self.kind == "pc" else "contactless"
+
+
+PLACES: Final = (
+    Place(
+        "zeit.eingang",
+        "Zeiterfassung am Eingang",
+        "Time clock, entrance",
+        "timeclock",
+        "terminal",
+        "Clock",
+        ("Rathaus",),
+    ),
+    Place("kantine.kasse-1", "Kantine, Kasse 1", "Canteen, till 1", "canteen", "terminal", "Till 1", ("Rathaus",)),
+    Place(
+        "druck.bauamt",
+        "Drucker im Bauamt",
+        "Printer, building office",
+        "printer",
+        "terminal",
+        "Printer 1",
+        ("Rathaus",),
+        {"printer": "mfp1"},
+    ),
+    Place(
+        "druck.flur",
+        "Drucker im Flur",
+        "Printer, corridor",
+        "printer",
+        "terminal",
+        "Printer 2",
+        ("Rathaus",),
+        {"printer": "mfp2"},
+    ),
+    Place("pc.bauamt", "PC von Anna Schmidt", "Anna Schmidt's PC", "workstation", "pc", "PC 1", ("Rathaus",)),
+)
 
 # Day 0 is Monday, 7 a public holiday (none here: closed); minutes since midnight, local time.
 OFFICE_HOURS: Final = tuple((day, 7 * 60, 18 * 60) for day in range(5))

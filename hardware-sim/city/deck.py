@@ -22,7 +22,10 @@ AIDS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True)
 class CityCard:
-    """One card of the drawer; `login` is its holder, `state` what the service knows of it (none: not registered)."""
+    """One card of the drawer; `login` is its holder, `state` what the service knows of it (none: not registered).
+
+    `chip`: "employee" has a number for each use and PIV for PCs, "desfire" the numbers only, "piv..." PIV only.
+    """
 
     card_id: str
     label_de: str
@@ -30,7 +33,7 @@ class CityCard:
     login: str | None = None
     state: str | None = "active"
     state_reason: str | None = None
-    chip: str = "desfire"
+    chip: str = "employee"
     fault: Mapping[str, Any] = field(default_factory=dict)
     copies: str | None = None
 
@@ -56,6 +59,7 @@ CARDS: Final = (
         "Kopie von Annas Nummer",
         "Copy of Anna's number",
         state=None,
+        chip="desfire",
         copies="anna",
         fault={"kind": "cloned_number"},
     ),
@@ -71,7 +75,12 @@ CARDS: Final = (
         "stoerer", "Antwortet Unsinn", "Answers garbage", state=None, chip="none", fault={"kind": "garbage", "seed": 11}
     ),
     CityCard(
-        "kurz", "Zu kurz vorgehalten", "Removed too soon", state=None, fault={"kind": "pulled_after", "n_apdus": 3}
+        "kurz",
+        "Zu kurz vorgehalten",
+        "Removed too soon",
+        state=None,
+        chip="desfire",
+        fault={"kind": "pulled_after", "n_apdus": 3},
     ),
 )
 
@@ -92,16 +101,16 @@ def card_uuid(card_id: str) -> UUID:
 def build(now: datetime | None = None) -> Deck:
     """Return the deck; PIV keys and certificates are made afresh, everything else follows from the seed."""
     today = now or datetime.now(UTC)
-    issuer = make_issuer("Demonstration CA of another authority", today - timedelta(days=30))
+    issuer = make_issuer("Demonstration CA", today - timedelta(days=30))
     descriptions = [_describe(card, issuer, today) for card in CARDS]
     return Deck(descriptions, issuer.certificate.public_bytes(Encoding.PEM).decode())
 
 
 def _describe(card: CityCard, issuer: Issuer, today: datetime) -> dict[str, object]:
     description: dict[str, object] = {"card_id": card.card_id, "label": card.label_en}
-    if card.chip == "desfire":
+    if card.chip in {"desfire", "employee"}:
         description["desfire"] = {"system_id": seed.SYSTEM_ID.hex(), "uses": [_use(card, use) for use in seed.USES]}
-    elif card.chip.startswith("piv"):
+    if card.chip == "employee" or card.chip.startswith("piv"):
         flaw = Flaw.EXPIRED if card.chip == "piv-expired" else Flaw.NONE
         slot = card_authentication_slot(Order(issuer, today - timedelta(days=1), 365, flaw), card_uuid(card.card_id))
         description["piv"] = {
@@ -110,8 +119,8 @@ def _describe(card: CityCard, issuer: Issuer, today: datetime) -> dict[str, obje
             "puk": "12345678",
             "slots": {"9E": {"key": key_pem(slot), "certificate": certificate_pem(slot)}},
         }
-        # What lies open on the air interface is a choice of the issuing authority; here it chose so.
-        description["piv_contactless"] = True
+        # What lies open on the air interface is the issuing authority's choice: a guest's chose so, the city does not.
+        description["piv_contactless"] = card.chip != "employee"
     if card.fault:
         description["fault"] = dict(card.fault)
     return description

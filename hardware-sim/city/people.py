@@ -83,12 +83,18 @@ def _person(citizen: Citizen) -> tuple[str, dict[str, list[str]]]:
         "displayName": [citizen.name],
         "mail": [f"{citizen.login}@stadt.example"],
         "employeeNumber": [citizen.number],
+        "userPassword": [password_of(citizen.login)],
     }
     if citizen.disabled:
         attributes["pwdAccountLockedTime"] = ["000001010000Z"]
     if citizen.expired_on_day is not None:
         attributes["shadowExpire"] = [str(citizen.expired_on_day)]
     return citizen.dn, attributes
+
+
+def password_of(login: str) -> str:
+    """Return the published password of somebody in this city."""
+    return f"{login}-demo"
 
 
 def group_dn(name: str) -> str:

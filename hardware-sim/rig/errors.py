@@ -21,6 +21,10 @@
     ├── NamespaceRefusedError     this machine grants no private namespaces
     ├── PcscdUnavailableError     something is missing to run pcscd; one sentence says what
     ├── PcscdFailedError          pcscd was started and did not become ready
+    ├── CupsUnavailableError      something is missing to run CUPS; one sentence says what
+    ├── CupsFailedError           a part of it did not start, or refused what it was asked
+    ├── SessionsUnavailableError  something is missing to run a desk with sessions; one sentence says what
+    ├── SessionsFailedError       a part of it did not start
     └── ControlError              the rig cannot be reached or answered with an error
 """
 
@@ -95,6 +99,22 @@ class PcscdUnavailableError(RigError):
 
 class PcscdFailedError(RigError):
     """Pcscd was started and did not become ready."""
+
+
+class CupsUnavailableError(RigError):
+    """Something is missing to run CUPS."""
+
+
+class CupsFailedError(RigError):
+    """A part of it did not start, or refused what it was asked."""
+
+
+class SessionsUnavailableError(RigError):
+    """Something is missing to run a desk with sessions."""
+
+
+class SessionsFailedError(RigError):
+    """A part of a desk with sessions did not start."""
 
 
 class ControlError(RigError):

@@ -38,9 +38,12 @@ PLANTINGS = [
     Planting("layers", "cardservice.cards.planted", "cardservice.journal.rules"),
     Planting("layers", "cardservice.database", "cardservice.people.rules"),
     Planting("layers", "cardservice.doors.planted", "cardservice.workstations.rules"),
+    Planting("layers", "cardservice.canteen.planted", "cardservice.timeclock.rules"),
+    Planting("money", "cardservice.timeclock.planted", "cardservice.ledger.rules"),
+    Planting("layers", "cardservice.printing.planted", "cardservice.doors.service"),
     Planting("layers", "cardservice.agents.planted", "cardservice.app"),
     Planting("parts", "cardservice.people.planted", "integrations.ldap"),
-    Planting("parts", "cardservice.doors.planted", "readers.pcsc"),
+    Planting("parts", "cardservice.doors.planted", "readers.clock"),
     Planting("parts", "cardservice.cards.planted", "cardsim.tlv"),
     Planting("chip", "cardservice.chip.planted", "sqlalchemy"),
     Planting("chip", "cardservice.chip.planted", "cardservice.clock"),
@@ -64,6 +67,8 @@ PLANTINGS = [
     Planting("driver", "cardservice.agents.planted", "smartcard"),
     Planting("directory", "cardservice.people.planted", "ldap3"),
     Planting("directory", "integrations.planted", "ldap3"),
+    Planting("bus", "readers.planted", "dbus_fast"),
+    Planting("bus", "integrations.planted", "dbus_fast"),
 ]
 
 

@@ -81,6 +81,28 @@ def test_the_first_tap_goes_as_it_should_and_leaves_nothing_running(place, reade
     assert document["revocation"]["published_ms"] > 0
 
 
+@pytest.mark.cups
+@pytest.mark.logind
+@pytest.mark.parametrize("readers", READERS)
+def test_one_day_goes_through_all_five_places_and_ends_with_the_card_lost(place, readers):
+    """Door, clock, PC, printer, canteen, desk, on the real parts; then the lost card is refused in all five."""
+    done = run_cli(
+        *("demo", "--script", "one-day", "--json", readers, "--state", str(place.state)),
+        environment=place.environment,
+        limit_s=LIMIT_S,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert place.is_left_clean(), place.running()
+    document = json.loads(done.stdout)
+    assert all(step["played"] and step["took_ms"] > 0 for step in document["steps"])
+    refused = [step for step in document["steps"] if step["step"] == "the lost card is refused"]
+    assert [step["seen"]["reason"] for step in refused] == ["card_revoked"] * 5
+    lunch = next(step for step in document["steps"] if step["step"] == "lunch is paid")
+    assert (lunch["seen"]["till"]["status"], lunch["seen"]["screen"]["balance_cents"]) == ("paid", 1_020)
+    # What the till was told names nobody and no balance.
+    assert "balance_cents" not in lunch["seen"]["till"]
+
+
 @contextmanager
 def open_city(place: Place, port: int, readers: str) -> Iterator[subprocess.Popen[str]]:
     """The demonstration with its page, once it says that it is open."""

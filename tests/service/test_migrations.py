@@ -16,8 +16,13 @@ from sqlalchemy.engine import Engine
 
 import cardservice.access.store
 import cardservice.agents.store
+import cardservice.canteen.store
 import cardservice.cards.store
-import cardservice.journal.store  # noqa: F401  # their tables are part of the metadata that is compared
+import cardservice.doors.store
+import cardservice.journal.store
+import cardservice.ledger.store
+import cardservice.printing.store
+import cardservice.timeclock.store  # noqa: F401  # their tables are part of the metadata that is compared
 from cardservice import changes
 from cardservice.database import (
     RECORD,

@@ -65,10 +65,14 @@ def build(directory: DirectoryThread, folder: Path, database_url: str | None = N
     files.upgrade()
     service = ServiceThread(files)
     service.start()
-    service.wait_health(lambda state: state.get("status") == "ready")
-    points = files.seed()
-    keys = {name: files.enrol(name) for name in (AGENT, OTHER_AGENT)}
-    service.wait_health(lambda state: state["points"] == points)
+    try:
+        service.wait_health(lambda state: state.get("status") == "ready")
+        points = files.seed()
+        keys = {name: files.enrol(name) for name in (AGENT, OTHER_AGENT)}
+        service.wait_health(lambda state: state["points"] == points)
+    except BaseException:
+        service.stop()
+        raise
     return City(directory, files, service, keys)
 
 

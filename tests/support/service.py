@@ -46,6 +46,13 @@ ADMIN_PASSWORD = "admin-canary-3f19"
 SERVICE_PASSWORD = "directory-canary-81c2"
 PASSPHRASE = "passphrase-canary-77ab"
 LIVE_TOKEN = "live-canary-52de"
+# Caller -> its token and what it may use.
+CALLERS = {
+    "till-1": ("till-canary-9b1f", ["canteen"]),
+    "payroll": ("payroll-canary-04d7", ["payroll"]),
+    "facility": ("facility-canary-c6a2", ["door"]),
+    "hr": ("hr-canary-77e0", ["timeclock"]),
+}
 
 
 def python_environment(**more: str) -> dict[str, str]:
@@ -56,10 +63,16 @@ def python_environment(**more: str) -> dict[str, str]:
 def to_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
     """Return sections as TOML; JSON's strings, numbers, booleans and lists are TOML's."""
     lines: list[str] = []
+    tables: list[str] = []
     for section, values in sections.items():
         lines += [f"[{section}]"] if section else []
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
+        for key, value in values.items():
+            if isinstance(value, list) and value and isinstance(value[0], dict):
+                for entry in value:
+                    tables += [f"[[{key}]]", *(f"{name} = {json.dumps(what)}" for name, what in entry.items())]
+            else:
+                lines.append(f"{key} = {json.dumps(value)}")
+    return "\n".join(lines + tables) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +143,9 @@ class CityFiles:
         ):
             (folder / name).write_text(content + "\n")
             (folder / name).chmod(0o600)
+        for name, (token, _) in CALLERS.items():
+            (folder / f"{name}.token").write_text(token + "\n")
+            (folder / f"{name}.token").chmod(0o600)
         create(
             folder / "keys.json",
             PASSPHRASE.encode(),
@@ -144,7 +160,13 @@ class CityFiles:
     def _ordinary(self, directory: DirectoryAddress) -> dict[str, dict[str, Any]]:
         folder = self.folder
         return {
-            "": {"demonstration": True},
+            "": {
+                "demonstration": True,
+                "callers": [
+                    {"name": name, "token_file": f"{folder}/{name}.token", "uses": uses}
+                    for name, (_, uses) in CALLERS.items()
+                ],
+            },
             "service": {"port": 0, "live_token_file": f"{folder}/live.secret"},
             "database": {"url": self.database_url},
             "keys": {"store": f"{folder}/keys.json", "passphrase_file": f"{folder}/keys.secret"},

@@ -5,7 +5,7 @@ from prometheus_client import Counter, Gauge, Histogram, generate_latest
 
 from cardservice.metrics import Metrics
 
-ALLOWED_LABELS = {"use", "outcome", "reason", "stage", "result", "agent", "directory", "state"}
+ALLOWED_LABELS = {"use", "outcome", "reason", "stage", "code", "result", "agent", "directory", "state"}
 
 
 def test_no_label_can_hold_a_person() -> None:

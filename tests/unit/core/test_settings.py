@@ -58,7 +58,10 @@ def test_settings_do_not_change_once_read() -> None:
     ("text", "message"),
     [
         ("[service]\nprot = 1", "service.prot: there is no such setting; allowed here: host, live_token_file, port"),
-        ("[sevice]\nport = 1", "sevice: there is no such setting; allowed here: database, demonstration, directory"),
+        (
+            "[sevice]\nport = 1",
+            "sevice: there is no such setting; allowed here: callers, database, demonstration, directory",
+        ),
         ("[directory.mapping]\nx = 1", "directory.mapping.x: there is no such setting; allowed here: disabled_"),
         ('[service]\nport = "many"', "service.port: Input should be a valid integer"),
         ("[service]\nport = 65536", "service.port: Input should be less than or equal to 65535"),

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Paying in the canteen, from a wallet per person."""

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The payments, in the record store; what is left of one stands in the ledger alone."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cardservice.canteen.rules import MAX_EVENT_LENGTH, MAX_TERMINAL_LENGTH, OPAQUE_LENGTH, SUBSIDY, WALLET
+from cardservice.database import RECORD, RowNumber
+from cardservice.ledger.rules import MAX_CALLER_LENGTH
+from cardservice.ledger.store import ledger_account, ledger_entry, ledger_transfer, rows_by_keys
+
+canteen_payment = sa.Table(
+    "canteen_payment",
+    RECORD,
+    sa.Column("transfer_id", RowNumber, primary_key=True, autoincrement=False),
+    # What tills know it by: its instant and 80 random bits, so that nobody can guess one or learn how many there are.
+    sa.Column("id", sa.String(OPAQUE_LENGTH), nullable=False, unique=True),
+    sa.Column("terminal", sa.String(MAX_TERMINAL_LENGTH), nullable=False),
+    sa.Column("caller", sa.String(MAX_CALLER_LENGTH), nullable=False),
+    sa.Column("amount_cents", sa.BigInteger, nullable=False),
+    sa.Column("wallet", sa.String(OPAQUE_LENGTH), nullable=False),
+    # The tap that paid; no tap pays twice.
+    sa.Column("event", sa.String(MAX_EVENT_LENGTH), unique=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    info={"use": "canteen"},
+)
+
+_TAPS: Final = "SELECT event, id FROM canteen_payment WHERE event IN ({keys})"
+_BY_ID: Final = sa.select(canteen_payment).where(canteen_payment.c.id == sa.bindparam("payment"))
+
+
+def payments_by_tap(connection: Connection, events: Sequence[tuple[str]]) -> dict[tuple[str], str]:
+    """Return the payments that these taps made."""
+    return {(row.event,): row.id for row in rows_by_keys(connection, _TAPS, events)}
+
+
+def find_payment(connection: Connection, payment: str) -> sa.Row[Any] | None:
+    """Return one payment, None if there is none."""
+    return connection.execute(_BY_ID, {"payment": payment}).first()
+
+
+def payments_by_transfer(connection: Connection, transfers: Sequence[int]) -> dict[int, sa.Row[Any]]:
+    """Return the payments that these transfers are."""
+    rows = connection.execute(sa.select(canteen_payment).where(canteen_payment.c.transfer_id.in_(transfers)))
+    return {row.transfer_id: row for row in rows}
+
+
+def unmatched_payment(connection: Connection) -> str | None:
+    """Every payment is a transfer of that kind, and every such transfer is a payment; return the first that is not."""
+    payment, transfer = canteen_payment, ledger_transfer
+    pairs = sa.and_(transfer.c.id == payment.c.transfer_id, transfer.c.kind == "payment")
+    alone = sa.select(payment.c.transfer_id).outerjoin(transfer, pairs).where(transfer.c.id.is_(None))
+    unpaid = sa.select(transfer.c.id).outerjoin(payment, pairs)
+    unpaid = unpaid.where(transfer.c.kind == "payment", payment.c.transfer_id.is_(None))
+    for statement, fault in (
+        (alone, "a payment is of transfer {}, which is none"),
+        (unpaid, "transfer {} has no payment"),
+    ):
+        number = connection.execute(statement.limit(1)).scalar()
+        if number is not None:
+            return fault.format(number)
+    return None
+
+
+def wrong_amount(connection: Connection) -> str | None:
+    """What the holder and the employer lost is what the payment says; return the first that differs."""
+    payment, entry = canteen_payment, ledger_entry
+    paying = ledger_account.c.kind.in_((WALLET, SUBSIDY.kind))
+    lost = sa.func.sum(sa.case((paying, -entry.c.amount_cents), else_=0))
+    row = connection.execute(
+        sa.select(payment.c.transfer_id, payment.c.amount_cents, lost.label("lost"))
+        .join(entry, entry.c.transfer_id == payment.c.transfer_id)
+        .join(ledger_account, ledger_account.c.id == entry.c.account_id)
+        .group_by(payment.c.transfer_id, payment.c.amount_cents)
+        .having(lost != payment.c.amount_cents)
+        .order_by(payment.c.transfer_id)
+        .limit(1)
+    ).first()
+    return row and f"the payment of transfer {row.transfer_id} is of {row.amount_cents} cents, booked are {row.lost}"

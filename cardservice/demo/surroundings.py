@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What stands around the places of the demonstration: printers with a real cupsd, a PC with a session that locks.
+
+Each is there if this machine can have it; where it cannot, `why_no_printers` and `why_no_desk` say why.
+"""
+
+import asyncio
+import socket
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from cardservice.workstations.ports import SessionFault
+from city import building, people
+from integrations.cups import POLICIES
+from integrations.logind import LogindSessions
+from rig import cups, sessions
+from rig.cups import Cups
+from rig.errors import RigError
+from rig.pdf import one_page
+from rig.sessions import Desk, DeskSession
+
+# Whose PC stands in the building office.
+PC_USER: Final = "schmidt"
+_SESSION: Final = "c1"
+
+
+class Around:
+    """Printers and PC. `start` once, `stop` always."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._cups: Cups | None = None
+        self._desk: Desk | None = None
+        self.why_no_printers = cups.why_not()
+        self.why_no_desk = sessions.why_not()
+        # Documents are sent to cupsd by accounts every Debian has; each stands for somebody of the city.
+        self.accounts = {citizen.login: account for citizen, account in zip(people.CITIZENS, cups.USERS, strict=False)}
+
+    def start(self) -> None:
+        """Start what can be had here."""
+        printers = [str(place.options["printer"]) for place in building.PLACES if place.use == "printer"]
+        if not self.why_no_printers:
+            try:
+                self._cups = Cups(POLICIES, printers).start()
+            except RigError as error:
+                self.why_no_printers = str(error)
+        if not self.why_no_desk:
+            try:
+                self._desk = desk = Desk(self._folder / "desk", [DeskSession(_SESSION, PC_USER)]).start()
+                asyncio.run(_lock(desk.bus_address))
+            except (RigError, SessionFault) as error:
+                self.why_no_desk = str(error)
+
+    def stop(self) -> None:
+        """Stop all of it."""
+        for part in (self._cups, self._desk):
+            if part is not None:
+                part.stop()
+
+    def service_settings(self) -> Mapping[str, Any]:
+        """Return what the service is told about printing."""
+        if self._cups is None:
+            return {}
+        return {"printing": {"socket": str(self._cups.socket)}, "printing.accounts": self.accounts}
+
+    def agent_settings(self) -> Mapping[str, Any]:
+        """Return what the places' agent is told."""
+        adapter = "logind" if self._desk is not None else "simulated_io.sessions"
+        return {"sessions": adapter, "kiosk_port": free_port()}
+
+    @property
+    def bus_address(self) -> str | None:
+        """The PC's system bus, None if there is none."""
+        return None if self._desk is None else self._desk.bus_address
+
+    def pc_locked(self) -> bool | None:
+        """Tell whether the PC's screen is locked; None if there is no screen here."""
+        return None if self._desk is None else self._desk.is_locked(_SESSION)
+
+    def print_something(self, login: str, title: str) -> None:
+        """Send a page to the waiting queue as somebody of the city.
+
+        Raises:
+            RigError: there is no spooler, or it does not take it.
+        """
+        if self._cups is None or login not in self.accounts:
+            raise RigError(self.why_no_printers or f"{login} has no account to print with")
+        with tempfile.NamedTemporaryFile(suffix=".pdf") as file:
+            file.write(one_page(title))
+            file.flush()
+            Path(file.name).chmod(0o644)
+            self._cups.submit(self.accounts[login], Path(file.name), title=title)
+
+    def printed(self) -> Mapping[str, int]:
+        """Return how many documents each printer has put out."""
+        if self._cups is None:
+            return {}
+        return {name: len(printer.documents()) for name, printer in self._cups.printers.items()}
+
+
+async def _lock(bus_address: str) -> None:
+    """Leave the PC as its user did in the evening."""
+    pc = LogindSessions(address=bus_address)
+    try:
+        await pc.lock(None)
+    finally:
+        await pc.close()
+
+
+def free_port() -> int:
+    """Return a port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The doors' REST routes, for facilities: list, open once, lock down, follow what happens. Nobody is named in them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from fastapi import APIRouter, Depends, Header, Path, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from cardservice.doors.service import MAX_EVENTS, Doors, DoorView
+from cardservice.web.callers import Caller, Callers
+from cardservice.web.problems import ApiProblem, documented
+
+DoorCode = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="The door's point.")]
+ZoneCode = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="The zone.")]
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        min_length=8,
+        max_length=200,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Made by the caller; the same key opens a door once however often it comes.",
+    ),
+]
+_PROBLEMS: Final = documented(401, 403, 404, 409, 422, 503)
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ReasonBody(_Body):
+    """Why; kept with the caller's name."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=200, examples=["Lieferung für die Kantine"])]
+
+
+class Door(BaseModel):
+    """One side of a door; `since_ms` is from when contact and alarm are so."""
+
+    code: str
+    name: str
+    zone: str
+    locked_down: bool
+    online: bool
+    strike: Literal["released", "locked", "fault", "unknown"]
+    contact: Literal["open", "closed", "unknown"]
+    alarm: Literal["none", "forced", "held_open", "tamper"]
+    since_ms: int | None
+
+
+class DoorList(BaseModel):
+    """Every door of the caller."""
+
+    doors: list[Door]
+
+
+class OpeningAnswer(BaseModel):
+    """What became of it; `unknown`: the agent did not answer in time, the door may have opened."""
+
+    door: str
+    outcome: Literal["opened", "failed", "unknown"]
+    message: str
+    repeated: bool
+
+
+class Event(BaseModel):
+    """Something that happened; go on after it with its `cursor`."""
+
+    cursor: str
+    at_ms: int
+    kind: str
+    door: str | None
+    facts: Mapping[str, str | int | bool | None]
+
+
+class EventPage(BaseModel):
+    """Events in order; fewer than asked for: those are all for now."""
+
+    events: list[Event]
+
+
+class LockdownAnswer(BaseModel):
+    """A zone in which no door opens from outside; `changed` if that is new."""
+
+    zone: str
+    locked_down: bool
+    changed: bool
+
+
+def doors_router(doors: Doors, callers: Callers) -> APIRouter:
+    """Return the doors' routes."""
+    router = APIRouter(prefix="/api/v1", tags=["doors"], responses=_PROBLEMS)
+    facility = Annotated[Caller, Depends(callers.for_use("door"))]
+
+    @router.get("/doors", summary="Every door and how it is now")
+    async def list_doors(caller: facility) -> DoorList:
+        views = await asyncio.to_thread(doors.list)
+        return DoorList(doors=[_door(view) for view in views if not caller.points or view.code in caller.points])
+
+    @router.get("/doors/events", summary="What happened at the doors")
+    async def events(
+        caller: facility,
+        after: Annotated[str | None, Query(max_length=60, pattern=r"^[0-9]+\.[0-9]+$")] = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
+    ) -> EventPage:
+        found = await asyncio.to_thread(doors.events, after, limit)
+        shown = (one for one in found if not caller.points or one.point in caller.points)
+        return EventPage(
+            events=[
+                Event(cursor=one.cursor, at_ms=one.at_ms, kind=one.kind, door=one.point, facts=one.facts)
+                for one in shown
+            ]
+        )
+
+    @router.post("/doors/{door}/open", summary="Open a door once, from the desk")
+    async def open_once(door: DoorCode, body: ReasonBody, key: IdempotencyKey, caller: facility) -> OpeningAnswer:
+        caller.require_point(door)
+        opening = await doors.open_once(door, caller=caller.name, reason=body.reason, request_id=key)
+        return OpeningAnswer(door=door, outcome=opening.outcome, message=opening.message, repeated=opening.repeated)
+
+    @router.put("/zones/{zone}/lockdown", summary="Lock every door of a zone for everybody")
+    async def lock_down(zone: ZoneCode, body: ReasonBody, caller: facility) -> LockdownAnswer:
+        _require_all(caller)
+        changed = await asyncio.to_thread(doors.lock_down, zone, by=caller.name, reason=body.reason)
+        return LockdownAnswer(zone=zone, locked_down=True, changed=changed)
+
+    @router.delete("/zones/{zone}/lockdown", summary="End a lockdown")
+    async def end_lock_down(zone: ZoneCode, caller: facility) -> LockdownAnswer:
+        _require_all(caller)
+        changed = await asyncio.to_thread(doors.end_lock_down, zone, by=caller.name)
+        return LockdownAnswer(zone=zone, locked_down=False, changed=changed)
+
+    return router
+
+
+def _require_all(caller: Caller) -> None:
+    """A lockdown is for whole zones: a caller with some doors only may not ask for it."""
+    if caller.points:
+        raise ApiProblem(403, "foreign_point", f"{caller.name} may use some doors only, a lockdown is for all of them")
+
+
+def _door(view: DoorView) -> Door:
+    return Door(
+        code=view.code,
+        name=view.name,
+        zone=view.zone,
+        locked_down=view.locked_down,
+        online=view.online,
+        strike=view.strike,
+        contact=view.contact,
+        alarm=view.alarm,
+        since_ms=view.since_ms,
+    )

@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What is kept of doors beside the access model, and the queries of doors."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from cardservice.access.store import door_lockdown, point, zone
+from cardservice.database import STATE, insert_or
+from cardservice.journal.store import journal_entry
+
+# The journal's stream of this use.
+STREAM: Final = "door"
+
+# What was asked for at the desk, so that asking twice opens once. In the state store, not in the record: it is no
+# history, and forgotten after a week.
+door_request = sa.Table(
+    "door_request",
+    STATE,
+    # SHA-256 of caller and request id: the table names nobody.
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("point", sa.String(64), nullable=False),
+    # None: not answered yet, or the service died before it knew.
+    sa.Column("outcome", sa.String(10)),
+    sa.Column("message", sa.String(200), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False, index=True),
+)
+
+
+class Line(NamedTuple):
+    """One entry of the door's stream in the journal, without its personal part."""
+
+    epoch: int
+    sequence: int
+    at_ms: int
+    payload: dict[str, Any]
+
+
+def find_request(connection: Connection, key: str) -> sa.Row[Any] | None:
+    """Return the row of a request, None if it was never made."""
+    return connection.execute(sa.select(door_request).where(door_request.c.key == key)).first()
+
+
+def claim_request(connection: Connection, key: str, code: str, at_ms: int) -> bool:
+    """Note that a request is being carried out; False if it already was."""
+    row = {"key": key, "point": code, "outcome": None, "message": "", "at_ms": at_ms}
+    return _insert_new(connection, door_request, row)
+
+
+def withdraw_request(connection: Connection, key: str) -> None:
+    """Forget a request that was not carried out."""
+    connection.execute(sa.delete(door_request).where(door_request.c.key == key))
+
+
+def finish_request(connection: Connection, key: str, outcome: str, message: str) -> None:
+    """Note what became of a request."""
+    row = sa.update(door_request).where(door_request.c.key == key)
+    connection.execute(row.values(outcome=outcome, message=message))
+
+
+def forget_requests(connection: Connection, before_ms: int) -> None:
+    """Delete the requests made before `before_ms`."""
+    connection.execute(sa.delete(door_request).where(door_request.c.at_ms < before_ms))
+
+
+def unanswered_requests(connection: Connection) -> Sequence[sa.Row[Any]]:
+    """Return the requests of which nobody knows what became of them."""
+    return connection.execute(sa.select(door_request).where(door_request.c.outcome.is_(None))).all()
+
+
+def zones_of_points(connection: Connection) -> dict[str, str]:
+    """Return point -> code of the zone it is in."""
+    rows = connection.execute(
+        sa.select(point.c.code, zone.c.code.label("zone")).join(zone, point.c.zone_id == zone.c.id)
+    )
+    return {row.code: row.zone for row in rows}
+
+
+def zone_number(connection: Connection, code: str) -> int | None:
+    """Return the row number of a zone, None if there is none."""
+    return connection.execute(sa.select(zone.c.id).where(zone.c.code == code)).scalar()
+
+
+def begin_lockdown(connection: Connection, row: dict[str, Any]) -> bool:
+    """Lock a zone down; False if it already is."""
+    return _insert_new(connection, door_lockdown, row)
+
+
+def end_lockdown(connection: Connection, zone_id: int) -> bool:
+    """End the lockdown of a zone; False if there is none."""
+    return bool(connection.execute(sa.delete(door_lockdown).where(door_lockdown.c.zone_id == zone_id)).rowcount)
+
+
+def lockdowns(connection: Connection) -> Sequence[sa.Row[Any]]:
+    """Return the zones that are locked down, oldest first."""
+    named = sa.select(door_lockdown, zone.c.code).join(zone, door_lockdown.c.zone_id == zone.c.id)
+    return connection.execute(named.order_by(door_lockdown.c.since_ms, zone.c.code)).all()
+
+
+def lines(connection: Connection, *, after: tuple[int, int] | None, limit: int) -> list[Line]:
+    """Return what follows `after` (epoch, sequence) in order, at most `limit`; with None the newest of all."""
+    table = journal_entry
+    place = (table.c.epoch, table.c.sequence)
+    chosen = sa.select(*place, table.c.at_ms, table.c.payload).where(table.c.stream == STREAM).limit(limit)
+    if after is None:
+        newest = connection.execute(chosen.order_by(table.c.epoch.desc(), table.c.sequence.desc()))
+        return _read(newest)[::-1]
+    later = chosen.where(sa.tuple_(*place) > sa.tuple_(*after)).order_by(*place)
+    return _read(connection.execute(later))
+
+
+def _insert_new(connection: Connection, table: sa.Table, row: dict[str, Any]) -> bool:
+    """Insert `row`; False if its key is taken."""
+    # Asked for the key itself: how many rows were inserted not every driver says.
+    new = insert_or(connection, table).values(**row).on_conflict_do_nothing().returning(*table.primary_key)
+    return connection.execute(new).first() is not None
+
+
+def _read(rows: sa.CursorResult[Any]) -> list[Line]:
+    return [Line(row.epoch, row.sequence, row.at_ms, json.loads(row.payload)) for row in rows]

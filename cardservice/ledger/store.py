@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Tables of the ledger, in the record store, and the questions asked of them.
+
+No foreign keys: PostgreSQL would look up every row's partner one by one, and the recorder is the only writer. That
+nothing dangles is part of `cardservice.ledger.service.check`.
+"""
+
+import json
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple, Self
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
+
+from cardservice.database import RECORD, RowNumber, insert_rows
+from cardservice.ledger.rules import MAX_CALLER_LENGTH, MAX_KEY_LENGTH, MAX_KIND_LENGTH, MAX_OWNER_LENGTH, AccountName
+
+# From so many rows on a list for each column is faster than a statement with all values.
+_FEW_ROWS: Final = 4
+_CANTEEN: Final = {"use": "canteen"}
+
+ledger_account = sa.Table(
+    "ledger_account",
+    RECORD,
+    sa.Column("id", RowNumber, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(MAX_KIND_LENGTH), nullable=False),
+    # A pseudonym, or the name of an account that is nobody's.
+    sa.Column("owner", sa.String(MAX_OWNER_LENGTH), nullable=False),
+    # The lowest balance allowed; null: any.
+    sa.Column("floor_cents", sa.BigInteger),
+    sa.Column("opened_ms", sa.BigInteger, nullable=False),
+    sa.UniqueConstraint("kind", "owner"),
+    info=_CANTEEN,
+)
+
+# Numbered from 1 without gaps.
+ledger_transfer = sa.Table(
+    "ledger_transfer",
+    RECORD,
+    sa.Column("id", RowNumber, primary_key=True, autoincrement=False),
+    sa.Column("kind", sa.String(MAX_KIND_LENGTH), nullable=False),
+    sa.Column("reverses", sa.BigInteger),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Index(
+        "ix_ledger_transfer_reverses",
+        "reverses",
+        sqlite_where=sa.text("reverses IS NOT NULL"),
+        postgresql_where=sa.text("reverses IS NOT NULL"),
+    ),
+    info=_CANTEEN,
+)
+
+ledger_entry = sa.Table(
+    "ledger_entry",
+    RECORD,
+    sa.Column("transfer_id", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("account_id", sa.BigInteger, nullable=False),
+    sa.Column("amount_cents", sa.BigInteger, nullable=False),
+    sa.Index("ix_ledger_entry_account_id", "account_id", "transfer_id"),
+    sqlite_with_rowid=False,
+    info=_CANTEEN,
+)
+
+# What a caller asked for under a key of its own making, and what it was answered.
+ledger_request = sa.Table(
+    "ledger_request",
+    RECORD,
+    sa.Column("caller", sa.String(MAX_CALLER_LENGTH), primary_key=True),
+    sa.Column("key", sa.String(MAX_KEY_LENGTH), primary_key=True),
+    sa.Column("digest", sa.LargeBinary(32), nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+    info=_CANTEEN,
+)
+
+
+class RequestKey(NamedTuple):
+    """Who asked, and the key the caller made for it."""
+
+    caller: str
+    key: str
+
+    @classmethod
+    def of(cls, caller: str, key: str) -> Self:
+        """Return the key of a request.
+
+        Raises:
+            ValueError: either is empty, too long or not printable ASCII.
+        """
+        for text, most in ((caller, MAX_CALLER_LENGTH), (key, MAX_KEY_LENGTH)):
+            if not (1 <= len(text) <= most and text.isascii() and text.isprintable()):
+                raise ValueError(f"a caller or an idempotency key has 1 to {most} printable ASCII characters")
+        return cls(caller, key)
+
+
+class StoredRequest(NamedTuple):
+    """What was asked (its digest) and answered (JSON)."""
+
+    digest: bytes
+    answer: str
+
+
+class Account(NamedTuple):
+    """An account; the balance of one without a floor is not kept (0)."""
+
+    id: int
+    floor_cents: int | None
+    balance_cents: int
+
+
+# An account without a limit may have millions of entries; its balance decides nothing.
+_BY_NAME: Final = """
+    SELECT kind, owner, id, floor_cents, CASE WHEN floor_cents IS NULL THEN 0 ELSE
+        (SELECT coalesce(sum(amount_cents), 0) FROM ledger_entry WHERE account_id = account.id) END AS balance_cents
+    FROM ledger_account account WHERE (kind, owner) IN ({keys})"""
+_REQUESTS: Final = "SELECT caller, key, digest, answer FROM ledger_request WHERE (caller, key) IN ({keys})"
+
+_REST: Final = (
+    sa.select(
+        ledger_account.c.kind,
+        ledger_account.c.owner,
+        sa.cast(sa.func.sum(ledger_entry.c.amount_cents), sa.BigInteger).label("rest_cents"),
+    )
+    .select_from(ledger_transfer)
+    .join(ledger_entry, ledger_entry.c.transfer_id == ledger_transfer.c.id)
+    .join(ledger_account, ledger_account.c.id == ledger_entry.c.account_id)
+    .where(sa.or_(ledger_transfer.c.id == sa.bindparam("of"), ledger_transfer.c.reverses == sa.bindparam("of")))
+    .group_by(ledger_account.c.kind, ledger_account.c.owner)
+)
+
+_SET_FLOOR: Final = (
+    sa.update(ledger_account)
+    .where(ledger_account.c.id == sa.bindparam("of"))
+    .values(floor_cents=sa.bindparam("floor_cents"))
+)
+
+
+@cache
+def _by_keys(question: str, width: int, dialect: str) -> str:
+    if dialect == "postgresql":
+        columns = ", ".join(f"one ->> {place}" for place in range(width))
+        keys = f"SELECT {columns} FROM json_array_elements(%s::json) one"  # noqa: S608  # numbers alone
+    else:
+        columns = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(width))
+        keys = f"SELECT {columns} FROM json_each(?)"  # noqa: S608  # numbers alone
+    return question.format(keys=keys)
+
+
+def rows_by_keys(connection: Connection, question: str, keys: Sequence[tuple[str, ...]]) -> Sequence[sa.Row[Any]]:
+    """Return the rows whose columns are among `keys`, printable ASCII; `question` has `{keys}` where they belong.
+
+    They arrive as one JSON value: the statement is the same for every number of them, and stays prepared.
+    """
+    statement = _by_keys(question, len(keys[0]), connection.dialect.name)
+    return connection.exec_driver_sql(statement, (json.dumps(keys),)).all()
+
+
+def append_rows(connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert rows that have a value for every column of `table`, in its order.
+
+    PostgreSQL's driver would read a statement with hundreds of values anew each time: it gets one list a column.
+    """
+    if connection.dialect.name != "postgresql" or len(rows) < _FEW_ROWS:
+        insert_rows(connection, table, rows)
+        return
+    columns = zip(*rows, strict=True)
+    connection.exec_driver_sql(_unnest_text(table), tuple(list(column) for column in columns))
+
+
+@cache
+def _unnest_text(table: sa.Table) -> str:
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # the library's own constructor
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    lists = ", ".join(f"%b::{column.type.compile(dialect)}[]" for column in table.columns)
+    return f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({lists})'  # noqa: S608  # our own names
+
+
+def accounts_by_name(connection: Connection, names: Sequence[AccountName]) -> dict[AccountName, Account]:
+    """Return those of these accounts that exist, with the balance of each that has a floor."""
+    rows = rows_by_keys(connection, _BY_NAME, names)
+    return {AccountName(row.kind, row.owner): Account(row.id, row.floor_cents, int(row.balance_cents)) for row in rows}
+
+
+def requests_by_key(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey, StoredRequest]:
+    """Return those of these requests that were answered before."""
+    rows = rows_by_keys(connection, _REQUESTS, keys)
+    return {RequestKey(row.caller, row.key): StoredRequest(bytes(row.digest), row.answer) for row in rows}
+
+
+def highest_numbers(connection: Connection, tables: Sequence[sa.Table]) -> dict[sa.Table, int]:
+    """Return the highest `id` in each of these tables, 0 for an empty one."""
+    return {table: connection.execute(sa.select(sa.func.max(table.c.id))).scalar() or 0 for table in tables}
+
+
+def rest_of(connection: Connection, transfer_id: int) -> dict[AccountName, int]:
+    """Return what is left of a transfer in each account after everything that reverses it; empty: no such transfer."""
+    return {AccountName(row.kind, row.owner): row.rest_cents for row in connection.execute(_REST, {"of": transfer_id})}
+
+
+def balance_of(connection: Connection, name: AccountName) -> int:
+    """Return an account's balance, added up from its entries."""
+    account, entry = ledger_account, ledger_entry
+    found = connection.execute(
+        sa.select(sa.func.sum(entry.c.amount_cents))
+        .select_from(account)
+        .join(entry, entry.c.account_id == account.c.id)
+        .where(account.c.kind == name.kind, account.c.owner == name.owner)
+    ).scalar()
+    return int(found or 0)
+
+
+def set_floor(connection: Connection, account_id: int, floor_cents: int | None) -> None:
+    """Write an account's new lowest balance."""
+    connection.execute(_SET_FLOOR, {"of": account_id, "floor_cents": floor_cents})
+
+
+def newest_entries(connection: Connection, name: AccountName, limit: int) -> Sequence[sa.Row[Any]]:
+    """Return the newest entries of one account: transfer_id, kind, reverses, at_ms, amount_cents; newest first."""
+    account, transfer, entry = ledger_account, ledger_transfer, ledger_entry
+    statement: sa.Select[Any] = (
+        sa.select(entry.c.transfer_id, entry.c.amount_cents, transfer.c.kind, transfer.c.reverses, transfer.c.at_ms)
+        .select_from(account)
+        .join(entry, entry.c.account_id == account.c.id)
+        .join(transfer, transfer.c.id == entry.c.transfer_id)
+        .where(account.c.kind == name.kind, account.c.owner == name.owner)
+        .order_by(entry.c.transfer_id.desc())
+        .limit(limit)
+    )
+    return connection.execute(statement).all()

@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Keeps the uses apart where the record is read and written: no statement may touch the tables of two uses.
+
+A table belongs to a use if its `info` says so. The check stands at the driver, below every query whoever wrote it, and
+costs a look-up for a statement seen before.
+"""
+
+import re
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from cardservice.errors import CardServiceError
+
+MAX_REMEMBERED: Final = 5_000
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class UsesLinked(CardServiceError):
+    """A statement names tables of two uses; it was not run."""
+
+
+def uses_of(metadata: sa.MetaData) -> dict[str, str]:
+    """Return table name -> use, of every table that belongs to one."""
+    return {table.name: table.info["use"] for table in metadata.tables.values() if "use" in table.info}
+
+
+def keep_apart(engine: Engine, metadata: sa.MetaData) -> None:
+    """Refuse, from now on, every statement on `engine` that names tables of two uses."""
+    seen: set[str] = set()
+
+    def check(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement in seen:
+            return
+        # Looked up each time: places are imported after the engine is made.
+        owners = uses_of(metadata)
+        named = {owners[word] for word in set(_WORD.findall(statement)) if word in owners}
+        if len(named) > 1:
+            raise UsesLinked(f"a statement would link {' and '.join(sorted(named))}; uses are never linked")
+        if len(seen) < MAX_REMEMBERED:
+            seen.add(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", check)

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""A PC's desk as ordinary processes: a system bus of its own, logind's double, and real lockers on virtual screens.
+
+    bus (dbus-daemon) - logind (python3-dbusmock) - per session: Xvfb, xss-lock, i3lock
+
+Nothing of the machine's own bus and sessions is touched, and no root is needed. The lockers are real: a session is
+locked when the window is there, and `LockedHint` is what xss-lock says. Everything lies in the given folder, whose path
+must be short enough for a socket.
+"""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from rig import leash
+from rig.errors import SessionsFailedError, SessionsUnavailableError
+
+PROGRAMS: Final = ("dbus-daemon", "Xvfb", "xss-lock", "i3lock", "xwininfo")
+# Debian's own: python3-dbusmock, dbus and gi are no packages of ours.
+PYTHON: Final = "/usr/bin/python3"
+START_LIMIT_S: Final = 5.0
+STOP_LIMIT_S: Final = 5.0
+_POLL_S: Final = 0.01
+_FOLDERS: Final = ("/usr/local/bin", "/usr/bin", "/bin")
+_DOUBLE: Final = Path(__file__).with_name("logind_double.py")
+_BUS_CONF: Final = """\
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>system</type>
+  <listen>unix:path={here}/bus</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow send_type="method_call"/>
+    <allow send_type="signal"/>
+    <allow send_requested_reply="true" send_type="method_return"/>
+    <allow send_requested_reply="true" send_type="error"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"""
+
+
+def why_not() -> str:
+    """Say in one sentence why sessions cannot be had here; nothing when they can."""
+    lacking = [name for name in PROGRAMS if _find(name) is None]
+    if not _has_dbusmock():
+        lacking.append("python3-dbusmock")
+    if lacking:
+        return f"{', '.join(lacking)} is not installed (Debian: scripts/debian-packages.sh sessions)"
+    return ""
+
+
+def _find(name: str) -> str | None:
+    return shutil.which(name, path=os.pathsep.join(_FOLDERS))
+
+
+def _has_dbusmock() -> bool:
+    command = [PYTHON, "-c", "import dbus, dbusmock, gi"]
+    try:
+        return subprocess.run(command, capture_output=True, timeout=START_LIMIT_S, check=False).returncode == 0  # noqa: S603  # Debian's interpreter
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+class DeskSession(NamedTuple):
+    """One session at the desk; `kind` as logind calls it."""
+
+    number: str
+    user: str
+    seat: str = "seat0"
+    active: bool = True
+    kind: str = "x11"
+
+
+class Note(NamedTuple):
+    """One call that logind received; `at_us` by the monotonic clock of this machine."""
+
+    at_us: int
+    member: str
+    number: str
+
+
+@dataclass(slots=True)
+class _Program:
+    """A child that dies with the thread that started it."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, pass_fds: Sequence[int] = ()) -> None:
+        program = _find(self.command[0])
+        if program is None:
+            raise SessionsUnavailableError(f"{self.command[0]} is not installed")
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # Debian's own programs on our own files
+                [sys.executable, "-I", leash.__file__, str(os.getpid()), program, *self.command[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
+                pass_fds=pass_fds,
+            )
+
+    @property
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it, or hard when it does not obey; safe to call twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _until(what: Callable[[], object], failed: Callable[[], str]) -> None:
+    deadline = time.monotonic() + START_LIMIT_S
+    while not what():
+        if time.monotonic() > deadline:
+            raise SessionsFailedError(failed())
+        threading.Event().wait(_POLL_S)
+
+
+class _Screen:
+    """One session's screen with its locker."""
+
+    def __init__(self, session: DeskSession, folder: Path, environment: Mapping[str, str]) -> None:
+        self._log = folder / f"screen-{session.number}.log"
+        self._environment = environment
+        self._session = session
+        self._server: _Program | None = None
+        self._locker: _Program | None = None
+        self.display = ""
+
+    def start(self) -> None:
+        """Start the screen, which says on which display it is."""
+        says, tells = os.pipe()
+        command = ("Xvfb", "-displayfd", str(tells), "-screen", "0", "320x240x24", "-nolisten", "tcp")
+        self._server = _Program("Xvfb", command, self._log)
+        try:
+            self._server.start(pass_fds=(tells,))
+        finally:
+            os.close(tells)
+        with os.fdopen(says, "rb") as answer:
+            number = answer.readline().strip()
+        if not number.isdigit():
+            raise SessionsFailedError(f"Xvfb did not start; see {self._log}")
+        self.display = f":{number.decode()}"
+
+    def start_locker(self) -> None:
+        """Start what locks the screen when logind says so."""
+        command = ("xss-lock", "-s", self._session.number, "--", "i3lock", "-n", "-c", "203040")
+        self._locker = _Program("xss-lock", command, self._log, {**self._environment, "DISPLAY": self.display})
+        self._locker.start()
+
+    def stop_locker(self) -> None:
+        """End the locker; the screen is then as open as it is without one."""
+        if self._locker is not None:
+            self._locker.end()
+
+    def stop(self) -> None:
+        """End both."""
+        self.stop_locker()
+        if self._server is not None:
+            self._server.end()
+
+    def is_locked(self) -> bool:
+        """Tell whether the locker's window covers the screen."""
+        xwininfo = _find("xwininfo") or "xwininfo"
+        found = subprocess.run(  # noqa: S603  # as above
+            [xwininfo, "-display", self.display, "-root", "-children"], capture_output=True, timeout=10, check=False
+        )
+        return b'"i3lock"' in found.stdout
+
+
+class Desk:
+    """A desk with these sessions; `start` may follow `stop`. With `lockers` False nothing happens on any screen.
+
+    What is started dies with the thread that started it.
+    """
+
+    def __init__(self, folder: Path, sessions: Sequence[DeskSession], *, lockers: bool = True) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = folder
+        self.sessions = tuple(sessions)
+        self._notes = folder / "notes"
+        self._behaviour = folder / "behaviour.json"
+        self._lockers = lockers
+        self._screens: dict[str, _Screen] = {}
+        (folder / "bus.conf").write_text(_BUS_CONF.format(here=folder))
+        self._bus = _Program(
+            "dbus-daemon",
+            ("dbus-daemon", f"--config-file={folder / 'bus.conf'}", "--nofork", "--nopidfile"),
+            folder / "bus.log",
+        )
+        self._logind: _Program | None = None
+
+    @property
+    def bus_address(self) -> str:
+        """D-Bus's address of the bus, as in DBUS_SYSTEM_BUS_ADDRESS."""
+        return f"unix:path={self.folder / 'bus'}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a program at this desk finds in its environment."""
+        return {"DBUS_SYSTEM_BUS_ADDRESS": self.bus_address}
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Start everything.
+
+        Raises:
+            SessionsUnavailableError: a program is missing; one sentence.
+            SessionsFailedError: a part did not start.
+        """
+        if reason := why_not():
+            raise SessionsUnavailableError(reason)
+        self._notes.touch()
+        self.behave()
+        try:
+            for session in self.sessions if self._lockers else ():
+                screen = _Screen(session, self.folder, self.environment)
+                self._screens[session.number] = screen
+                screen.start()
+            self.start_bus()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End everything; safe to call twice."""
+        self.stop_bus()
+        for screen in self._screens.values():
+            screen.stop()
+        self._screens.clear()
+
+    def start_bus(self) -> None:
+        """Start the bus, logind and the lockers.
+
+        Raises:
+            SessionsFailedError: one of them did not start.
+        """
+        (self.folder / "bus").unlink(missing_ok=True)
+        self._bus.start()
+        _until((self.folder / "bus").exists, lambda: f"the bus did not start; see {self._bus.log}")
+        self.start_logind()
+        for number, screen in self._screens.items():
+            self._start_locker(number, screen)
+
+    def _start_locker(self, number: str, screen: _Screen) -> None:
+        watched = self._asked_for(number)
+        screen.start_locker()
+        _until(lambda: self._asked_for(number) > watched, lambda: f"xss-lock did not start; see {self.folder}")
+
+    def stop_bus(self) -> None:
+        """End the bus and everything that hangs on it, lockers too: what was locked is open then."""
+        for screen in self._screens.values():
+            screen.stop_locker()
+        self.stop_logind()
+        self._bus.end()
+
+    def start_logind(self) -> None:
+        """Start logind; lockers that run stay with it.
+
+        Raises:
+            SessionsFailedError: it did not start.
+        """
+        locked = {number for number, screen in self._screens.items() if screen.display and screen.is_locked()}
+        ready = self.folder / "logind.ready"
+        ready.unlink(missing_ok=True)
+        parameters: dict[str, object] = {
+            "notes": str(self._notes),
+            "behaviour": str(self._behaviour),
+            "ready": str(ready),
+        }
+        parameters["sessions"] = [
+            [
+                session.number,
+                session.seat,
+                1_000 + at,
+                session.user,
+                session.active,
+                session.kind,
+                session.number in locked,
+            ]
+            for at, session in enumerate(self.sessions)
+        ]
+        command = (PYTHON, "-m", "dbusmock", "--system", "-t", str(_DOUBLE), "-p", json.dumps(parameters))
+        self._logind = _Program("logind", command, self._log, self.environment)
+        self._logind.start()
+        _until(ready.exists, lambda: f"logind did not start; see {self._log}")
+
+    def stop_logind(self) -> None:
+        """End logind alone."""
+        if self._logind is not None:
+            self._logind.end()
+
+    # What one sees and does at the desk
+
+    def behave(self, *, delay_ms: int = 0, deaf: bool = False) -> None:
+        """Let logind take `delay_ms` for everything from now on, or take note of it and do nothing."""
+        ready = self._behaviour.with_suffix(".new")
+        ready.write_text(json.dumps({"delay_ms": delay_ms, "deaf": deaf}))
+        ready.replace(self._behaviour)
+
+    def notes(self) -> list[Note]:
+        """Return what logind was told so far, in order."""
+        lines = [line.split() for line in self._notes.read_text("utf-8").splitlines()]
+        return [Note(int(at_us), member, number) for at_us, member, number in lines]
+
+    def is_locked(self, number: str) -> bool:
+        """Tell whether the lock window of a session is there."""
+        return self._screens[number].is_locked()
+
+    @property
+    def _log(self) -> Path:
+        return self.folder / "logind.log"
+
+    def _asked_for(self, number: str) -> int:
+        """Return how often a locker asked where its session is, which it then listens to."""
+        return self._log.read_text("utf-8").count(f'GetSession "{number}"')

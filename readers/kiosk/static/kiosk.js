@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: EUPL-1.2
+// Shows what the agent says of this terminal, and tells it which key was pressed. Decides nothing, keeps nothing.
+"use strict";
+
+const SILENCE_MS = 15000;
+const RETRY_MS = 1000;
+const LATE_MS = 500;
+const LONG_TEXT = 70;
+const ZONE = "Europe/Berlin"; // whatever the browser's machine believes
+const page = document.documentElement;
+const words = JSON.parse(document.getElementById("words").textContent);
+const part = (id) => document.getElementById(id);
+const keys = [...document.querySelectorAll(".key")];
+
+let state = null; // what the agent said last; null while it is silent
+let arrived = 0; // when, by this page's monotonic clock
+let watchdog = 0;
+let forgetting = 0;
+
+const locale = () => (page.lang === "en" ? "en-GB" : "de-DE");
+const word = (name) => words[page.lang][name];
+
+// ---- the feed
+
+function connect() {
+  const feed = new EventSource("/" + page.dataset.point + "/events");
+  const again = () => {
+    clearTimeout(watchdog);
+    feed.close();
+    lose();
+    setTimeout(connect, RETRY_MS);
+  };
+  const watch = () => {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(again, SILENCE_MS);
+  };
+  feed.onerror = again;
+  feed.onmessage = (event) => { watch(); take(JSON.parse(event.data)); };
+  watch();
+}
+
+function take(news) {
+  if (news.use !== page.dataset.use || news.version !== page.dataset.version) { location.reload(); return; }
+  state = news;
+  arrived = performance.now();
+  clearTimeout(forgetting);
+  // Private again even if the agent should hang just now.
+  if (state.answer) forgetting = setTimeout(lose, state.answer.left_ms + LATE_MS);
+  render();
+}
+
+function lose() {
+  clearTimeout(forgetting);
+  state = null;
+  render();
+}
+
+// ---- what is seen
+
+function euros(cents) {
+  return new Intl.NumberFormat(locale(), { style: "currency", currency: "EUR" }).format(cents / 100);
+}
+
+function moment(ms, form) {
+  return new Intl.DateTimeFormat(locale(), { ...form, timeZone: ZONE }).format(ms);
+}
+
+function timeOfDay(ms) {
+  return [moment(ms, { hour: "2-digit", minute: "2-digit" }), word("o_clock")].join(" ").trim();
+}
+
+function duration(ms) {
+  const minutes = Math.floor(ms / 60000);
+  return Math.floor(minutes / 60) + " " + word("hours") + " " + (minutes % 60) + " " + word("minutes");
+}
+
+function figures(facts) {
+  const found = [];
+  if (facts.kind !== undefined && facts.at_ms !== undefined) found.push([word(facts.kind), timeOfDay(facts.at_ms)]);
+  if (facts.today_ms !== undefined) found.push([word("fact_today_ms"), duration(facts.today_ms)]);
+  if (facts.working !== undefined) found.push([word("fact_working"), word(facts.working ? "yes" : "no")]);
+  for (const name of ["amount_cents", "own_share_cents", "balance_cents"]) {
+    if (facts[name] !== undefined) found.push([word("fact_" + name), euros(facts[name])]);
+  }
+  for (const name of ["released", "waiting"]) {
+    if (facts[name] !== undefined) found.push([word("fact_" + name), String(facts[name])]);
+  }
+  return found;
+}
+
+// What stands in the panel: the sign, an amount, one sentence, one more, and figures.
+function content() {
+  if (!state) return { view: "gone", sign: "fault", headline: word("gone"), detail: word("gone_detail") };
+  const { view, prompt, choice, answer } = state;
+  const amount = prompt && prompt.facts.amount_cents !== undefined ? euros(prompt.facts.amount_cents) : "";
+  if (view === "answer") {
+    return { view, sign: answer.tone, headline: answer.text[page.lang], facts: figures(answer.facts) };
+  }
+  if (view === "away") return { view, sign: "fault", headline: word("away"), detail: word("away_detail") };
+  if (view === "reading") return { view, sign: "card", amount, headline: word("reading"), detail: word("reading_detail") };
+  if (choice) return { view: "chosen", sign: "card", amount, headline: word(choice.key), detail: word("chosen") };
+  if (prompt) return { view, sign: "card", amount, headline: prompt.text[page.lang] };
+  const name = state.holds_card_alone && words[page.lang].alone ? "alone" : "idle";
+  return { view, sign: "card", headline: word(name), detail: word(name + "_detail") };
+}
+
+function showPanel(shown) {
+  // Only what differs is written: a reader for the blind would say it again.
+  const whole = JSON.stringify([page.lang, shown]);
+  const panel = part("panel");
+  if (panel.shown === whole) return;
+  panel.shown = whole;
+  page.dataset.view = shown.view;
+  page.dataset.sign = shown.sign;
+  for (const name of ["amount", "headline", "detail"]) {
+    part(name).textContent = shown[name] || "";
+    part(name).hidden = !shown[name];
+  }
+  part("headline").classList.toggle("long", shown.headline.length > LONG_TEXT);
+  const rows = (shown.facts || []).map(([label, value]) => {
+    const row = document.createElement("div");
+    const term = document.createElement("dt");
+    const figure = document.createElement("dd");
+    term.textContent = label;
+    figure.textContent = value;
+    row.append(term, figure);
+    return row;
+  });
+  part("facts").replaceChildren(...rows);
+  part("facts").hidden = rows.length === 0;
+}
+
+function showKeys() {
+  const chosen = state && state.choice ? state.choice.key : null;
+  for (const key of keys) {
+    key.setAttribute("aria-pressed", String(key.dataset.key === chosen));
+    // Not `disabled`: whoever works by keyboard would lose their place.
+    key.setAttribute("aria-disabled", String(!state || !state.connected));
+  }
+  part("cancel").hidden = !chosen;
+}
+
+function render() {
+  if (state) {
+    page.lang = state.language;
+    if (document.title !== state.name) document.title = state.name;
+    part("name").textContent = state.name;
+  }
+  for (const named of document.querySelectorAll("[data-word]")) named.textContent = word(named.dataset.word);
+  if (part("keys")) part("keys").setAttribute("aria-label", word("keys"));
+  const other = part("language");
+  other.textContent = word("other_language");
+  other.lang = word("other_language_code");
+  other.hidden = !state;
+  showPanel(content());
+  showKeys();
+  tick();
+}
+
+function tick() {
+  if (!state) { part("left").value = 0; return; }
+  const passed = performance.now() - arrived;
+  const now = state.now_ms + passed;
+  const time = moment(now, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  if (part("time").textContent !== time) {
+    part("time").textContent = time;
+    part("date").textContent = moment(now, { weekday: "long", day: "numeric", month: "long" });
+  }
+  part("left").value = state.choice ? Math.max(0, state.choice.left_ms - passed) / state.choice.of_ms : 0;
+}
+
+// ---- what is pressed
+
+async function tell(what, body) {
+  try {
+    await fetch("/" + page.dataset.point + "/" + what, {
+      method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
+    });
+  } catch {
+    // The feed says so on the page when the agent cannot be reached.
+  }
+}
+
+for (const key of keys) {
+  key.addEventListener("click", () => {
+    if (key.getAttribute("aria-disabled") !== "true") tell("choice", { key: key.dataset.key });
+  });
+}
+part("cancel").addEventListener("click", () => { tell("choice", { key: null }); if (keys[0]) keys[0].focus(); });
+part("language").addEventListener("click", () => tell("language", { language: word("other_language_code") }));
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape" && state && state.choice) tell("choice", { key: null });
+  const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 2, ArrowUp: -2 };
+  const from = keys.indexOf(document.activeElement);
+  const to = keys[from + steps[event.key]];
+  if (from >= 0 && to) { event.preventDefault(); to.focus(); }
+});
+// A long press on a touch screen is no wish for a menu.
+document.addEventListener("contextmenu", (event) => event.preventDefault());
+
+render();
+setInterval(tick, 200);
+connect();

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""A service that opens doors from the desk and dies by SIGKILL at a given step, life after life.
+
+    python door_desk.py CONFIG
+
+For every line on standard input a child is forked, so that many deaths cost one start of the interpreter. The line is a
+JSON object: `ask`, the request ids to open in order; `die`, the step of the last of them after which it dies (one of
+`STEPS`, or a number: so many milliseconds after it was asked for; none: it ends by itself). The child prints
+`ID OUTCOME` once a request is answered; when it is dead, its parent prints `ended`.
+"""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from support.service import AGENT
+from support.waiting import wait_until
+
+from cardservice.agents import session
+from cardservice.app import Service
+from cardservice.doors import service as doors
+from cardservice.server import listen
+from cardservice.settings import load
+
+DOOR, CALLER = "bauamt.aussen", "pforte"
+STEPS = ("claimed", "asked", "sent", "answered", "written", "finished", "acknowledged")
+# What the service prints goes to the log; this is the way to the test.
+_OUT = os.dup(1)
+
+
+def say(line: str) -> None:
+    """Print unbuffered: what was acknowledged must have left the process before it dies."""
+    os.write(_OUT, f"{line}\n".encode())
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def dying(step: Callable[..., Any], *, before: bool = False, nth: int = 1) -> Callable[..., Any]:
+    """Return `step` that ends the process after its `nth` call, or before it begins."""
+    calls = [0]
+
+    def counted() -> bool:
+        calls[0] += 1
+        return calls[0] == nth
+
+    async def later(*args: Any, **named: Any) -> Any:
+        found = await step(*args, **named)
+        if counted():
+            die()
+        return found
+
+    def now(*args: Any, **named: Any) -> Any:
+        if before:
+            die()
+        found = step(*args, **named)
+        if counted():
+            die()
+        return found
+
+    return later if asyncio.iscoroutinefunction(step) else now
+
+
+def arm(step: str) -> None:
+    """From now on the service dies at `step`."""
+    kind, agents = doors.Doors, session.AgentSession
+    match step:
+        case "claimed":
+            kind._claim = dying(kind._claim)
+        case "asked":
+            kind._record_here = dying(kind._record_here)
+        case "sent":
+            agents.command = dying(agents.command)
+        case "answered":
+            agents._done = dying(agents._done, before=True)
+        case "written":
+            kind._record_here = dying(kind._record_here, nth=2)
+        case "finished":
+            kind._finish = dying(kind._finish)
+
+
+def ask(service: Service, order: dict[str, Any]) -> None:
+    """Open what is to be opened, then die."""
+    wait_until(lambda: service._loop is not None and AGENT in service._hub.online)
+    step = order["die"]
+    for request in order["ask"]:
+        if request == order["ask"][-1] and isinstance(step, str):
+            arm(step)
+        if request == order["ask"][-1] and isinstance(step, int | float):
+            timer = threading.Timer(step / 1_000, die)
+            timer.daemon = True
+            timer.start()
+        work = service._doors.open_once(DOOR, caller=CALLER, reason="Probe", request_id=request)
+        assert service._loop is not None
+        say(f"{request} {asyncio.run_coroutine_threadsafe(work, service._loop).result(20).outcome}")
+    die()
+
+
+def live(config: Path, order: dict[str, Any]) -> None:
+    settings = load(config)
+    listener = listen(settings.service.host, settings.service.port)
+    service = Service(settings)
+    service.start()
+    threading.Thread(target=ask, args=(service, order), daemon=True).start()
+    service.server(on_ready=lambda: None).run(sockets=[listener])
+
+
+def main() -> None:
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            live(Path(sys.argv[1]), json.loads(line))
+        os.waitpid(child, 0)
+        say("ended")
+
+
+if __name__ == "__main__":
+    main()

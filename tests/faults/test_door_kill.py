@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""kill -9 of the service between any two steps of opening a door once from the desk."""
+
+import asyncio
+import hashlib
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from faults.door_desk import CALLER, DOOR, STEPS
+from faults.load import LoadedCity, loaded_city
+from support.scripted_agent import ScriptedAgent
+from support.service import AGENT, python_environment
+from websockets.exceptions import WebSocketException
+
+from cardservice.agents.messages import PointCommand, PointDone
+from cardservice.database import read
+from cardservice.doors.store import door_request
+from cardservice.journal.service import verify
+from cardservice.journal.store import journal_entry
+
+# What the caller is told who asks again after a death at a step. Before the answer is on disk nobody knows.
+AFTERWARDS = dict.fromkeys(STEPS[:4], "unknown") | dict.fromkeys(STEPS[4:], "opened")
+LONGEST_MS = 40.0
+
+
+@pytest.fixture(scope="module")
+def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedCity]:
+    with loaded_city(tmp_path_factory.mktemp("doors")) as made:
+        yield made
+
+
+class Door(ScriptedAgent):
+    """The agent of the door: comes back whenever the centre does, opens whatever it is told, and counts."""
+
+    opened: Counter[str]
+
+    async def stay(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            try:
+                await self.join()
+                while True:
+                    message = await self.receive(60)
+                    if isinstance(message, PointCommand):
+                        self.opened[message.id] += 1
+                        await self.send(PointDone(id=message.id, point=message.point, done=True))
+            except (OSError, WebSocketException, TimeoutError):
+                await asyncio.sleep(0.02)
+
+
+@contextmanager
+def door_agent(city: LoadedCity) -> Iterator[Counter[str]]:
+    """Keep the agent of the door running; yield how often it was told to open, by command."""
+    port = city.files.settings().service.port
+    agent = Door(f"ws://127.0.0.1:{port}/agents/v1", AGENT, city.files.enrol(AGENT))
+    agent.opened = Counter()
+    loop = asyncio.new_event_loop()
+    work = loop.create_task(agent.stay(asyncio.Event()))
+
+    def run() -> None:
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(work)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield agent.opened
+    finally:
+        loop.call_soon_threadsafe(work.cancel)
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@contextmanager
+def desk(city: LoadedCity) -> Iterator["subprocess.Popen[str]"]:
+    with (city.files.folder / "desk.log").open("ab") as log:
+        program = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("door_desk.py")), str(city.files.config)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=python_environment(PYTHONPATH=":".join(sys.path)),
+            text=True,
+        )
+    with program:
+        yield program
+        program.stdin.close()
+    assert program.returncode == 0
+
+
+def live(program: "subprocess.Popen[str]", ask: list[str], die: str | float | None) -> dict[str, str]:
+    """Let the service live once; return what it acknowledged before it died."""
+    assert program.stdin is not None
+    assert program.stdout is not None
+    program.stdin.write(json.dumps({"ask": ask, "die": die}) + "\n")
+    program.stdin.flush()
+    answers = {}
+    for line in program.stdout:
+        if line == "ended\n":
+            return answers
+        request, outcome = line.split()
+        answers[request] = outcome
+    raise AssertionError("the desk ended by itself")
+
+
+def key_of(request: str) -> str:
+    return hashlib.sha256(f"{CALLER}\0{request}".encode()).hexdigest()
+
+
+def test_a_death_at_any_step_opens_nothing_twice_and_loses_no_answer(city, scale, dice, report):
+    """Asked again after each death: opened once at most; what was acknowledged is said again, and journalled."""
+    steps = list(STEPS) * scale.of(1, 12) + [dice.uniform(0, LONGEST_MS) for _ in range(scale.of(2, 60))]
+    dice.shuffle(steps)
+    told: dict[str, str] = {}
+    again: dict[str, str] = {}
+    with door_agent(city) as opened, desk(city) as program:
+        for number, step in enumerate(steps):
+            earlier = [f"request-{number - 1}"] if number else []
+            answers = live(program, [*earlier, f"request-{number}"], step)
+            again |= {request: answers.pop(request) for request in earlier}
+            told |= answers
+        last = [f"request-{number}" for number in range(len(steps))]
+        again |= live(program, last, None)
+    journal = journalled(city)
+    requests = [f"request-{number}" for number in range(len(steps))]
+    report(
+        "kill -9 of the service while it opens a door",
+        cycles=len(steps),
+        opened=len(opened),
+        acknowledged=len(told),
+        unknown=list(again.values()).count("unknown"),
+    )
+    assert set(opened.values()) == {1}
+    assert again.keys() == set(requests)
+    assert told.items() <= again.items()
+    for request, step in zip(requests, steps, strict=True):
+        assert again[request] == AFTERWARDS.get(step, again[request])
+        lines = journal[key_of(request)]
+        assert lines in (["open_once", again[request]], [again[request]])
+        was_opened = key_of(request)[:32] in opened
+        assert was_opened or again[request] == "unknown"
+        # No command left without its line on disk.
+        assert lines[0] == "open_once" or not was_opened
+
+
+def journalled(city: LoadedCity) -> dict[str, list[str]]:
+    """Return request -> what the journal says of it, in order; every chain verifies, no request is without its end."""
+    with city.files.stores() as stores:
+        verify(stores.record)
+        with read(stores.state) as connection:
+            assert None not in connection.execute(sa.select(door_request.c.outcome)).scalars().all()
+        found: dict[str, list[str]] = {}
+        with read(stores.record) as connection:
+            order = (journal_entry.c.epoch, journal_entry.c.sequence)
+            for row in connection.execute(sa.select(journal_entry.c.payload).order_by(*order)):
+                payload = json.loads(row.payload)
+                if payload.get("point") == DOOR and "request" in payload:
+                    found.setdefault(payload["request"], []).append(payload.get("outcome", payload["kind"]))
+    return found

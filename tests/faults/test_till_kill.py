@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""kill -9 of the service between any two steps of a payment: the till learns what came of each, and no cent is lost."""
+
+import asyncio
+import random
+import signal
+import threading
+from collections import Counter
+from pathlib import Path
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+from faults.load import LoadedCity, loaded_city, ready
+from support.scripted_agent import CardInHand, ScriptedAgent, response
+from support.service import CALLERS, ServiceProcess
+from support.waiting import wait_until
+from websockets.exceptions import WebSocketException
+
+from cardservice.agents.messages import CardApdus, DecisionMessage, Prompt
+from cardservice.canteen.service import check
+from cardservice.canteen.store import canteen_payment
+from cardservice.database import read
+from cardservice.demo.seeding import PLACES_AGENT
+from cardservice.ledger.store import ledger_account, ledger_entry
+from integrations.till import Outcome, Till, UnknownOutcome
+
+TERMINAL = "kantine.kasse-1"
+AMOUNT_CENTS = 130
+START_CENTS = 1_000_000
+RETRY_S = 0.05
+LONGEST_S = 0.4
+
+
+class Guest:
+    """Holds a card to the terminal whenever its screen asks for one, over every loss of the connection."""
+
+    def __init__(self, agent: ScriptedAgent, card) -> None:
+        self._agent = agent
+        self._card = card
+        self._stopping = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="guest")
+
+    def point_to(self, url: str) -> None:
+        self._agent.url = url
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.thread.join(30)
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._agent.join()
+                await self._serve()
+            except (OSError, WebSocketException, TimeoutError):
+                await asyncio.sleep(RETRY_S)
+
+    async def _serve(self) -> None:
+        hand = CardInHand(self._card)
+        while not self._stopping.is_set():
+            try:
+                message = await self._agent.receive(0.5)
+            except TimeoutError:
+                continue
+            if isinstance(message, Prompt) and message.text is not None:
+                await self._agent.send(self._agent.present(TERMINAL))
+            elif isinstance(message, CardApdus):
+                await self._agent.send(response(message, hand.answers(message.apdus)))
+            elif isinstance(message, DecisionMessage):
+                hand = CardInHand(self._card)
+        await self._agent.socket.close()
+
+
+class Cashier:
+    """Rings up one payment after the other; what is open when the service goes away is settled before the next."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "open.json"
+        self._stopping = threading.Event()
+        self.url = ""
+        self.outcomes: list[Outcome] = []
+        self.unknown = 0
+        self.thread = threading.Thread(target=self._run, name="cashier")
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self.thread.join(60)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set() or self._file.exists():
+            with Till(self.url, CALLERS["till-1"][0], TERMINAL, self._file) as till:
+                try:
+                    outcome = till.settle_open() or till.pay(AMOUNT_CENTS, wait_s=5)
+                except UnknownOutcome:
+                    self.unknown += 1
+                else:
+                    self.outcomes.append(outcome)
+
+
+@pytest.fixture
+def city(tmp_path_factory: pytest.TempPathFactory):
+    with loaded_city(tmp_path_factory.mktemp("tills")) as made:
+        yield made
+
+
+def top_up(url: str) -> None:
+    headers = {"Authorization": f"Bearer {CALLERS['payroll'][0]}", "Idempotency-Key": "the-only-top-up"}
+    body = {"personnel_number": "10017", "amount_cents": START_CENTS, "source": "payroll"}
+    assert httpx2.post(f"{url}/api/v1/canteen/top-ups", json=body, headers=headers).status_code == 200
+
+
+def wallet_cents(city: LoadedCity) -> int:
+    """What the entries say the only wallet holds."""
+    with city.files.stores() as databases, read(databases.record) as connection:
+        wallets = sa.select(ledger_account.c.id).where(ledger_account.c.kind == "wallet")
+        total = sa.select(sa.func.sum(ledger_entry.c.amount_cents)).where(ledger_entry.c.account_id.in_(wallets))
+        return int(connection.execute(total).scalar_one())
+
+
+def test_a_killed_service_takes_each_payment_once_and_the_till_knows(city, scale, dice, report, tmp_path):
+    """Paid as the till says, neither more nor less; nothing open stays behind; the ledger adds up after every kill."""
+    cycles = scale.of(3, 100)
+    guest = Guest(ScriptedAgent("", PLACES_AGENT, city.files.enrol(PLACES_AGENT)), city.files.cards()["anna"])
+    cashier = Cashier(tmp_path)
+    service = city.serve()
+    try:
+        ready(service)
+        top_up(service.url)
+        _point_to(service, guest, cashier)
+        guest.thread.start()
+        cashier.thread.start()
+        for _ in range(cycles):
+            settled = len(cashier.outcomes)
+            wait_until(lambda settled=settled: len(cashier.outcomes) > settled)
+            _kill(city, service, dice)
+            with city.files.stores() as databases:
+                check(databases.record)
+            service = city.serve()
+            _point_to(service, guest, cashier)
+        cashier.stop()
+        guest.stop()
+        assert not cashier.thread.is_alive()
+        assert service.stop() == 0
+    finally:
+        cashier.stop()
+        guest.stop()
+        service.stop(signal.SIGKILL)
+    statuses = Counter(outcome.status for outcome in cashier.outcomes)
+    payments = {row.id for row in city.files.rows(canteen_payment)}
+    report("kill -9 of the service while a till is paid", cycles=cycles, unknown=cashier.unknown, **statuses)
+    assert {outcome.payment for outcome in cashier.outcomes if outcome.status == "paid"} == payments
+    assert len(payments) == statuses["paid"] >= cycles
+    assert wallet_cents(city) == START_CENTS - AMOUNT_CENTS * statuses["paid"]
+
+
+def _point_to(service: ServiceProcess, guest: Guest, cashier: Cashier) -> None:
+    guest.point_to(service.agents_url)
+    cashier.url = service.url
+
+
+def _kill(city: LoadedCity, service: ServiceProcess, dice: random.Random) -> None:
+    """Kill the service at a moment of chance, every second time while its disk is slow."""
+    threading.Event().wait(dice.uniform(0, LONGEST_S))
+    if dice.random() < 0.5:
+        service.stop(signal.SIGKILL)
+        return
+    with city.slow_disk():
+        threading.Event().wait(dice.uniform(0, LONGEST_S))
+        service.stop(signal.SIGKILL)

@@ -1,0 +1,411 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Doors over the wire: opened once from the desk, locked down, and what they say of themselves."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+from contextlib import asynccontextmanager
+
+import pytest
+import sqlalchemy as sa
+from support.doors import DoorsDesk
+from support.scripted_agent import CardInHand
+from support.service import AGENT, OTHER_AGENT
+from support.waiting import wait_until
+
+from cardservice.access.rules import Use
+from cardservice.access.setup import AccessSetup, PointSetup, apply
+from cardservice.agents.events import Sender
+from cardservice.agents.messages import DoorState, OutputState, PointCommand, PointDone, Welcome
+from cardservice.agents.session import MAX_COMMANDS, AgentSession
+from cardservice.database import read, write
+from cardservice.doors import store
+from cardservice.doors.rules import door_options
+from cardservice.doors.service import KEPT_REQUESTS_MS, MAX_EVENTS, Opening
+from cardservice.errors import AgentAway, AgentSilent, Conflict, NotFound, Overloaded
+from cardservice.journal.rules import Place
+from cardservice.journal.service import verify
+from cardservice.journal.store import journal_entry
+
+DOOR, ZONE = "bauamt.aussen", "bauamt"
+COMMAND = PointCommand(id="aa", point=DOOR, action="open_once", open_ms=1_000)
+
+
+@pytest.fixture
+def desk(city):
+    made = DoorsDesk(city.service.service)
+    yield made
+    for lockdown in made.doors.lockdowns():
+        made.doors.end_lock_down(lockdown.zone, by="test")
+
+
+def fresh():
+    return secrets.token_hex(8)
+
+
+def lines(city, **wanted):
+    """The journal's lines of doors that hold all of `wanted`."""
+    city.service.recorded()
+    rows = [row for row in city.files.rows(journal_entry) if row.stream == "door"]
+    return [(row, json.loads(row.payload)) for row in rows if wanted.items() <= json.loads(row.payload).items()]
+
+
+def done(command, **changes):
+    return PointDone(**({"id": command.id, "point": command.point, "done": True} | changes))
+
+
+def state(contact="closed", alarm="none", at_ms=5_000, point=DOOR):
+    return DoorState(point=point, contact=contact, alarm=alarm, at_ms=at_ms)
+
+
+async def seen(desk, wanted):
+    """Wait until the door's view is `wanted`; return it."""
+
+    def view():
+        (found,) = [one for one in desk.doors.list() if one.code == DOOR]
+        return found if wanted(found) else None
+
+    return await asyncio.to_thread(wait_until, view)
+
+
+@asynccontextmanager
+async def at_the_door(city):
+    async with city.agent() as agent:
+        yield agent
+
+
+async def test_open_once_is_written_down_before_and_after(city, desk):
+    """The command leaves with the line on disk, the answer comes with the second; who asked is sealed."""
+    request = fresh()
+    async with at_the_door(city) as agent:
+        opening = asyncio.create_task(desk.open(DOOR, request, caller="ute.klein", reason="Möbel für Herrn Krüger"))
+        command = await agent.expect(PointCommand)
+        assert (command.point, command.action, command.open_ms) == (DOOR, "open_once", 3_000)
+        (asked,) = [found for found in lines(city, kind="open_once") if found[1]["request"].startswith(command.id)]
+        key = asked[1]["request"]
+        assert lines(city, kind="open_once_done", request=key) == []
+        await agent.send(done(command))
+        assert await opening == Opening(DOOR, "opened", "")
+    (answered,) = lines(city, kind="open_once_done", request=key)
+    assert answered[1] == {"kind": "open_once_done", "point": DOOR, "request": key, "outcome": "opened"}
+    assert "ute.klein" not in asked[0].payload + answered[0].payload
+    assert "Krüger" not in asked[0].payload
+    place = Place("door", asked[0].epoch, asked[0].sequence)
+    with city.files.stores() as stores, stores.record.connect() as connection:
+        sealed = desk.service._journal.open_sealed(connection, place)
+        verify(stores.record)
+    assert sealed == {"caller": "ute.klein", "reason": "Möbel für Herrn Krüger"}
+
+
+async def test_a_request_id_opens_once_however_often_it_comes(city, desk):
+    """Twice at the same time, and again later; another caller's id of the same name is another request."""
+    request = fresh()
+    async with at_the_door(city) as agent:
+        both = [asyncio.create_task(desk.open(DOOR, request)) for _ in range(2)]
+        await agent.send(done(await agent.expect(PointCommand)))
+        assert {(await one).outcome for one in both} == {"opened"}
+        again = await desk.open(DOOR, request)
+        assert again == Opening(DOOR, "opened", "", repeated=True)
+        other = asyncio.create_task(desk.open(DOOR, request, caller="nachts"))
+        # The very next thing the agent hears: nothing was sent in between.
+        command = await agent.expect(PointCommand)
+        await agent.send(done(command, done=False, message="strike wire cut"))
+        assert await other == Opening(DOOR, "failed", "strike wire cut")
+        with pytest.raises(Conflict, match="used for point"):
+            await desk.open("bauamt.innen", request)
+    again = await desk.open(DOOR, request)
+    assert (again.outcome, again.repeated) == ("opened", True)
+
+
+async def test_who_asks_may_go_away_the_door_s_answer_is_kept(city, desk):
+    request = fresh()
+    async with at_the_door(city) as agent:
+        opening = asyncio.create_task(desk.open(DOOR, request))
+        command = await agent.expect(PointCommand)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await agent.send(done(command))
+        await asyncio.to_thread(wait_until, lambda: lines(city, kind="open_once_done", outcome="opened"))
+        assert (await desk.open(DOOR, request)).outcome == "opened"
+
+
+async def test_an_agent_that_goes_away_in_the_middle_leaves_it_unknown(city, desk):
+    """It may have opened: the answer says so, and the same request is not sent again."""
+    request = fresh()
+    async with at_the_door(city) as agent:
+        opening = asyncio.create_task(desk.open(DOOR, request))
+        await agent.expect(PointCommand)
+    assert (await opening).outcome == "unknown"
+    async with at_the_door(city) as agent:
+        again = await desk.open(DOOR, request)
+        assert (again.outcome, again.repeated) == ("unknown", True)
+        await agent.send(agent.present(DOOR))
+        await agent.converse(CardInHand(city.card("anna")))
+
+
+async def test_what_cannot_be_opened_is_refused_and_costs_no_request(city, desk):
+    """No point, no door, agent away, locked down: nothing is written down; afterwards the same id opens."""
+    clock = f"terminal-{fresh()}"
+    with city.files.stores() as stores:
+        point = PointSetup(clock, "Terminal", ZONE, "office", agent=AGENT, reader=clock, use=Use.TIMECLOCK)
+        apply(stores.state, 1, AccessSetup(points=[point]))
+    await asyncio.to_thread(wait_until, lambda: city.service.service.city.snapshot.point(clock))
+    before, request = len(lines(city)), fresh()
+    for where, error in (("nowhere", NotFound), (clock, Conflict), (DOOR, AgentAway)):
+        with pytest.raises(error):
+            await desk.open(where, request)
+    async with at_the_door(city) as agent:
+        assert await desk.blocking(desk.doors.lock_down, ZONE, by="pforte", reason="Alarm")
+        await agent.welcomed()
+        with pytest.raises(Conflict, match="locked down"):
+            await desk.open(DOOR, request)
+        assert await desk.blocking(desk.doors.end_lock_down, ZONE, by="pforte")
+        await agent.welcomed()
+        assert len(lines(city)) == before + 2
+        opening = asyncio.create_task(desk.open(DOOR, request))
+        await agent.send(done(await agent.expect(PointCommand)))
+        assert (await opening).outcome == "opened"
+
+
+@pytest.mark.parametrize("wrong", [{"caller": ""}, {"reason": " "}, {"reason": "x" * 201}, {"caller": "a\nb"}])
+async def test_who_and_why_must_be_said(city, desk, wrong):
+    with pytest.raises(Conflict, match="printable"):
+        await desk.open(DOOR, fresh(), **wrong)
+
+
+async def test_a_lockdown_reaches_doors_and_decisions_at_once_and_its_end_too(city, desk):
+    """The zone and those inside it, nothing beside it; the journal says what, and sealed who and why."""
+    async with at_the_door(city) as agent:
+        assert (await agent.tap(city.card("anna"), DOOR)).permit
+        assert await desk.blocking(desk.doors.lock_down, "rathaus", by="pforte", reason="Amok")
+        assert not await desk.blocking(desk.doors.lock_down, "rathaus", by="nachts", reason="noch einmal")
+        await agent.welcomed()
+        locked = {code for code, setup in agent.points.items() if setup.options.get("locked_down") is True}
+        assert DOOR in locked
+        assert "haupteingang.aussen" in locked
+        assert "tiefgarage.aussen" not in locked
+        refused = await agent.tap(city.card("anna"), DOOR)
+        assert (refused.permit, refused.reason) == (False, "locked_down")
+        views = {view.code: view.locked_down for view in desk.doors.list()}
+        assert {code for code, shut in views.items() if shut} >= locked
+        (standing,) = desk.doors.lockdowns()
+        assert (standing.zone, standing.by, standing.reason) == ("rathaus", "pforte", "Amok")
+        assert await desk.blocking(desk.doors.end_lock_down, "rathaus", by="leitung")
+        await agent.welcomed()
+        assert not any("locked_down" in setup.options for setup in agent.points.values())
+        assert (await agent.tap(city.card("anna"), DOOR)).permit
+        assert not await desk.blocking(desk.doors.end_lock_down, "rathaus", by="leitung")
+    assert lines(city, kind="lockdown_begun", zone="rathaus")
+    (ended, payload) = lines(city, kind="lockdown_ended", zone="rathaus")[-1]
+    assert payload["since_ms"] == standing.since_ms
+    with city.files.stores() as stores, stores.record.connect() as connection:
+        sealed = desk.service._journal.open_sealed(connection, Place("door", ended.epoch, ended.sequence))
+    assert sealed == {"by": "leitung", "begun_by": "pforte", "reason": "Amok"}
+    for work in (desk.doors.lock_down, desk.doors.end_lock_down):
+        with pytest.raises(NotFound, match="no zone"):
+            await desk.blocking(work, "mond", by="pforte", **({"reason": "x"} if work == desk.doors.lock_down else {}))
+
+
+async def test_an_escape_route_is_not_locked_down(city, desk):
+    """Name and options of a point come with its setup; an escape route in a locked zone opens as ever."""
+    point = f"fluchtweg-{fresh()}"
+    options = {"escape_route": True, "locking": "fail_safe", "contact": True, "held_open_ms": 60_000}
+    async with at_the_door(city) as agent:
+        with city.files.stores() as stores:
+            setup = PointSetup(point, "Fluchtweg", ZONE, "office", agent=AGENT, reader=point, options=options)
+            apply(stores.state, 1, AccessSetup(points=[setup]), {Use.DOOR: door_options})
+        await agent.welcomed()
+        assert (agent.points[point].name, agent.points[point].options) == ("Fluchtweg", options)
+        assert await desk.blocking(desk.doors.lock_down, ZONE, by="pforte", reason="Amok")
+        await agent.welcomed()
+        assert agent.points[point].options == options
+        opening = asyncio.create_task(desk.open(point, fresh()))
+        await agent.send(done(await agent.expect(PointCommand)))
+        assert (await opening).outcome == "opened"
+
+
+async def test_a_door_that_tells_is_seen(city, desk):
+    """Strike, contact and alarm of the newest word, on the live feed too; nothing of an agent that is away."""
+    with city.service.watching() as feed:
+        async with at_the_door(city) as agent:
+            await agent.send(OutputState(point=DOOR, state="locked", led="off", buzzer="silent", at_ms=1))
+            now_ms = desk.service._clock.now_ms()
+            await agent.send(state(), state("open", at_ms=now_ms))
+            view = await seen(desk, lambda view: view.contact == "open")
+            assert (view.online, view.strike, view.alarm, view.since_ms) == (True, "locked", "none", now_ms)
+            assert (view.name, view.zone, view.locked_down) == ("Bauamt, außen", "bauamt", False)
+        for line in feed:
+            told = json.loads(line.removeprefix(b"data: ")) if line.startswith(b"data: ") else {}
+            if told.get("kind") == "door" and told["at_ms"] == now_ms:
+                break
+    assert (told["agent"], told["point"], told["contact"], told["alarm"]) == (AGENT, DOOR, "open", "none")
+    view = await seen(desk, lambda view: not view.online)
+    assert (view.strike, view.contact, view.since_ms) == ("unknown", "unknown", None)
+
+
+async def test_alarms_are_journalled_when_they_begin_and_end(city, desk):
+    """Once each, whatever is told again after a reconnect or a restart; a lost agent ends no alarm."""
+
+    def alarms():
+        told = lines(city, point=DOOR)
+        return [(p["kind"], p["alarm"], p["door_ms"]) for _, p in told if p["kind"].startswith("alarm_")]
+
+    async with at_the_door(city) as agent:
+        # Whatever was before is over.
+        await agent.send(state(at_ms=1_234))
+        await seen(desk, lambda view: view.since_ms == 1_234)
+        before = len(alarms())
+        await agent.send(state("open", "forced", 6_000))
+        await seen(desk, lambda view: view.alarm == "forced")
+    view = await seen(desk, lambda view: not view.online)
+    assert view.alarm == "forced"
+    city.service.recorded()
+    # What the journal says still lasts.
+    with desk.restarted() as later:
+        assert (await seen(later, lambda view: True)).alarm == "forced"
+        async with at_the_door(city) as agent:
+            await agent.send(state("open", "forced", 6_000), state("open", "held_open", 8_000), state(at_ms=9_000))
+            await seen(later, lambda view: view.since_ms == 9_000)
+    assert alarms()[before:] == [
+        ("alarm_begun", "forced", 6_000),
+        ("alarm_ended", "forced", 8_000),
+        ("alarm_begun", "held_open", 8_000),
+        ("alarm_ended", "held_open", 9_000),
+    ]
+
+
+async def test_another_agent_s_door_is_none_of_its_business(city, desk):
+    """What it says of it is not believed, and its answer to a command it never got is not heard."""
+    async with at_the_door(city) as agent, city.agent(OTHER_AGENT) as other:
+        await agent.send(state())
+        await seen(desk, lambda view: view.contact == "closed")
+        opening = asyncio.create_task(desk.open(DOOR, fresh()))
+        command = await agent.expect(PointCommand)
+        await other.send(state("open", "forced"), done(command, done=False))
+        await other.send(other.present("besuch.eigene-karte"))
+        await other.receive()
+        await agent.send(done(command, done=False, point="bauamt.innen"), done(command))
+        assert (await opening).outcome == "opened"
+        assert (await seen(desk, lambda view: True)).contact == "closed"
+
+
+async def test_a_door_that_flickers_without_end_is_held_back(city, desk):
+    """A flood of alarms from one agent fills no journal: what it may say is bounded."""
+    before = len(lines(city))
+    async with at_the_door(city) as agent:
+        flood = [state("open", "forced" if n % 2 else "none", n) for n in range(1_000)]
+        await agent.send(*flood)
+        decision = await agent.tap(city.card("anna"), DOOR)
+        assert decision.permit
+        await agent.send(state())
+        await asyncio.to_thread(wait_until, lambda: len(lines(city)) > before)
+    assert len(lines(city)) - before < 400
+
+
+async def test_a_command_waits_for_its_answer_within_bounds(city, desk):
+    """Away, silent, too many: a typed error each; an answer that comes too late is not strange."""
+    hub = city.service.service._hub
+    with pytest.raises(AgentAway):
+        await desk.there(hub.command(AGENT, COMMAND))
+    async with at_the_door(city) as agent:
+        # Between its hello and its welcome an agent hears no command: it would not know what to do with it.
+        session = AgentSession(Sender(AGENT, 1), hub._desks, lambda _: None)
+        with pytest.raises(AgentAway):
+            await desk.there(_async(session.command, COMMAND))
+        with pytest.raises(AgentSilent, match=r"within 0.2 s"):
+            await desk.there(hub.command(AGENT, COMMAND, timeout_s=0.2))
+        late = await agent.expect(PointCommand)
+        await agent.send(done(late))
+        many = [
+            asyncio.create_task(desk.there(hub.command(AGENT, COMMAND.model_copy(update={"id": f"{n:02x}"}))))
+            for n in range(MAX_COMMANDS)
+        ]
+        commands = [await agent.expect(PointCommand) for _ in many]
+        with pytest.raises(Overloaded):
+            await desk.there(hub.command(AGENT, COMMAND))
+        await agent.send(*(done(command) for command in commands))
+        assert all([(await one).done for one in many])
+
+
+async def test_events_can_be_read_on_from_any_of_them(city, desk):
+    """In order, without gaps or repeats, bounded; what somebody did at a desk names nobody."""
+    async with at_the_door(city) as agent:
+        await agent.tap(city.card("sabine"), DOOR)
+        opening = asyncio.create_task(desk.open(DOOR, fresh(), caller="ute.klein", reason="Krüger"))
+        await agent.send(done(await agent.expect(PointCommand)))
+        await opening
+    newest = desk.doors.events(limit=3)
+    assert [event.kind for event in newest] == ["tap", "open_once", "open_once_done"]
+    assert newest[0].facts["reason"] == "no_grant"
+    assert (newest[2].point, newest[2].facts) == (DOOR, {"outcome": "opened"})
+    assert "ute.klein" not in repr(newest)
+    assert "Krüger" not in repr(newest)
+    assert desk.doors.events(newest[0].cursor, limit=1) == newest[1:2]
+    assert desk.doors.events(newest[0].cursor) == newest[1:]
+    assert desk.doors.events(newest[2].cursor) == ()
+    everything, cursor = [], "0.0"
+    while some := desk.doors.events(cursor, limit=7):
+        everything += some
+        cursor = some[-1].cursor
+    assert len({event.cursor for event in everything}) == len(everything) == len(lines(city))
+    assert len(desk.doors.events(limit=10**9)) <= MAX_EVENTS
+
+
+@pytest.mark.parametrize("cursor", ["", "1", "a.b", "-1.1", "1.1.1", "9" * 50 + ".1", "²-1", "²."])
+async def test_a_cursor_of_nobody_s_making_is_refused(desk, cursor):
+    with pytest.raises(Conflict, match="cursor"):
+        desk.doors.events(cursor)
+
+
+async def test_a_welcome_follows_only_what_changed(city, desk):
+    """An agent without a door in the locked zone hears nothing."""
+    async with at_the_door(city) as agent, city.agent(OTHER_AGENT) as other:
+        await desk.blocking(desk.doors.lock_down, ZONE, by="pforte", reason="Probe")
+        assert isinstance(await agent.receive(), Welcome)
+        await other.send(other.present("besuch.eigene-karte"))
+        assert not isinstance(await other.receive(), Welcome)
+
+
+async def test_what_a_service_left_unfinished_gets_its_end_at_the_next_start(city, desk):
+    """Unknown where the journal has no answer, and what the journal answered where it has: said when asked again."""
+    open_end, answered = fresh(), fresh()
+    async with at_the_door(city) as agent:
+        opening = asyncio.create_task(desk.open(DOOR, answered))
+        await agent.send(done(await agent.expect(PointCommand)))
+        await opening
+        keys = {name: hashlib.sha256(f"pforte\0{name}".encode()).hexdigest() for name in (open_end, answered)}
+        with city.files.stores() as stores, write(stores.state) as connection:
+            # As if it had died between the two: one before its command was answered, one before it noted the answer.
+            store.claim_request(connection, keys[open_end], DOOR, desk.service._clock.now_ms())
+            connection.execute(sa.update(store.door_request).values(outcome=None).where(_is(keys[answered])))
+        assert (await desk.open(DOOR, open_end)).outcome == "unknown"
+        await desk.blocking(desk.doors.start)
+        assert (await desk.open(DOOR, answered)).outcome == "opened"
+        assert (await desk.open(DOOR, open_end)).outcome == "unknown"
+    assert [payload["outcome"] for _, payload in lines(city, request=keys[open_end])] == ["unknown"]
+    assert [payload["outcome"] for _, payload in lines(city, request=keys[answered], kind="open_once_done")] == [
+        "opened"
+    ]
+
+
+async def test_requests_are_forgotten_after_a_week(city, desk):
+    old = "0" * 64
+    with city.files.stores() as stores:
+        with write(stores.state) as connection:
+            store.claim_request(connection, old, DOOR, desk.service._clock.now_ms() - KEPT_REQUESTS_MS - 1)
+        async with at_the_door(city) as agent:
+            opening = asyncio.create_task(desk.open(DOOR, fresh()))
+            await agent.send(done(await agent.expect(PointCommand)))
+            await opening
+        with read(stores.state) as connection:
+            assert store.find_request(connection, old) is None
+
+
+async def _async(work, *arguments):
+    return work(*arguments)
+
+
+def _is(key):
+    return store.door_request.c.key == key

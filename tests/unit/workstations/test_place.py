@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""The place of the workstations at the centre: it names whose session it is, and no more."""
+
+import pytest
+from sqlalchemy import create_engine
+
+from cardservice.access.rules import Decision, Level, PointRecord, Reason, Use
+from cardservice.agents.messages import PlaceAnswer, Sentence
+from cardservice.agents.places import PermittedTap, Place
+from cardservice.workstations.place import WorkstationPlace
+from cardservice.workstations.rules import login_from
+
+POINT = PointRecord(
+    code="pc-1",
+    use=Use.WORKSTATION,
+    always=frozenset(),
+    timed=(),
+    blocks=(),
+    level=Level.CARD,
+    timed_levels=(),
+    freshness_ms=0,
+    stale_permits=False,
+    granted=Decision(permit=True, reason=Reason.GRANTED),
+)
+
+
+def tap(person: int = 7) -> PermittedTap:
+    return PermittedTap(event="pc-1/1/1", decision="d0", point=POINT, at_ms=1_760_000_000_000, person=person)
+
+
+async def later(login: str | None) -> str | None:
+    return login
+
+
+@pytest.mark.parametrize("login_of", [{7: "berger"}.get, lambda person: later("berger")])
+async def test_the_answer_names_the_holders_login(login_of):
+    """However the login is looked up, the agent gets it as a fact of the wire."""
+    place: Place = WorkstationPlace(login_of)
+    answer = await place.act(tap(), None)
+    assert answer is not None
+    assert (place.use, place.records, answer.done, answer.code) == (Use.WORKSTATION, False, True, "unlock")
+    wire = PlaceAnswer(
+        done=answer.done,
+        code=answer.code,
+        text=Sentence(de=answer.text_de, en=answer.text_en),
+        facts=dict(answer.facts),
+    )
+    assert login_from(wire.facts) == "berger"
+
+
+@pytest.mark.parametrize("login", [None, "", "x" * 201])
+async def test_without_a_login_nothing_is_unlocked(login):
+    """The tap stays permitted; the holder reads why nothing happens, and no fact goes out."""
+    answer = await WorkstationPlace(lambda _: login).act(tap(), None)
+    assert answer is not None
+    assert (answer.done, answer.code, dict(answer.facts)) == (False, "no_login", {})
+
+
+def test_the_journal_does_not_say_who():
+    """Nothing of the login is written down."""
+    place = WorkstationPlace(lambda _: "berger")
+    with create_engine("sqlite://").connect() as connection:
+        assert place.record(connection, tap()) is None
