@@ -26,6 +26,7 @@ from cardservice.agents.session import Desks
 from cardservice.agents.taps import TapDesk, TapServices
 from cardservice.agents.wire import AgentWire
 from cardservice.canteen.api import CanteenApi, canteen_router
+from cardservice.canteen.pages import wallet_page
 from cardservice.canteen.service import Canteen
 from cardservice.canteen.tills import CanteenPlace, Charge, prompt_of
 from cardservice.cards.keystore import SealedKeyStore, open_store
@@ -44,6 +45,7 @@ from cardservice.metrics import Metrics
 from cardservice.people.lookup import dn_by_login, login_of, person_by_personnel_number
 from cardservice.people.ports import DirectorySource
 from cardservice.people.service import DirectoryCopy, DirectoryStatus
+from cardservice.printing.pages import waiting_page
 from cardservice.printing.place import PrintPlace, QueuesOfPoints
 from cardservice.printing.ports import Spooler
 from cardservice.printing.service import PrintRelease
@@ -210,7 +212,7 @@ class Service:
         token = read_secret_text(token_file, "service.live_token_file") if token_file else None
         app.include_router(live_router(self.live, token))
         problems.install(app)
-        pages = Pages("cardservice.timeclock")
+        pages = Pages("cardservice.timeclock", "cardservice.canteen", "cardservice.printing")
         pages.install(app)
         for router in self._place_routers(Callers(_callers(self._settings)), pages):
             app.include_router(router)
@@ -279,7 +281,11 @@ class Service:
         yield canteen_router(canteen, callers)
         yield doors_router(self._doors, callers)
         sheets = TimeSheets(self._databases.record, self._pseudonyms("timeclock"), self._clock)
-        yield time_pages(sheets, SignIn(self._check_password), pages)
+        sign_in = SignIn(self._check_password)
+        yield time_pages(sheets, sign_in, pages)
+        yield wallet_page(self._canteen, self.recorder, self._till_desk.wallet_of, sign_in, pages)
+        if self._spooler is not None:
+            yield waiting_page(self._spooler, self._print_account_of, sign_in, pages)
 
     def _on_change(self, kinds: frozenset[ChangeKind]) -> None:
         """Tell the connected agents, from whichever thread applied a change to the city."""

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -138,6 +138,12 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+@lru_cache(maxsize=8)
+def _writing(engine: Engine) -> Engine:
+    """Return the engine whose transactions write; making it costs as much as a transaction's begin."""
+    return engine.execution_options(write=True)
+
+
 @contextmanager
 def write(engine: Engine) -> Iterator[Connection]:
     """Run one transaction that writes; commits at the end, rolls back on any error.
@@ -146,7 +152,7 @@ def write(engine: Engine) -> Iterator[Connection]:
         DatabaseUnavailable: locked, read-only, full or unreachable.
     """
     try:
-        with engine.execution_options(write=True).begin() as connection:
+        with _writing(engine).begin() as connection:
             yield connection
     except _BLAMES_THE_STATEMENT:
         raise

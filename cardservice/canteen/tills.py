@@ -264,8 +264,8 @@ def _told(outcome: Outcome, balance_cents: int) -> Answer:
     return Answer(
         done=True,
         code="paid",
-        text_de=f"Bezahlt: {_german(own_cents)}. Guten Appetit!",
-        text_en=f"Paid: {_english(own_cents)}. Enjoy your meal!",
+        text_de=f"Bezahlt: {german(own_cents)}. Guten Appetit!",
+        text_en=f"Paid: {english(own_cents)}. Enjoy your meal!",
         facts={**facts, "own_share_cents": own_cents},
     )
 
@@ -274,8 +274,8 @@ def _balance(balance_cents: int) -> Answer:
     return Answer(
         done=True,
         code="balance",
-        text_de=f"Ihr Guthaben: {_german(balance_cents)}.",
-        text_en=f"Your credit: {_english(balance_cents)}.",
+        text_de=f"Ihr Guthaben: {german(balance_cents)}.",
+        text_en=f"Your credit: {english(balance_cents)}.",
         facts={"balance_cents": balance_cents},
     )
 
@@ -297,11 +297,13 @@ def prompt_of(terminal: str, charge: Charge | None) -> Prompt:
     return Prompt(point=terminal, text=asked, facts={"amount_cents": charge.amount_cents}, for_ms=charge.patience_ms)
 
 
-def _german(cents: int) -> str:
+def german(cents: int) -> str:
+    """Return an amount as Germans write it."""
     sign, cents = ("-" if cents < 0 else ""), abs(cents)
     return f"{sign}{cents // 100},{cents % 100:02} €"
 
 
-def _english(cents: int) -> str:
+def english(cents: int) -> str:
+    """Return an amount as it is written in English."""
     sign, cents = ("-" if cents < 0 else ""), abs(cents)
     return f"€{sign}{cents // 100}.{cents % 100:02}"
