@@ -125,7 +125,7 @@ def test_health_is_complete(city):
     assert state["status"] == "ready"
     assert state["degraded"] == []
     assert state["points"] == 2 * len(building.DOORS) + len(building.PLACES) + 1
-    assert state["credentials"] == 7 * 4 + 1
+    assert state["credentials"] == 7 * 5 + 1
     directory = state["directory"]
     assert (directory["people"], directory["groups"], directory["connected"]) == (8, 5, True)
     assert directory["age_ms"] < 10_000
