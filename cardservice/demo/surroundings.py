@@ -8,6 +8,7 @@ import asyncio
 import socket
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,7 +50,9 @@ class Around:
         if not self.why_no_desk:
             try:
                 self._desk = desk = Desk(self._folder / "desk", [DeskSession(_SESSION, PC_USER)]).start()
-                asyncio.run(_lock(desk.bus_address))
+                # In a thread of its own: whoever starts the city may have an event loop already.
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(asyncio.run, _lock(desk.bus_address)).result()
             except (RigError, SessionFault) as error:
                 self.why_no_desk = str(error)
 

@@ -98,6 +98,19 @@ def _path(name: str) -> str:
     return found
 
 
+def _common_folder() -> str:
+    """Return a folder for temporary files that every account can enter; a session's own often is private.
+
+    Raises:
+        CupsUnavailableError: there is none.
+    """
+    for folder in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108  # only the folder; the name in it is made safely
+        way = Path(folder).resolve()
+        if all(part.is_dir() and part.stat().st_mode & 0o001 for part in (way, *way.parents)):
+            return folder
+    raise CupsUnavailableError("no folder for temporary files can be entered by every account of this machine")
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -232,7 +245,7 @@ class Cups:
         if not 1 <= len(printers) <= MAX_PRINTERS:
             raise CupsFailedError(f"{len(printers)} printers, allowed are 1 to {MAX_PRINTERS}")
         # Other accounts must be able to reach the socket: a folder inside somebody's private one would not do.
-        self.directory = Path(tempfile.mkdtemp(prefix="cups-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="cups-", dir=_common_folder()))
         self.directory.chmod(0o755)  # see above; what is private inside has modes of its own
         for part in ("etc", "cache", "state", "spool", "tmp", "log"):
             (self.directory / part).mkdir()

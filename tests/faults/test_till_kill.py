@@ -23,7 +23,7 @@ from cardservice.canteen.store import canteen_payment
 from cardservice.database import read
 from cardservice.demo.seeding import PLACES_AGENT
 from cardservice.ledger.store import ledger_account, ledger_entry
-from integrations.till import Outcome, Till, UnknownOutcome
+from integrations.till import Outcome, Till, TillError, UnknownOutcome
 
 TERMINAL = "kantine.kasse-1"
 AMOUNT_CENTS = 130
@@ -94,6 +94,11 @@ class Cashier:
                     outcome = till.settle_open() or till.pay(AMOUNT_CENTS, wait_s=5)
                 except UnknownOutcome:
                     self.unknown += 1
+                except TillError as error:
+                    # The terminal is not back yet; nothing was booked, and the next payment has a key of its own.
+                    if error.code != "terminal_away":
+                        raise
+                    self._stopping.wait(RETRY_S)
                 else:
                     self.outcomes.append(outcome)
 
