@@ -5,6 +5,7 @@ An entitled card opens, a card of a person without the group does not, and after
 directory their card no longer does.
 """
 
+import contextlib
 import queue
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -62,7 +63,9 @@ class TapWatch:
 
     def _take(self, event: Mapping[str, Any]) -> None:
         if event.get("point") == self._point:
-            self._events.put_nowait(event)
+            # More than anybody will look at: the feed goes on.
+            with contextlib.suppress(queue.Full):
+                self._events.put_nowait(event)
 
     def _until(self, wanted: Callable[[Mapping[str, Any]], bool], timeout_s: float) -> Iterator[Mapping[str, Any]]:
         """Yield events up to and including the first wanted one, or until the time is over."""

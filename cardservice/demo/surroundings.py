@@ -55,6 +55,9 @@ class Around:
                     thread.submit(asyncio.run, _lock(desk.bus_address)).result()
             except (RigError, SessionFault) as error:
                 self.why_no_desk = str(error)
+                if self._desk is not None:
+                    self._desk.stop()
+                    self._desk = None
 
     def stop(self) -> None:
         """Stop all of it."""

@@ -1,136 +1,105 @@
 // SPDX-License-Identifier: EUPL-1.2
-// Moves cards and shows what the service's live feed says. Decides nothing.
-"use strict";
+// The drawer, what is broken, who is in the directory, and what lies apart. Decides nothing.
 
-const words = JSON.parse(document.getElementById("words").textContent);
-const lang = document.documentElement.lang;
-const trouble = document.getElementById("trouble");
-const MAX_TAPS_SHOWN = 8;
+import { all, cardInHand, complain, element, on, part, post, seconds, watch, words, write } from "./page.js";
+import "./places.js";
 
-function complain(text) {
-  trouble.textContent = text;
-  trouble.hidden = !text;
+const STATUS_EVERY_MS = 2000;
+let tour = null; // what holds on every page, as it was told last
+
+// ---- the drawer and the card desk
+
+function stateOf(input) {
+  return input.dataset.registered === "yes" ? (tour ? tour.cards[input.value] : "active") : "unregistered";
 }
 
-function doorOf(point) {
-  return [...document.querySelectorAll(".door")].find((door) => door.dataset.points.split(" ").includes(point));
+function flawsOf(input) {
+  const found = [];
+  if (stateOf(input) !== "active") found.push(words["badge_" + stateOf(input)]);
+  if (tour && tour.disabled.includes(input.dataset.login)) found.push(words.badge_disabled);
+  if (input.dataset.expired === "yes") found.push(words.badge_expired);
+  return found;
 }
 
-async function post(url, fields) {
-  let response;
-  try {
-    response = await fetch(url, { method: "POST", body: new URLSearchParams(fields) });
-  } catch {
-    complain(words.no_connection);
-    return null;
+function showDrawer() {
+  for (const input of all("input[name=card]")) {
+    const flaws = input.closest(".card").querySelector(".flaws");
+    const found = flawsOf(input);
+    if (flaws.textContent !== found.join("")) flaws.replaceChildren(...found.map((one) => element("span", one, "badge bad")));
   }
-  const body = await response.json();
-  complain(response.ok ? "" : body.detail);
-  return response.ok ? body : null;
+  const chosen = document.querySelector("input[name=card]:checked");
+  const state = stateOf(chosen);
+  const button = part("missing");
+  write(part("desk-says"), words["desk_" + state]);
+  button.disabled = state !== "active" && state !== "suspended";
+  write(button, state === "suspended" ? button.dataset.found : button.dataset.report);
+  write(part("in-hand"), cardInHand().name);
 }
 
-function answer(door, text, kind) {
-  const place = door.querySelector(".answer");
-  place.textContent = text;
-  place.className = "answer " + kind;
-}
-
-async function holdCard(button) {
-  const point = button.dataset.point;
-  const door = doorOf(point);
-  const card = document.querySelector("input[name=card]:checked");
-  const buttons = [...door.querySelectorAll("button")];
-  buttons.forEach((one) => { one.disabled = true; });
-  answer(door, words.waiting, "");
-  const seen = await post("/tap", { card: card.value, point });
-  buttons.forEach((one) => { one.disabled = false; });
-  button.focus({ preventScroll: true });
-  if (!seen) { answer(door, "", ""); return; }
-  const opened = seen.outcome === "acted";
-  const text = seen.text ? seen.text[lang] : words[seen.outcome] || words.no_answer;
-  answer(door, text, opened ? "yes" : "no");
-  remember(card.parentElement.innerText.trim(), door.getAttribute("aria-label") + ", " + button.textContent, text, seen, opened);
-}
-
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
-
-function remember(card, place, text, seen, opened) {
-  document.getElementById("nothing").hidden = true;
-  const item = element("li", "", opened ? "yes" : "no");
-  item.append(element("div", card + " · " + place), element("div", text, "headline"));
-  const details = [];
-  if (seen.reason) details.push(words.reason + ": " + seen.reason);
-  if (seen.level) details.push(words.level + ": " + seen.level);
-  if (seen.inserted_to_decision_ms !== null) details.push(seen.inserted_to_decision_ms.toFixed(0) + " ms " + words.from_insert);
-  item.append(element("div", details.join(" · "), "hint"));
-  const list = document.getElementById("taps");
-  list.querySelectorAll("details").forEach((older) => { older.open = false; });
-  const timing = element("details");
-  timing.open = true;
-  timing.append(element("summary", words.stages), stages(seen.stages_us));
-  item.append(timing);
-  list.prepend(item);
-  while (list.children.length > MAX_TAPS_SHOWN) list.lastElementChild.remove();
-}
-
-function stages(took) {
-  const list = element("dl");
-  const shown = Object.entries(took).filter(([name]) => words["stage_" + name]);
-  const longest = Math.max(1, ...shown.map(([, us]) => us));
-  for (const [name, us] of shown) {
-    const bar = element("meter");
-    bar.max = longest;
-    bar.value = us;
-    const label = words["stage_" + name];
-    const value = (us / 1000).toFixed(us < 10000 ? 2 : 0) + " ms";
-    bar.setAttribute("aria-label", label + ": " + value);
-    const middle = element("dd");
-    middle.append(bar);
-    list.append(element("dt", label), middle, element("dd", value));
+part("missing").addEventListener("click", async () => {
+  const card = cardInHand();
+  const missing = tour.cards[card.id] === "active";
+  const done = await post("/cards/" + card.id, { missing });
+  if (done && done.took_ms !== null) {
+    write(part("desk-says"), `${words[missing ? "desk_suspended" : "desk_active"]} ${words.took_effect} ${done.took_ms.toFixed(0)} ms.`);
   }
-  return list;
+});
+
+all("input[name=card]").forEach((input) => input.addEventListener("change", () => { showDrawer(); showApart(); }));
+
+// ---- the two switches
+
+function showSwitch(name, works, figure) {
+  const place = document.querySelector(`[data-switch="${name}"]`);
+  place.dataset.on = String(works);
+  const which = works ? "on" : "off";
+  for (const one of [place.querySelector(".badge"), place.querySelector(".means"), place.querySelector("button")]) {
+    write(one, one.dataset[which]);
+  }
+  place.querySelector(".badge").className = "badge " + (works ? "good" : "bad");
+  if (figure !== null) write(place.querySelector(".figure"), figure);
 }
 
-function showOutput(event) {
-  const door = doorOf(event.point);
-  if (!door) return;
-  door.classList.toggle("released", event.state === "released");
-  door.querySelector(".word").textContent = words[event.state];
-  door.querySelector(".led").className = "led " + event.led;
+all("[data-switch] button").forEach((button) => button.addEventListener("click", async () => {
+  const place = button.closest("[data-switch]");
+  await post("/" + place.dataset.switch, { on: place.dataset.on !== "true" });
+}));
+
+// ---- the directory's people
+
+function showPeople() {
+  const hint = part("people-hint");
+  write(hint, tour.directory ? hint.dataset.on : hint.dataset.off);
+  for (const item of all(".people li")) {
+    const disabled = tour.disabled.includes(item.dataset.login);
+    const [badge, button] = [item.querySelector(".badge"), item.querySelector("button")];
+    item.dataset.disabled = String(disabled);
+    write(badge, disabled ? badge.dataset.off : badge.dataset.on);
+    badge.className = "badge " + (disabled ? "bad" : "good");
+    write(button, disabled ? button.dataset.enable : button.dataset.disable);
+    button.setAttribute("aria-label", button.textContent + ": " + item.querySelector(".name").textContent);
+    button.disabled = !tour.directory;
+  }
 }
 
-// A card held to this machine's own reader: nobody pressed a button here.
-function showOwnReader(event) {
-  const door = document.getElementById("own");
-  if (!door || event.point !== door.dataset.points) return;
-  const text = event.text[lang];
-  answer(door, text, event.permit ? "yes" : "no");
-  const took = Object.fromEntries(Object.entries(event.stages_us).map(([name, us]) => ["centre_" + name, us]));
-  remember(words.own_card, door.getAttribute("aria-label"), text, { ...event, stages_us: took, inserted_to_decision_ms: null }, event.permit);
-}
-
-async function toggle(button) {
+all(".people button").forEach((button) => button.addEventListener("click", async () => {
   const item = button.closest("li");
-  const disable = button.dataset.disabled !== "true";
-  button.disabled = true;
-  const done = await post("/people/" + encodeURIComponent(item.dataset.login), { disabled: disable });
-  button.disabled = false;
-  if (!done) return;
-  button.dataset.disabled = String(disable);
-  button.textContent = disable ? button.dataset.enable : button.dataset.disable;
-  button.setAttribute("aria-label", button.textContent + ": " + item.querySelector(".name").textContent);
-  const badge = item.querySelector(".badge");
-  badge.textContent = disable ? button.dataset.off : button.dataset.on;
-  badge.className = "badge " + (disable ? "bad" : "good");
-}
+  const disabled = item.dataset.disabled !== "true";
+  const done = await post("/people/" + encodeURIComponent(item.dataset.login), { disabled });
+  if (done && done.took_ms !== null) write(part("people-hint"), `${words.took_effect} ${done.took_ms.toFixed(0)} ms.`);
+}));
+
+on("tour", (told) => {
+  const before = tour;
+  tour = told;
+  showSwitch("network", told.network, told.kept ? words.kept + " " + told.kept : "");
+  showSwitch("directory", told.directory, null);
+  if (!before || JSON.stringify([before.cards, before.disabled]) !== JSON.stringify([told.cards, told.disabled])) showDrawer();
+  if (!before || before.directory !== told.directory || String(before.disabled) !== String(told.disabled)) showPeople();
+});
 
 async function showState() {
-  const badge = document.getElementById("state");
+  const badge = part("state");
   let state = {};
   try {
     state = await (await fetch("/status")).json();
@@ -138,27 +107,49 @@ async function showState() {
     complain(words.no_connection);
   }
   const kind = state.status || "not_ready";
-  badge.textContent = words[kind];
+  write(badge, words[kind]);
   badge.className = "badge " + (kind === "ready" ? "good" : "bad");
   badge.title = (state.degraded || []).join(" · ");
-  if (state.directory && state.directory.age_ms !== null) {
-    document.getElementById("copy").textContent =
-      words.copy_age + " " + (state.directory.age_ms / 1000).toFixed(1) + " s · " + state.directory.people + " " +
-      words.people + " · " + words.revision + " " + state.snapshot_revision;
+  if (!state.directory || state.directory.age_ms === null) return;
+  const age = words.copy_age + " " + seconds(state.directory.age_ms);
+  write(document.querySelector("[data-switch=directory] .figure"), age);
+  write(part("copy"), [age, state.directory.people + " " + words.people, words.revision + " " + state.snapshot_revision].join(" · "));
+}
+
+// ---- what lies apart
+
+let asked = 0;
+
+async function showApart() {
+  const mine = ++asked;
+  const card = cardInHand();
+  let found;
+  try {
+    found = await (await fetch("/apart?card=" + encodeURIComponent(card.id))).json();
+  } catch {
+    return; // the feed says that nobody answers
+  }
+  if (mine !== asked) return;
+  write(part("apart-card"), card.name);
+  part("nobodys").hidden = found.uses.some((use) => use.pseudonym !== null);
+  for (const use of found.uses) {
+    const column = document.querySelector(`.column[data-use="${use.use}"]`);
+    write(column.querySelector(".number"), use.number ? use.number + " …" : "–");
+    write(column.querySelector(".pseudonym"), use.pseudonym ? use.pseudonym + " …" : "–");
+    write(column.querySelector(".records"), use.records === null ? "–" : String(use.records));
   }
 }
 
-document.querySelectorAll(".sides button").forEach((button) => button.addEventListener("click", () => holdCard(button)));
-document.querySelectorAll(".people button").forEach((button) => button.addEventListener("click", () => toggle(button)));
+part("link").addEventListener("click", async () => {
+  const answer = await post("/link");
+  if (answer) part("link-note").replaceChildren(words.refused + ": ", element("code", answer.refused));
+});
 
-const feed = new EventSource("/events");
-feed.onmessage = (message) => {
-  const event = JSON.parse(message.data);
-  if (event.kind === "output") showOutput(event);
-  if (event.kind === "tap") showOwnReader(event);
-};
-feed.onopen = () => complain("");
-feed.onerror = () => complain(words.no_connection);
+// What a place wrote down is there once its event is handed over, or its document is out.
+for (const kind of ["event", "till", "tour"]) on(kind, showApart);
 
+showDrawer();
+showApart();
+watch();
 showState();
-setInterval(showState, 2000);
+setInterval(showState, STATUS_EVERY_MS);
