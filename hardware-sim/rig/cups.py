@@ -12,17 +12,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Self
 
-from rig import leash
 from rig.errors import CupsFailedError, CupsUnavailableError
+from rig.program import FOLDERS, Program, find_program, wait_for
 
 PROGRAMS: Final = (
     *("cupsd", "lpadmin", "cupsaccept", "cupsdisable", "cupsenable"),
@@ -32,10 +28,7 @@ USERS: Final = ("games", "news", "mail", "man", "backup", "irc")
 QUEUE: Final = "followme"
 MAX_PRINTERS: Final = 32
 START_LIMIT_S: Final = 20.0
-STOP_LIMIT_S: Final = 10.0
 COMMAND_LIMIT_S: Final = 20.0
-_POLL_S: Final = 0.01
-_FOLDERS: Final = ("/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin")
 
 _FILES_CONF: Final = """\
 ServerRoot {here}/etc
@@ -80,7 +73,7 @@ exec ln "$1" "{here}/arrived/$(date +%s%N)-$IPP_JOB_ORIGINATING_USER_NAME.pdf"
 
 def why_not() -> str:
     """Say in one sentence why printing cannot be simulated here; nothing when it can."""
-    lacking = [name for name in PROGRAMS if _find(name) is None]
+    lacking = [name for name in PROGRAMS if find_program(name) is None]
     if lacking:
         return f"{', '.join(lacking)} is not installed (Debian: scripts/debian-packages.sh print)"
     if os.geteuid() != 0:
@@ -88,12 +81,8 @@ def why_not() -> str:
     return ""
 
 
-def _find(name: str) -> str | None:
-    return shutil.which(name, path=os.pathsep.join(_FOLDERS))
-
-
 def _path(name: str) -> str:
-    if (found := _find(name)) is None:
+    if (found := find_program(name)) is None:
         raise CupsUnavailableError(f"{name} is not installed (Debian: scripts/debian-packages.sh print)")
     return found
 
@@ -119,57 +108,8 @@ def _free_port() -> int:
 
 
 def _until(what: Callable[[], bool], failed: Callable[[], str]) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while not what():
-        if time.monotonic() > deadline:
-            raise CupsFailedError(failed())
-        threading.Event().wait(_POLL_S)
-
-
-@dataclass(slots=True)
-class _Program:
-    """A child that dies with the thread that started it."""
-
-    name: str
-    command: Sequence[str]
-    log: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    _process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # Debian's own programs on our own files
-                [sys.executable, "-I", leash.__file__, str(os.getpid()), *self.command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.environment},
-            )
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        if self._process is None:
-            raise CupsFailedError(f"{self.name} does not run")
-        return self._process.pid
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it in order, or hard when it does not obey; safe to call twice."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def failed(self) -> str:
-        return f"{self.name} did not start: {self.log.read_text('utf-8', 'replace')[-500:]}"
+    if not wait_for(what, START_LIMIT_S):
+        raise CupsFailedError(failed())
 
 
 class Printer:
@@ -186,7 +126,7 @@ class Printer:
         command.chmod(0o755)
         formats = ("-f", "application/pdf,image/pwg-raster,image/urf", "-F", "application/pdf")
         address = ("-r", "off", "-n", "localhost", "-p", str(self.port))
-        self._program = _Program(
+        self._program = Program(
             name,
             [_path("ippeveprinter"), *address, "-d", f"{here}/spool", "-2", *formats, "-c", str(command), name],
             here / "log",
@@ -254,12 +194,12 @@ class Cups:
         bus = self.directory / "bus"
         address = f"--address=unix:path={bus}"
         self._bus_socket = bus
-        self._bus = _Program(
+        self._bus = Program(
             "dbus-daemon",
             [_path("dbus-daemon"), "--session", "--nofork", "--nopidfile", address],
             self.directory / "log" / "bus",
         )
-        self._cupsd = _Program(
+        self._cupsd = Program(
             "cupsd",
             [
                 *(_path("cupsd"), "-f"),
@@ -321,11 +261,11 @@ class Cups:
 
     def pause_cupsd(self) -> None:
         """SIGSTOP: the kernel still accepts connections, nobody answers."""
-        os.kill(self._cupsd.pid, signal.SIGSTOP)
+        self._cupsd.send(signal.SIGSTOP)
 
     def resume_cupsd(self) -> None:
         """SIGCONT."""
-        os.kill(self._cupsd.pid, signal.SIGCONT)
+        self._cupsd.send(signal.SIGCONT)
 
     def submit(self, user: str, file: Path, *options: str, title: str = "Dokument", queue: str = QUEUE) -> int:
         """Send `file` as `user` (one of `users`) with the program `lp`, as anybody would; return the job's number.
@@ -353,7 +293,7 @@ class Cups:
                 group=account.pw_gid,
                 extra_groups=[],
                 cwd="/",
-                env={"PATH": os.pathsep.join(_FOLDERS), "CUPS_SERVER": str(self.socket), "HOME": "/nonexistent"},
+                env={"PATH": os.pathsep.join(FOLDERS), "CUPS_SERVER": str(self.socket), "HOME": "/nonexistent"},
                 timeout=COMMAND_LIMIT_S,
                 check=False,
             )

@@ -10,27 +10,19 @@ must be short enough for a socket.
 
 import json
 import os
-import shutil
-import signal
 import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from rig import leash
 from rig.errors import SessionsFailedError, SessionsUnavailableError
+from rig.program import Program, find_program, wait_for
 
 PROGRAMS: Final = ("dbus-daemon", "Xvfb", "xss-lock", "i3lock", "xwininfo")
 # Debian's own: python3-dbusmock, dbus and gi are no packages of ours.
 PYTHON: Final = "/usr/bin/python3"
 START_LIMIT_S: Final = 5.0
 STOP_LIMIT_S: Final = 5.0
-_POLL_S: Final = 0.01
-_FOLDERS: Final = ("/usr/local/bin", "/usr/bin", "/bin")
 _DOUBLE: Final = Path(__file__).with_name("logind_double.py")
 _BUS_CONF: Final = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -55,16 +47,12 @@ _BUS_CONF: Final = """\
 
 def why_not() -> str:
     """Say in one sentence why sessions cannot be had here; nothing when they can."""
-    lacking = [name for name in PROGRAMS if _find(name) is None]
+    lacking = [name for name in PROGRAMS if find_program(name) is None]
     if not _has_dbusmock():
         lacking.append("python3-dbusmock")
     if lacking:
         return f"{', '.join(lacking)} is not installed (Debian: scripts/debian-packages.sh sessions)"
     return ""
-
-
-def _find(name: str) -> str | None:
-    return shutil.which(name, path=os.pathsep.join(_FOLDERS))
 
 
 def _has_dbusmock() -> bool:
@@ -93,53 +81,21 @@ class Note(NamedTuple):
     number: str
 
 
-@dataclass(slots=True)
-class _Program:
-    """A child that dies with the thread that started it."""
+def _program(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Program:
+    """Return a program by its name in `command`.
 
-    name: str
-    command: Sequence[str]
-    log: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
-    _process: subprocess.Popen[bytes] | None = None
-
-    def start(self, *, pass_fds: Sequence[int] = ()) -> None:
-        program = _find(self.command[0])
-        if program is None:
-            raise SessionsUnavailableError(f"{self.command[0]} is not installed")
-        with self.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # Debian's own programs on our own files
-                [sys.executable, "-I", leash.__file__, str(os.getpid()), program, *self.command[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, **self.environment},
-                pass_fds=pass_fds,
-            )
-
-    @property
-    def runs(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it, or hard when it does not obey; safe to call twice."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.send_signal(number)
-        try:
-            process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+    Raises:
+        SessionsUnavailableError: it is not installed.
+    """
+    path = find_program(command[0])
+    if path is None:
+        raise SessionsUnavailableError(f"{command[0]} is not installed")
+    return Program(name, (path, *command[1:]), log, environment or {}, STOP_LIMIT_S)
 
 
 def _until(what: Callable[[], object], failed: Callable[[], str]) -> None:
-    deadline = time.monotonic() + START_LIMIT_S
-    while not what():
-        if time.monotonic() > deadline:
-            raise SessionsFailedError(failed())
-        threading.Event().wait(_POLL_S)
+    if not wait_for(what, START_LIMIT_S):
+        raise SessionsFailedError(failed())
 
 
 class _Screen:
@@ -149,15 +105,15 @@ class _Screen:
         self._log = folder / f"screen-{session.number}.log"
         self._environment = environment
         self._session = session
-        self._server: _Program | None = None
-        self._locker: _Program | None = None
+        self._server: Program | None = None
+        self._locker: Program | None = None
         self.display = ""
 
     def start(self) -> None:
         """Start the screen, which says on which display it is."""
         says, tells = os.pipe()
         command = ("Xvfb", "-displayfd", str(tells), "-screen", "0", "320x240x24", "-nolisten", "tcp")
-        self._server = _Program("Xvfb", command, self._log)
+        self._server = _program("Xvfb", command, self._log)
         try:
             self._server.start(pass_fds=(tells,))
         finally:
@@ -171,7 +127,7 @@ class _Screen:
     def start_locker(self) -> None:
         """Start what locks the screen when logind says so."""
         command = ("xss-lock", "-s", self._session.number, "--", "i3lock", "-n", "-c", "203040")
-        self._locker = _Program("xss-lock", command, self._log, {**self._environment, "DISPLAY": self.display})
+        self._locker = _program("xss-lock", command, self._log, {**self._environment, "DISPLAY": self.display})
         self._locker.start()
 
     def stop_locker(self) -> None:
@@ -187,7 +143,7 @@ class _Screen:
 
     def is_locked(self) -> bool:
         """Tell whether the locker's window covers the screen."""
-        xwininfo = _find("xwininfo") or "xwininfo"
+        xwininfo = find_program("xwininfo") or "xwininfo"
         found = subprocess.run(  # noqa: S603  # as above
             [xwininfo, "-display", self.display, "-root", "-children"], capture_output=True, timeout=10, check=False
         )
@@ -209,12 +165,12 @@ class Desk:
         self._lockers = lockers
         self._screens: dict[str, _Screen] = {}
         (folder / "bus.conf").write_text(_BUS_CONF.format(here=folder))
-        self._bus = _Program(
+        self._bus = _program(
             "dbus-daemon",
             ("dbus-daemon", f"--config-file={folder / 'bus.conf'}", "--nofork", "--nopidfile"),
             folder / "bus.log",
         )
-        self._logind: _Program | None = None
+        self._logind: Program | None = None
 
     @property
     def bus_address(self) -> str:
@@ -313,7 +269,7 @@ class Desk:
             for at, session in enumerate(self.sessions)
         ]
         command = (PYTHON, "-m", "dbusmock", "--system", "-t", str(_DOUBLE), "-p", json.dumps(parameters))
-        self._logind = _Program("logind", command, self._log, self.environment)
+        self._logind = _program("logind", command, self._log, self.environment)
         self._logind.start()
         _until(ready.exists, lambda: f"logind did not start; see {self._log}")
 

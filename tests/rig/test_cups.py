@@ -9,6 +9,7 @@ from support.cups import wait_for_texts, write_pdf
 from support.waiting import wait_until
 
 import rig.cups
+import rig.program
 from integrations.cups import POLICIES
 from rig.cups import Cups
 from rig.errors import CupsFailedError, CupsUnavailableError
@@ -72,7 +73,7 @@ def test_policies_that_cupsd_cannot_read_fail_the_start(tmp_path):
 
 def test_what_is_missing_is_said_in_one_sentence(monkeypatch):
     """Without the programs, and without root."""
-    monkeypatch.setattr(rig.cups, "_FOLDERS", ("/nowhere",))
+    monkeypatch.setattr(rig.program, "FOLDERS", ("/nowhere",))
     with pytest.raises(CupsUnavailableError, match=r"cupsd, .* not installed .*debian-packages.sh print"):
         Cups(POLICIES)
     monkeypatch.setattr(rig.cups, "PROGRAMS", ())

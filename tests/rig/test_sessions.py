@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from support.sessions import UTE, desk
 
+import rig.program
 import rig.sessions
 from rig.errors import SessionsUnavailableError
 from rig.sessions import Desk
@@ -13,7 +14,7 @@ from rig.sessions import Desk
 
 def test_a_missing_program_is_one_sentence(tmp_path, monkeypatch):
     """It names what is missing and how to get it, before anything is started."""
-    monkeypatch.setattr(rig.sessions, "_FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(rig.program, "FOLDERS", (str(tmp_path),))
     monkeypatch.setattr(rig.sessions, "PYTHON", str(tmp_path / "python3"))
     with pytest.raises(
         SessionsUnavailableError, match=r"^dbus-daemon, .*, python3-dbusmock is not installed \(Debian: "

@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""One of Debian's own programs as a child of ours, and waiting for what it does."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from rig import leash
+
+_POLL_S: Final = 0.01
+FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+def find_program(name: str) -> str | None:
+    """Return where a program is, None if it is not installed; also those an ordinary user's path leaves out."""
+    return shutil.which(name, path=os.pathsep.join(FOLDERS))
+
+
+def wait_for(what: Callable[[], object], limit_s: float) -> bool:
+    """Return whether something became true within `limit_s` seconds."""
+    deadline = time.monotonic() + limit_s
+    while not what():
+        if time.monotonic() > deadline:
+            return False
+        threading.Event().wait(_POLL_S)
+    return True
+
+
+@dataclass(slots=True)
+class Program:
+    """A child that dies with the thread that started it; `command` begins with its path."""
+
+    name: str
+    command: Sequence[str]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_limit_s: float = 10.0
+    _process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, pass_fds: Sequence[int] = ()) -> None:
+        """Start it; what it says goes into its log."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603  # Debian's own programs on our own files
+                [sys.executable, "-I", leash.__file__, str(os.getpid()), *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, **self.environment},
+                pass_fds=pass_fds,
+            )
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing happens if it does not run."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """End it in order, or hard when it does not obey; safe to call twice."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(self.stop_limit_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def failed(self) -> str:
+        """Return why it did not start, as far as it said so."""
+        return f"{self.name} did not start: {self.log.read_text('utf-8', 'replace')[-500:]}"
