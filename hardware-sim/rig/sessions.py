@@ -82,14 +82,8 @@ class Note(NamedTuple):
 
 
 def _program(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Program:
-    """Return a program by its name in `command`.
-
-    Raises:
-        SessionsUnavailableError: it is not installed.
-    """
-    path = find_program(command[0])
-    if path is None:
-        raise SessionsUnavailableError(f"{command[0]} is not installed")
+    """Return a program by its name in `command`; whether it is installed is asked before anything is started."""
+    path = find_program(command[0]) or command[0]
     return Program(name, (path, *command[1:]), log, environment or {}, STOP_LIMIT_S)
 
 
