@@ -254,7 +254,9 @@ def test_of_two_readers_with_one_name_neither_is_used_until_one_has_another_name
     for place in twins:
         city.control.insert(place.good, place.reader)
     city.opens_everywhere(rest)
-    assert [event for place in twins for event in city.feed.since(began, point=place.point)] == []
+    seen = [event for place in twins for event in city.feed.since(began, point=place.point)]
+    # A light that goes dark is still of the tap before.
+    assert [event for event in seen if event["kind"] != "output" or event["led"] != "off"] == []
     usable = city.whole.agent.metric("cardservice_agent_reader_usable", "reader")
     assert {reader for reader, value in usable.items() if value == 0} == {place.reader for place in twins}
     assert city.whole.agent.metric("cardservice_agent_faults_total", "what")["reader"] == faults + len(of_twin)
