@@ -194,7 +194,7 @@ class EventDesk:
         event = upload.event.event
         payload = {
             "kind": kind,
-            "event": f"{event.agent}/{event.epoch}/{event.sequence}",
+            "event": str(event),
             "point": upload.event.point,
             "reason": str(reason),
             "decision": upload.event.decision,

@@ -74,6 +74,10 @@ class EventId(BaseModel):
     epoch: Epoch
     sequence: Sequence
 
+    def __str__(self) -> str:
+        """Return it as the journal and the places write it."""
+        return f"{self.agent}/{self.epoch}/{self.sequence}"
+
 
 class Challenge(_Message):
     """Centre: the first message of every connection."""
@@ -426,20 +430,7 @@ def encode(message: BaseModel) -> str:
     return message.model_dump_json(exclude_none=True)
 
 
-def decode_from_agent(
-    frame: str | bytes,
-) -> (
-    Hello
-    | CardPresent
-    | CardRead
-    | CardResponses
-    | TapEvent
-    | EventsAccount
-    | Health
-    | OutputState
-    | PointDone
-    | DoorState
-):
+def decode_from_agent(frame: str | bytes) -> FromAgent:
     """Parse a frame the centre received.
 
     Raises:
@@ -448,21 +439,7 @@ def decode_from_agent(
     return _decode(_FROM_AGENT, frame)  # type: ignore[no-any-return]  # the adapter is built from this union
 
 
-def decode_from_centre(
-    frame: str | bytes,
-) -> (
-    Challenge
-    | Welcome
-    | Refused
-    | CardOpen
-    | CardApdus
-    | DecisionMessage
-    | EventAck
-    | EventRefused
-    | EventsAgain
-    | PointCommand
-    | Prompt
-):
+def decode_from_centre(frame: str | bytes) -> FromCentre:
     """Parse a frame the agent received.
 
     Raises:

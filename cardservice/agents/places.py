@@ -33,7 +33,6 @@ class PermittedTap:
     """
 
     event: str
-    decision: str
     point: PointRecord
     at_ms: int
     person: int
@@ -81,19 +80,3 @@ class Place(Protocol):
     async def act(self, tap: PermittedTap, answer: Answer | None) -> Answer | None:
         """Do what lies outside the store, after `record` is on disk; bounded in time, never raises."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class NoPlace:
-    """A use whose taps do nothing but what the agent does with a permit."""
-
-    use: Use
-    records: bool = False
-
-    def record(self, connection: Connection, tap: PermittedTap) -> Answer | None:
-        """Return nothing: there is nothing to write down."""
-        return None
-
-    async def act(self, tap: PermittedTap, answer: Answer | None) -> Answer | None:
-        """Return nothing: there is nothing to do here."""
-        return None

@@ -38,7 +38,8 @@ from cardservice.agents.messages import (
     TapEvent,
     Welcome,
 )
-from cardservice.agents.taps import CONVERSATIONS, TapDesk
+from cardservice.agents.proof import CONVERSATIONS
+from cardservice.agents.taps import TapDesk
 from cardservice.clock import Clock
 from cardservice.errors import AgentAway, AgentSilent, CardServiceError, Overloaded
 from cardservice.metrics import Metrics

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""One tap at the centre: the conversation with the card, the decision, the line in the journal, the answer.
+"""One tap at the centre: what the card proves, the decision, the line in the journal, the answer.
 
-The centre runs the conversation itself, with its own keys and its own random numbers; the agent only transmits.
 Identifier and level stay in here: nothing an agent says about a card is believed. The one exception are readers that
 decode cards by themselves: a number they read proves level `reader_attested`, at points that accept it, and no more.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
@@ -19,15 +17,11 @@ from sqlalchemy.engine import Connection
 from cardservice.access.rules import REFUSED, Decision, Level, PointRecord, Reason, Tap, Use, decide
 from cardservice.access.sentences import SENTENCES
 from cardservice.access.snapshot import Snapshot
+from cardservice.agents import proof as proving
 from cardservice.agents.messages import CardPresent, CardRead, DecisionMessage, PlaceAnswer, Sentence
 from cardservice.agents.places import Answer, PermittedTap, Place
+from cardservice.agents.proof import ATTESTED, UNSUPPORTED, CardProver, Exchange, Proof, Stopwatch, attested
 from cardservice.agents.receipts import Decided, seal_receipt
-from cardservice.cards.rules import desfire_credential, piv_credential
-from cardservice.chip import errors as chip
-from cardservice.chip.conversation import Conversation
-from cardservice.chip.layout import CardUse
-from cardservice.chip.locate import ProvenNumber, UseKeys, identify
-from cardservice.chip.piv import ProvenCard, authenticate_card
 from cardservice.chip.piv_certificate import CardAuthTrust
 from cardservice.clock import Clock
 from cardservice.errors import CardServiceError, Overloaded
@@ -37,19 +31,10 @@ from cardservice.metrics import Metrics
 from cardservice.randomness import random_bytes
 from cardservice.recorder import Recorder
 
-# Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away.
-Exchange = Callable[[Sequence[bytes]], Awaitable[tuple[bytes, ...]]]
-
 # Gets the answer to one tap, once what is to be kept of it is on disk.
 Deliver = Callable[[DecisionMessage], None]
 
-MAX_ROUNDS: Final = 60
 RECORD_TIMEOUT_S: Final = 2.0
-# What a card is asked in a conversation; `attested` is read by the reader.
-CONVERSATIONS: Final = frozenset({"desfire", "piv"})
-ATTESTED: Final = "attested"
-# SELECT refused with one of these: the card does not know the application, or no application at all.
-_NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x911C})
 _LEVEL_NAMES: Final[dict[Level, Any]] = {level: level.name.lower() for level in Level}
 _TEXTS: Final = {
     reason: Sentence(de=sentences.holder_de, en=sentences.holder_en) for reason, sentences in SENTENCES.items()
@@ -57,17 +42,8 @@ _TEXTS: Final = {
 _log = structlog.get_logger()
 
 
-class Keys(Protocol):
+class Keys(proving.Keys, Protocol):
     """What a tap needs of the key store."""
-
-    @property
-    def system_id(self) -> bytes:
-        """The installation's part of every diversification."""
-        ...
-
-    def ring(self, use: str) -> UseKeys:
-        """Return the keys of one use."""
-        ...
 
     def secret(self, purpose: str) -> bytes:
         """Return the service's own secret for `purpose`."""
@@ -114,38 +90,12 @@ class TapServices:
     places: Mapping[Use, Place] = field(default_factory=dict)
 
 
-class _Proof(NamedTuple):
-    """What the conversation established: a credential and its level, or the reason why there is none."""
-
-    credential: bytes = b""
-    level: Level = Level.NONE
-    reason: Reason | None = None
-    method: str = ""
-    evidence: bytes = b""
-
-
-@dataclass(slots=True)
-class _Stopwatch:
-    """Durations of a tap's stages, in microseconds (a stage entered twice adds up), and its exchanges with the card."""
-
-    clock: Clock
-    stages_us: dict[str, int] = field(default_factory=dict)
-    exchanges: int = 0
-
-    def add(self, stage: str, started_ns: int) -> int:
-        """Add the time since `started_ns` to `stage`; return now."""
-        now_ns = self.clock.monotonic_ns()
-        self.stages_us[stage] = self.stages_us.get(stage, 0) + (now_ns - started_ns) // 1_000
-        return now_ns
-
-
 PLACE_FAILED: Final = Answer(
     done=False,
     code="place_failed",
     text_de="Das hat nicht geklappt. Bitte wenden Sie sich an die Ausgabestelle.",
     text_en="That did not work. Please ask the service desk.",
 )
-_UNSUPPORTED: Final = _Proof(reason=Reason.CARD_UNSUPPORTED)
 
 
 class _Tapped(NamedTuple):
@@ -153,7 +103,7 @@ class _Tapped(NamedTuple):
 
     present: CardPresent | CardRead
     point: PointRecord | None
-    proof: _Proof
+    proof: Proof
     decision: Decision
     decision_id: str
     at_ms: int
@@ -161,8 +111,7 @@ class _Tapped(NamedTuple):
     age_ms: int
     holder: int
     card: int
-    watch: _Stopwatch
-    started_ns: int
+    watch: Stopwatch
     answer: Answer | None = None
 
 
@@ -173,7 +122,8 @@ class _Waiting:
         self._deliver = deliver
         self.answered = False
 
-    def __call__(self, decision: DecisionMessage) -> None:
+    def tell(self, decision: DecisionMessage) -> None:
+        """Give the answer."""
         self.answered = True
         self._deliver(decision)
 
@@ -183,6 +133,7 @@ class TapDesk:
 
     def __init__(self, services: TapServices) -> None:
         self._services = services
+        self._prover = CardProver(services.keys, services.trust, services.clock)
         self._counters: dict[tuple[Use | None, bool, Reason], Counter] = {}
         self._acting: set[asyncio.Task[None]] = set()
 
@@ -192,11 +143,11 @@ class TapDesk:
 
     async def answer(self, present: CardPresent, exchange: Exchange) -> DecisionMessage:
         """Run the whole tap of `present`; return the decision, which is journalled by then."""
-        watch, started_ns = _Stopwatch(self._services.clock), self._services.clock.monotonic_ns()
+        watch = Stopwatch(self._services.clock)
         point = self.point(present.point)
         proof = self._refused_at(point, present)
         if proof is None and point is not None:
-            proof = await self._prove(point, present, exchange, watch)
+            proof = await self._prover.prove(point, present, exchange, watch)
         answered: asyncio.Future[DecisionMessage] = asyncio.get_running_loop().create_future()
 
         def deliver(decision: DecisionMessage) -> None:
@@ -204,31 +155,26 @@ class TapDesk:
             if not answered.done():
                 answered.set_result(decision)
 
-        self._finish(self._decide(present, point, proof or _UNSUPPORTED, watch, started_ns), deliver)
+        self._finish(self._decide(present, point, proof or UNSUPPORTED, watch), _Waiting(deliver))
         return await answered
 
     def answer_read(self, read: CardRead, deliver: Deliver) -> None:
         """Answer the tap of a card that its reader has read; nothing is awaited, `deliver` is called once."""
-        watch, started_ns = _Stopwatch(self._services.clock), self._services.clock.monotonic_ns()
+        watch = Stopwatch(self._services.clock)
         point = self.point(read.point)
         proof = self._refused_at(point, read)
         if proof is None and point is not None and ATTESTED in point.methods:
-            proof = _attested(point.use, read.number)
-        self._finish(self._decide(read, point, proof or _UNSUPPORTED, watch, started_ns), deliver)
+            proof = attested(point.use, read.number)
+        self._finish(self._decide(read, point, proof or UNSUPPORTED, watch), _Waiting(deliver))
 
-    def _refused_at(self, point: PointRecord | None, tap: CardPresent | CardRead) -> _Proof | None:
+    def _refused_at(self, point: PointRecord | None, tap: CardPresent | CardRead) -> Proof | None:
         """Return why the agent may not ask for this point, None if it may."""
         if point is None:
-            return _Proof(reason=Reason.POINT_UNKNOWN)
-        return _Proof(reason=Reason.POINT_FOREIGN) if point.agent != tap.event.agent else None
+            return Proof(reason=Reason.POINT_UNKNOWN)
+        return Proof(reason=Reason.POINT_FOREIGN) if point.agent != tap.event.agent else None
 
     def _decide(
-        self,
-        present: CardPresent | CardRead,
-        point: PointRecord | None,
-        proof: _Proof,
-        watch: _Stopwatch,
-        began_ns: int,
+        self, present: CardPresent | CardRead, point: PointRecord | None, proof: Proof, watch: Stopwatch
     ) -> _Tapped:
         services = self._services
         decided_ns = services.clock.monotonic_ns()
@@ -253,77 +199,12 @@ class TapDesk:
             holder=record.holder if record else 0,
             card=record.card if record else 0,
             watch=watch,
-            started_ns=began_ns,
         )
 
-    async def _prove(self, point: PointRecord, present: CardPresent, exchange: Exchange, watch: _Stopwatch) -> _Proof:
-        """Try the point's methods in order until the card knows one of them."""
-        for method in point.methods:
-            if method not in CONVERSATIONS:
-                continue
-            proof = await self._attempt(method, point, present, exchange, watch)
-            if proof.reason is not Reason.CARD_UNSUPPORTED:
-                return proof
-        return _UNSUPPORTED
-
-    async def _attempt(
-        self, method: str, point: PointRecord, present: CardPresent, exchange: Exchange, watch: _Stopwatch
-    ) -> _Proof:
-        reason: Reason
-        try:
-            if method == "piv":
-                card = await self._run(self._piv(point, present), exchange, watch)
-                credential = piv_credential(card.issuer_key, card.card_uuid.bytes)
-                return _Proof(credential, Level.CARD, method=method, evidence=card.evidence)
-            number = await self._run(self._desfire(point.use), exchange, watch)
-            credential = desfire_credential(point.use, number.number)
-            return _Proof(credential, Level.CARD, method=method, evidence=number.evidence)
-        except chip.ChipError as error:
-            reason = _reason_of(error)
-            _log.info("tap.card_refused", point=point.code, method=method, reason=reason, error=type(error).__name__)
-        except (CardServiceError, ValueError) as error:
-            # No key for this use, or a configuration the card language refuses: ours to mend, never the card's fault.
-            reason = Reason.CARD_UNSUPPORTED
-            _log.error("tap.misconfigured", point=point.code, method=method, error=str(error))
-        return _Proof(reason=reason, method=method)
-
-    def _desfire(self, use: Use) -> Conversation[ProvenNumber]:
-        keys = self._services.keys
-        return identify(CardUse(use.value), keys.ring(use.value), system_id=keys.system_id)
-
-    def _piv(self, point: PointRecord, present: CardPresent) -> Conversation[ProvenCard]:
-        event = present.event
-        context = f"{point.code}\0{event.agent}\0{event.epoch}\0{event.sequence}".encode()
-        at = datetime.fromtimestamp(self._services.clock.now_ms() / 1000, UTC)
-        return authenticate_card(context, self._services.trust, at=at)
-
-    async def _run(self, conversation: Conversation[Any], exchange: Exchange, watch: _Stopwatch) -> Any:
-        """Drive a conversation over the agent; bounded in rounds."""
-        clock = self._services.clock
-        began_ns = clock.monotonic_ns()
-        try:
-            commands = next(conversation)
-            while watch.exchanges < MAX_ROUNDS:
-                watch.exchanges += 1
-                began_ns = watch.add("crypto", began_ns)
-                responses = await exchange(commands)
-                began_ns = watch.add("relay", began_ns)
-                if len(responses) < len(commands):
-                    commands = conversation.throw(chip.CardGone("the card left during the conversation"))
-                else:
-                    commands = conversation.send(responses)
-        except StopIteration as finished:
-            watch.add("crypto", began_ns)
-            return finished.value
-        finally:
-            conversation.close()
-        raise chip.ProtocolError("conversation", f"no end after {MAX_ROUNDS} exchanges")
-
     def _entry(self, tapped: _Tapped) -> Entry:
-        event = tapped.present.event
         facts: dict[str, Scalar] = {
             "kind": "tap",
-            "event": f"{event.agent}/{event.epoch}/{event.sequence}",
+            "event": str(tapped.present.event),
             "point": tapped.present.point,
             "permit": tapped.decision.permit,
             "reason": tapped.decision.reason.value,
@@ -335,24 +216,24 @@ class TapDesk:
             "directory": self._services.directory.source(),
             "directory_age_ms": min(tapped.age_ms, 2**53),
         }
-        stream = "system" if tapped.point is None else tapped.point.use.value
+        stream = _stream_of(tapped.point)
         if not tapped.holder:
             return Entry(stream, tapped.at_ms, facts)
         return Entry(stream, tapped.at_ms, facts, tapped.holder, {"person": tapped.holder, "card": tapped.card})
 
-    def _finish(self, tapped: _Tapped, deliver: Deliver) -> None:
+    def _finish(self, tapped: _Tapped, waiting: _Waiting) -> None:
         """Keep what the mode and the place ask for, on disk before the answer; what cannot be kept is refused."""
-        place, mode = self._place(tapped), "full" if tapped.point is None else tapped.point.journal
-        if mode == "refusals" and tapped.decision.permit and not (place and place.records):
-            self._act(tapped, place, deliver)
+        place = self._place(tapped)
+        unit = self._unit(tapped, place)
+        if unit is None:
+            self._act(tapped, place, waiting)
             return
         began_ns = self._services.clock.monotonic_ns()
         try:
-            kept = self._services.recorder.submit_here(self._unit(mode, tapped, place))
+            kept = self._services.recorder.submit_here(unit)
         except Overloaded as error:
-            self._deliver(tapped, _unkept(tapped, error), deliver)
+            self._deliver(tapped, _unkept(tapped, error), waiting)
             return
-        waiting = _Waiting(deliver)
         patience = asyncio.get_running_loop().call_later(RECORD_TIMEOUT_S, self._give_up, tapped, place, kept, waiting)
 
         def done(kept: "asyncio.Future[Answer | None]") -> None:
@@ -367,7 +248,7 @@ class TapDesk:
         kept.add_done_callback(done)
 
     def _give_up(
-        self, tapped: _Tapped, place: Place | None, kept: "asyncio.Future[Answer | None]", waiting: "_Waiting"
+        self, tapped: _Tapped, place: Place | None, kept: "asyncio.Future[Answer | None]", waiting: _Waiting
     ) -> None:
         """Refuse a tap whose record takes too long.
 
@@ -385,16 +266,16 @@ class TapDesk:
             return None
         return self._services.places.get(tapped.point.use)
 
-    def _act(self, tapped: _Tapped, place: Place | None, deliver: Deliver) -> None:
+    def _act(self, tapped: _Tapped, place: Place | None, waiting: _Waiting) -> None:
         """Let the place do what lies outside the store, then answer."""
         if place is None or tapped.point is None:
-            self._deliver(tapped, tapped.decision, deliver)
+            self._deliver(tapped, tapped.decision, waiting)
             return
-        task = asyncio.ensure_future(self._at_the_place(tapped, place, tapped.point, deliver))
+        task = asyncio.ensure_future(self._at_the_place(tapped, place, tapped.point, waiting))
         self._acting.add(task)
         task.add_done_callback(self._acting.discard)
 
-    async def _at_the_place(self, tapped: _Tapped, place: Place, point: PointRecord, deliver: Deliver) -> None:
+    async def _at_the_place(self, tapped: _Tapped, place: Place, point: PointRecord, waiting: _Waiting) -> None:
         began_ns = self._services.clock.monotonic_ns()
         try:
             answer = await place.act(_permitted(tapped, point), tapped.answer)
@@ -404,33 +285,38 @@ class TapDesk:
         tapped.watch.add("place", began_ns)
         if answer is not None:
             self._services.metrics.places.labels(point.use.value, answer.code).inc()
-        self._deliver(tapped._replace(answer=answer), tapped.decision, deliver)
+        self._deliver(tapped._replace(answer=answer), tapped.decision, waiting)
 
-    def _deliver(self, tapped: _Tapped, decision: Decision, deliver: Deliver) -> None:
-        if isinstance(deliver, _Waiting) and deliver.answered:
+    def _deliver(self, tapped: _Tapped, decision: Decision, waiting: _Waiting) -> None:
+        if waiting.answered:
             return
-        tapped.watch.add("centre", tapped.started_ns)
+        tapped.watch.add("centre", tapped.watch.started_ns)
         self._measure(tapped.point, decision, tapped.watch)
-        deliver(self._message(tapped, decision))
+        waiting.tell(self._message(tapped, decision))
 
-    def _unit(self, mode: str, tapped: _Tapped, place: Place | None) -> Callable[[Connection], Answer | None]:
-        journal, entry, point = self._services.journal, self._entry(tapped), tapped.point
-        outcome = tapped.decision.reason.value
+    def _unit(self, tapped: _Tapped, place: Place | None) -> Callable[[Connection], Answer | None] | None:
+        """Return what has to be on disk before the answer, None if nothing."""
+        point, journal = tapped.point, self._services.journal
+        mode = "full" if point is None else point.journal
+        counts = mode == "counts"
+        line = self._entry(tapped) if mode == "full" or not (counts or tapped.decision.permit) else None
+        books = place if place is not None and place.records else None
+        if line is None and books is None and not counts:
+            return None
 
         def write(connection: Connection) -> Answer | None:
             answer = None
-            if place is not None and point is not None and place.records:
-                answer = place.record(connection, _permitted(tapped, point))
-            if mode == "counts":
-                journal.count(connection, entry.stream, entry.at_ms, outcome)
-            elif mode == "full" or not tapped.decision.permit:
-                line = replace(entry, payload={**entry.payload, **answer.journal()}) if answer else entry
-                journal.append(connection, line)
+            if books is not None and point is not None:
+                answer = books.record(connection, _permitted(tapped, point))
+            if counts:
+                journal.count(connection, _stream_of(point), tapped.at_ms, tapped.decision.reason.value)
+            if line is not None:
+                journal.append(connection, _with_answer(line, answer))
             return answer
 
         return write
 
-    def _measure(self, point: PointRecord | None, decision: Decision, watch: _Stopwatch) -> None:
+    def _measure(self, point: PointRecord | None, decision: Decision, watch: Stopwatch) -> None:
         metrics = self._services.metrics
         outcome = (None if point is None else point.use, decision.permit, decision.reason)
         counter = self._counters.get(outcome)
@@ -465,15 +351,22 @@ class TapDesk:
 
 
 def _permitted(tapped: _Tapped, point: PointRecord) -> PermittedTap:
-    event, present = tapped.present.event, tapped.present
+    present = tapped.present
     return PermittedTap(
-        event=f"{event.agent}/{event.epoch}/{event.sequence}",
-        decision=tapped.decision_id,
+        event=str(present.event),
         point=point,
         at_ms=tapped.at_ms,
         person=tapped.holder,
         choice=present.choice if isinstance(present, CardPresent) else None,
     )
+
+
+def _stream_of(point: PointRecord | None) -> str:
+    return "system" if point is None else point.use.value
+
+
+def _with_answer(line: Entry, answer: Answer | None) -> Entry:
+    return line if answer is None else replace(line, payload={**line.payload, **answer.journal()})
 
 
 def _told(answer: Answer) -> PlaceAnswer:
@@ -485,31 +378,9 @@ def _told(answer: Answer) -> PlaceAnswer:
     )
 
 
-def _attested(use: Use, number: str) -> _Proof:
-    try:
-        return _Proof(desfire_credential(use, bytes.fromhex(number)), Level.READER_ATTESTED, method=ATTESTED)
-    except ValueError:
-        return _Proof(reason=Reason.CARD_UNSUPPORTED, method=ATTESTED)
-
-
 def _unkept(tapped: _Tapped, error: BaseException) -> Decision:
     """Return the answer to a tap that could not be written down."""
     # A driver's error repeats what was to be written; ours never do.
     what = str(error) if isinstance(error, CardServiceError) else type(error).__name__
     _log.error("tap.not_recorded", point=tapped.present.point, error=what)
     return REFUSED[Reason.OVERLOADED] if tapped.decision.permit else tapped.decision
-
-
-def _reason_of(error: chip.ChipError) -> Reason:
-    """Return the reason code for what went wrong in a conversation."""
-    if isinstance(error, chip.CardGone):
-        return Reason.CARD_GONE
-    if isinstance(error, chip.CertificateRefused):
-        return Reason.CERTIFICATE_REFUSED
-    if isinstance(error, chip.CardNotGenuine | chip.AuthenticationRefused):
-        return Reason.CARD_NOT_GENUINE
-    if isinstance(error, chip.ApplicationNotFound):
-        return Reason.CARD_UNSUPPORTED
-    if isinstance(error, chip.StatusError) and error.sw in _NO_APPLICATION:
-        return Reason.CARD_UNSUPPORTED
-    return Reason.CARD_GARBLED

@@ -32,9 +32,10 @@ from cardservice.agents.events import EventDesk
 from cardservice.agents.hub import AgentHub
 from cardservice.agents.live import LiveFeed
 from cardservice.agents.messages import Refused
+from cardservice.agents.proof import ATTESTED
 from cardservice.agents.service import Agents
 from cardservice.agents.session import Desks, Pace
-from cardservice.agents.taps import ATTESTED, TapDesk, TapServices
+from cardservice.agents.taps import TapDesk, TapServices
 from cardservice.agents.wire import PATH, AgentWire
 from cardservice.cards.keystore import SealedKeyStore, generate_masters
 from cardservice.cards.rules import desfire_credential

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""A pcscd that says of its readers whatever it likes: the daemon's side of pcsc-lite's protocol 4.4, on a socket.
+"""A pcscd that says of its readers whatever it likes: the daemon's side of pcsc-lite's protocol 4.4 and 4.5, on a socket.
 
 Names of any bytes, readers that come and go, states and answers to reset without sense; lengths stay within the
 protocol, since libpcsclite trusts its daemon with those.
@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ESTABLISH, RELEASE, VERSION, READERS_STATE, WAIT, STOP_WAITING = 0x01, 0x02, 0x11, 0x12, 0x13, 0x14
+# Since 4.5 (pcsc-lite 2.3): how many readers came or went so far.
+READER_EVENTS = 0x15
 MAX_READERS = 16
 _HEADER = struct.Struct("=II")
 # Name, event counter, state, sharing, answer to reset, its length, protocol.
@@ -61,6 +63,8 @@ class HostilePcscd:
             return self._readers()
         if command == STOP_WAITING:
             return struct.pack("=II", 0, 0)
+        if command == READER_EVENTS:
+            return struct.pack("=II", self._dice.getrandbits(32), 0)
         # The request with its own result, which is success already.
         return body
 

@@ -33,10 +33,10 @@ from cardservice.agents.events import Verdict
 from cardservice.agents.gaps import MAX_GAPS
 from cardservice.agents.live import KEPT
 from cardservice.agents.messages import CardPresent, EpochAccount, EventId, EventsAccount
+from cardservice.agents.proof import MAX_ROUNDS
 from cardservice.agents.receipts import Decided, open_receipt, seal_receipt
 from cardservice.agents.session import MAX_UPLOADS
 from cardservice.agents.store import event_gap
-from cardservice.agents.taps import MAX_ROUNDS
 from cardservice.chip import piv, tlv
 from cardservice.chip.apdu import CommandApdu, ResponseApdu
 from cardservice.chip.errors import ChipError

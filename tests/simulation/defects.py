@@ -142,8 +142,8 @@ def _acts_late() -> Iterator[None]:
 
 @defect("the centre tells a decision without writing it down", "has no line|were counted")
 def _keeps_nothing() -> Iterator[None]:
-    def chatty(self: TapDesk, tapped: Any, deliver: Any) -> None:
-        self._deliver(tapped, tapped.decision, deliver)
+    def chatty(self: TapDesk, tapped: Any, waiting: Any) -> None:
+        self._deliver(tapped, tapped.decision, waiting)
 
     with changed(TapDesk, "_finish", chatty):
         yield

@@ -38,7 +38,7 @@ def clock_point(code: str = "pforte", **options: Any) -> PointRecord:
 
 def permitted(when: str | int, choice: str | None = None, *, person: int = ANNA, **changes: Any) -> PermittedTap:
     """A permitted tap with an event of its own; `changes`: event, point."""
-    values: dict[str, Any] = {"event": f"pforte/1/{next(_NUMBERS)}", "decision": "d", "point": clock_point()} | changes
+    values: dict[str, Any] = {"event": f"pforte/1/{next(_NUMBERS)}", "point": clock_point()} | changes
     return PermittedTap(at_ms=at(when) if isinstance(when, str) else when, person=person, choice=choice, **values)
 
 

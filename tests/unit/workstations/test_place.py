@@ -25,7 +25,7 @@ POINT = PointRecord(
 
 
 def tap(person: int = 7) -> PermittedTap:
-    return PermittedTap(event="pc-1/1/1", decision="d0", point=POINT, at_ms=1_760_000_000_000, person=person)
+    return PermittedTap(event="pc-1/1/1", point=POINT, at_ms=1_760_000_000_000, person=person)
 
 
 async def later(login: str | None) -> str | None:

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What a card proves: the conversation with it, and the credential and level that come of it.
+
+The centre runs the conversation itself, with its own keys and its own random numbers; the agent only transmits.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple, Protocol
+
+import structlog
+
+from cardservice.access.rules import Level, PointRecord, Reason, Use
+from cardservice.agents.messages import CardPresent
+from cardservice.cards.rules import desfire_credential, piv_credential
+from cardservice.chip import errors as chip
+from cardservice.chip.conversation import Conversation
+from cardservice.chip.layout import CardUse
+from cardservice.chip.locate import ProvenNumber, UseKeys, identify
+from cardservice.chip.piv import ProvenCard, authenticate_card
+from cardservice.chip.piv_certificate import CardAuthTrust
+from cardservice.clock import Clock
+from cardservice.errors import CardServiceError
+
+# Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away.
+Exchange = Callable[[Sequence[bytes]], Awaitable[tuple[bytes, ...]]]
+
+MAX_ROUNDS: Final = 60
+# What a card is asked in a conversation; `attested` is read by the reader.
+CONVERSATIONS: Final = frozenset({"desfire", "piv"})
+ATTESTED: Final = "attested"
+# SELECT refused with one of these: the card does not know the application, or no application at all.
+_NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x911C})
+_log = structlog.get_logger()
+
+
+class Keys(Protocol):
+    """What a conversation needs of the key store."""
+
+    @property
+    def system_id(self) -> bytes:
+        """The installation's part of every diversification."""
+        ...
+
+    def ring(self, use: str) -> UseKeys:
+        """Return the keys of one use."""
+        ...
+
+
+class Proof(NamedTuple):
+    """What the conversation established: a credential and its level, or the reason why there is none."""
+
+    credential: bytes = b""
+    level: Level = Level.NONE
+    reason: Reason | None = None
+    method: str = ""
+    evidence: bytes = b""
+
+
+UNSUPPORTED: Final = Proof(reason=Reason.CARD_UNSUPPORTED)
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Durations of a tap's stages, in microseconds (a stage entered twice adds up), and its exchanges with the card."""
+
+    clock: Clock
+    started_ns: int = field(init=False)
+    stages_us: dict[str, int] = field(default_factory=dict)
+    exchanges: int = 0
+
+    def __post_init__(self) -> None:
+        self.started_ns = self.clock.monotonic_ns()
+
+    def add(self, stage: str, started_ns: int) -> int:
+        """Add the time since `started_ns` to `stage`; return now."""
+        now_ns = self.clock.monotonic_ns()
+        self.stages_us[stage] = self.stages_us.get(stage, 0) + (now_ns - started_ns) // 1_000
+        return now_ns
+
+
+class CardProver:
+    """Asks cards who they are; many at once, from the event loop."""
+
+    def __init__(self, keys: Keys, trust: CardAuthTrust, clock: Clock) -> None:
+        self._keys = keys
+        self._trust = trust
+        self._clock = clock
+
+    async def prove(self, point: PointRecord, present: CardPresent, exchange: Exchange, watch: Stopwatch) -> Proof:
+        """Try the point's methods in order until the card knows one of them."""
+        for method in point.methods:
+            if method not in CONVERSATIONS:
+                continue
+            proof = await self._attempt(method, point, present, exchange, watch)
+            if proof.reason is not Reason.CARD_UNSUPPORTED:
+                return proof
+        return UNSUPPORTED
+
+    async def _attempt(
+        self, method: str, point: PointRecord, present: CardPresent, exchange: Exchange, watch: Stopwatch
+    ) -> Proof:
+        reason: Reason
+        try:
+            if method == "piv":
+                card = await self._run(self._piv(point, present), exchange, watch)
+                credential = piv_credential(card.issuer_key, card.card_uuid.bytes)
+                return Proof(credential, Level.CARD, method=method, evidence=card.evidence)
+            number = await self._run(self._desfire(point.use), exchange, watch)
+            credential = desfire_credential(point.use, number.number)
+            return Proof(credential, Level.CARD, method=method, evidence=number.evidence)
+        except chip.ChipError as error:
+            reason = _reason_of(error)
+            _log.info("tap.card_refused", point=point.code, method=method, reason=reason, error=type(error).__name__)
+        except (CardServiceError, ValueError) as error:
+            # No key for this use, or a configuration the card language refuses: ours to mend, never the card's fault.
+            reason = Reason.CARD_UNSUPPORTED
+            _log.error("tap.misconfigured", point=point.code, method=method, error=str(error))
+        return Proof(reason=reason, method=method)
+
+    def _desfire(self, use: Use) -> Conversation[ProvenNumber]:
+        return identify(CardUse(use.value), self._keys.ring(use.value), system_id=self._keys.system_id)
+
+    def _piv(self, point: PointRecord, present: CardPresent) -> Conversation[ProvenCard]:
+        context = f"{point.code}\0{present.event.agent}\0{present.event.epoch}\0{present.event.sequence}".encode()
+        at = datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+        return authenticate_card(context, self._trust, at=at)
+
+    async def _run(self, conversation: Conversation[Any], exchange: Exchange, watch: Stopwatch) -> Any:
+        """Drive a conversation over the agent; bounded in rounds."""
+        began_ns = self._clock.monotonic_ns()
+        try:
+            commands = next(conversation)
+            while watch.exchanges < MAX_ROUNDS:
+                watch.exchanges += 1
+                began_ns = watch.add("crypto", began_ns)
+                responses = await exchange(commands)
+                began_ns = watch.add("relay", began_ns)
+                if len(responses) < len(commands):
+                    commands = conversation.throw(chip.CardGone("the card left during the conversation"))
+                else:
+                    commands = conversation.send(responses)
+        except StopIteration as finished:
+            watch.add("crypto", began_ns)
+            return finished.value
+        finally:
+            conversation.close()
+        raise chip.ProtocolError("conversation", f"no end after {MAX_ROUNDS} exchanges")
+
+
+def attested(use: Use, number: str) -> Proof:
+    """Return what a number proves that a reader read by itself: that the reader says so."""
+    try:
+        return Proof(desfire_credential(use, bytes.fromhex(number)), Level.READER_ATTESTED, method=ATTESTED)
+    except ValueError:
+        return Proof(reason=Reason.CARD_UNSUPPORTED, method=ATTESTED)
+
+
+def _reason_of(error: chip.ChipError) -> Reason:
+    """Return the reason code for what went wrong in a conversation."""
+    if isinstance(error, chip.CardGone):
+        return Reason.CARD_GONE
+    if isinstance(error, chip.CertificateRefused):
+        return Reason.CERTIFICATE_REFUSED
+    if isinstance(error, chip.CardNotGenuine | chip.AuthenticationRefused):
+        return Reason.CARD_NOT_GENUINE
+    if isinstance(error, chip.ApplicationNotFound):
+        return Reason.CARD_UNSUPPORTED
+    if isinstance(error, chip.StatusError) and error.sw in _NO_APPLICATION:
+        return Reason.CARD_UNSUPPORTED
+    return Reason.CARD_GARBLED
