@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""A pcscd that says of its readers whatever it likes: the daemon's side of pcsc-lite's protocol 4.4 and 4.5, on a socket.
+"""A pcscd that says of its readers whatever it likes: its side of pcsc-lite's protocols 4.4 and 4.5, on a socket.
 
 Names of any bytes, readers that come and go, states and answers to reset without sense; lengths stay within the
 protocol, since libpcsclite trusts its daemon with those.
