@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -28,7 +29,8 @@ from cardservice.agents.wire import AgentWire
 from cardservice.canteen.api import CanteenApi, canteen_router
 from cardservice.canteen.pages import wallet_page
 from cardservice.canteen.service import Canteen
-from cardservice.canteen.tills import CanteenPlace, Charge, prompt_of
+from cardservice.canteen.tills import CanteenPlace
+from cardservice.canteen.wallet import WalletView, view_wallet
 from cardservice.cards.keystore import SealedKeyStore, open_store
 from cardservice.changes import ChangeKind
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
@@ -37,12 +39,12 @@ from cardservice.clock import UNKNOWN_AGE_MS, Clock, SystemClock
 from cardservice.database import open_databases, require_head, require_writable
 from cardservice.doors.api import doors_router
 from cardservice.doors.service import Doors, DoorServices
-from cardservice.errors import SettingsError
+from cardservice.errors import CardServiceError, Conflict, SettingsError
 from cardservice.follower import ChangeFollower
 from cardservice.journal.service import Journal
 from cardservice.ledger.service import Ledger
 from cardservice.metrics import Metrics
-from cardservice.people.lookup import dn_by_login, login_of, person_by_personnel_number
+from cardservice.people.lookup import dn_by_login, person_by_personnel_number
 from cardservice.people.ports import DirectorySource
 from cardservice.people.service import DirectoryCopy, DirectoryStatus
 from cardservice.printing.pages import waiting_page
@@ -187,26 +189,14 @@ class Service:
             places={place.use: place for place in places},
         )
         self._events = EventDesk(taps)
-        desks = Desks(TapDesk(taps), self._events, self.live, self.metrics, self._clock)
+        self._taps = TapDesk(taps)
+        desks = Desks(self._taps, self._events, self.live, self.metrics, self._clock)
         self._hub = AgentHub(Agents(self._databases.state, self._clock), desks, self._prompts_of)
-
-        @asynccontextmanager
-        async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-            self._loop = asyncio.get_running_loop()
-            self._doors.start()
-            self._hub.points_changed(self.city.snapshot)
-            settling = asyncio.ensure_future(_settle_prints(self._printing))
-            yield
-            settling.cancel()
-            self._till_desk.close()
-            if self._spooler is not None:
-                await self._spooler.close()
-            self._loop = None
-
+        self._sign_in = SignIn(self._check_password, self._clock)
         self._doors = Doors(
             DoorServices(self.city, self._hub, self.recorder, self._journal, self._clock, self._databases.state)
         )
-        app = FastAPI(title="One card", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+        app = FastAPI(title="One card", version=__version__, lifespan=self._lifespan, docs_url=None, redoc_url=None)
         app.include_router(health_router(self.health, self.metrics))
         token_file = self._settings.service.live_token_file
         token = read_secret_text(token_file, "service.live_token_file") if token_file else None
@@ -217,6 +207,26 @@ class Service:
         for router in self._place_routers(Callers(_callers(self._settings)), pages):
             app.include_router(router)
         return app
+
+    @asynccontextmanager
+    async def _lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        """Begin what runs in the event loop, and end it again: what still uses a part ends before that part."""
+        self._loop = asyncio.get_running_loop()
+        self._doors.start()
+        self._hub.points_changed(self.city.snapshot)
+        settling = None if self._printing is None else asyncio.create_task(self._printing.settle_now_and_then())
+        if settling is not None:
+            settling.add_done_callback(partial(_log_failure, "printing.settling_ended"))
+        yield
+        if settling is not None:
+            settling.cancel()
+            await asyncio.wait((settling,))
+        self._till_desk.close()
+        await self._taps.close()
+        if self._spooler is not None:
+            await self._spooler.close()
+        self._sign_in.close()
+        self._loop = None
 
     def _pseudonyms(self, use: str) -> Callable[[], bytes]:
         """Return the secret that the people of one use are named with; no two uses share one."""
@@ -239,11 +249,14 @@ class Service:
         return None if login is None else self._settings.printing.accounts.get(login, login)
 
     async def _login_of(self, person: int) -> str | None:
-        return await asyncio.to_thread(login_of, self._databases.state, person)
+        return self.directory.login_of(person)
 
     def _check_password(self, login: str, password: str) -> int | None:
         """Ask the directory whether this is somebody's password; return whose."""
-        known = dn_by_login(self._databases.state, login)
+        try:
+            known = dn_by_login(self._databases.state, login)
+        except Conflict:
+            known = None
         if known is None:
             return None
         try:
@@ -252,14 +265,16 @@ class Service:
             raise OSError(str(error)) from error
         return known[0] if fits else None
 
-    def _ask_for_card(self, point: PointRecord, charge: Charge | None) -> bool:
-        return point.agent is not None and self._hub.tell(point.agent, prompt_of(point.code, charge))
+    def _wallet_view(self, person: int, limit: int) -> WalletView:
+        return view_wallet(self._databases.record, self._till_desk.wallet_of(person), limit)
 
-    def _prompts_of(self, agent: str) -> list[Prompt]:
-        """Return what the terminals of an agent that comes back wait for."""
-        points = self.city.snapshot.points.values()
-        waits = ((point, self._till_desk.waits_at(point.code)) for point in points if point.agent == agent)
-        return [prompt_of(point.code, charge) for point, charge in waits if charge is not None]
+    def _ask_for_card(self, point: PointRecord, prompt: Prompt) -> bool:
+        return point.agent is not None and self._hub.tell(point.agent, prompt)
+
+    def _prompts_of(self, points: frozenset[str]) -> list[Prompt]:
+        """Return what these points wait for, where they are terminals; their agent comes back."""
+        prompts = (self._till_desk.prompt_at(point) for point in sorted(points))
+        return [prompt for prompt in prompts if prompt is not None]
 
     def _place_routers(self, callers: Callers, pages: Pages) -> Iterator[APIRouter]:
         """Yield the routes of every place."""
@@ -281,9 +296,9 @@ class Service:
         yield canteen_router(canteen, callers)
         yield doors_router(self._doors, callers)
         sheets = TimeSheets(self._databases.record, self._pseudonyms("timeclock"), self._clock)
-        sign_in = SignIn(self._check_password)
+        sign_in = self._sign_in
         yield time_pages(sheets, sign_in, pages)
-        yield wallet_page(self._canteen, self.recorder, self._till_desk.wallet_of, sign_in, pages)
+        yield wallet_page(self._wallet_view, sign_in, pages)
         if self._spooler is not None:
             yield waiting_page(self._spooler, self._print_account_of, sign_in, pages)
 
@@ -294,7 +309,9 @@ class Service:
             return
         loop.call_soon_threadsafe(self._hub.points_changed, self.city.snapshot)
         if "agent" in kinds:
-            asyncio.run_coroutine_threadsafe(self._hub.cut_off_locked(), loop).add_done_callback(_log_failure)
+            asyncio.run_coroutine_threadsafe(self._hub.cut_off_locked(), loop).add_done_callback(
+                partial(_log_failure, "agents.not_told")
+            )
 
     def health(self) -> Health:
         """Return the state of the service, and bring the gauges up to date."""
@@ -356,11 +373,6 @@ class Service:
         return found
 
 
-async def _settle_prints(printing: PrintPlace | None) -> None:
-    if printing is not None:
-        await printing.settle_now_and_then()
-
-
 def _spooler(section: PrintingSection) -> CupsSpooler | None:
     if section.socket is None:
         return None
@@ -375,9 +387,11 @@ def _callers(settings: Settings) -> list[Caller]:
     return found
 
 
-def _log_failure(done: "Future[None]") -> None:
-    if not done.cancelled() and done.exception() is not None:
-        _log.error("agents.not_told", error=repr(done.exception()))
+def _log_failure(event: str, done: "Future[None] | asyncio.Future[None]") -> None:
+    error = None if done.cancelled() else done.exception()
+    if error is not None:
+        # What a library's error repeats may be a name.
+        _log.error(event, error=str(error) if isinstance(error, CardServiceError) else type(error).__name__)
 
 
 def _open_keys(settings: Settings) -> SealedKeyStore:

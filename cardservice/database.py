@@ -31,6 +31,8 @@ STORES: Final[tuple[StoreName, ...]] = ("state", "record")
 BUSY_TIMEOUT_MS: Final = 5_000
 # The statements of every number of rows stay prepared.
 _MOST_ROWS: Final = 64
+# 32 MB of SQLite's log before it is taken over into the file: a page that many transactions change is copied once.
+_LOG_PAGES: Final = 8_000
 _PREPARED_STATEMENTS: Final = 512
 
 _NAMING = {
@@ -88,7 +90,8 @@ def open_databases(url: str) -> Databases:
         SettingsError: another kind of URL.
     """
     databases = Databases(state=_open(url, "state"), record=_open(url, "record"))
-    keep_apart(databases.record, RECORD)
+    for store in STORES:
+        keep_apart(getattr(databases, store), RECORD)
     return databases
 
 
@@ -126,7 +129,8 @@ def _open(url: str, store: StoreName) -> Engine:
 def _prepare_sqlite(connection: sqlite3.Connection, _: object) -> None:
     # The driver's own transaction handling is off: SAVEPOINT and BEGIN IMMEDIATE are ours.
     connection.isolation_level = None
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "synchronous=FULL", "foreign_keys=ON"):
+    limits = (f"busy_timeout={BUSY_TIMEOUT_MS}", f"wal_autocheckpoint={_LOG_PAGES}")
+    for pragma in (*limits, "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
     # Read to its end: only then SQLite has changed over, or says why not.
     if connection.execute("PRAGMA journal_mode=WAL").fetchall() != [("wal",)]:

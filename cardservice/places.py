@@ -11,7 +11,7 @@ from typing import Final
 from cardservice.access.rules import Use
 from cardservice.access.setup import OptionRule
 from cardservice.canteen.rules import check_options as canteen_options
-from cardservice.doors.rules import door_options
+from cardservice.doors.rules import check_options as door_options
 from cardservice.printing.rules import check_options as printing_options
 from cardservice.timeclock.rules import check_options as timeclock_options
 from cardservice.workstations.rules import check_options as workstation_options

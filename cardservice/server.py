@@ -65,7 +65,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start listening, then say so."""
         await super().startup(sockets)
-        _spare_the_collector()
+        spare_the_collector()
         self._when_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -74,7 +74,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Keep what was built at the start out of every garbage collection: a million cards would stop a tap for a second.
 
     What a tap makes goes with its last reference; the collector is only for the rare cycle.

@@ -125,7 +125,8 @@ class CallerSection(_Section):
 
     name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="What it is called in the record.")
     token_file: Path = Field(description="File with its token.")
-    uses: tuple[Literal["door", "workstation", "timeclock", "printer", "canteen", "payroll"], ...] = Field(
+    # What routes ask for, and nothing else: a right that opens nothing would look like one that does.
+    uses: tuple[Literal["door", "canteen", "payroll"], ...] = Field(
         description="What it may use; payroll: put money onto wallets."
     )
     points: tuple[str, ...] = Field((), description="Codes of the points it may use; none: every point of its uses.")

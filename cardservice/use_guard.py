@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Keeps the uses apart where the record is read and written: no statement may touch the tables of two uses.
+"""Keeps the uses apart where the stores are read and written: no statement may touch the tables of two uses.
 
 A table belongs to a use if its `info` says so. The check stands at the driver, below every query whoever wrote it, and
-costs a look-up for a statement seen before.
+costs a look-up for a statement seen before. It stands at both stores: on PostgreSQL a connection to one can name the
+tables of the other.
 """
 
 import re
@@ -14,7 +15,7 @@ from sqlalchemy.engine import Engine
 from cardservice.errors import CardServiceError
 
 MAX_REMEMBERED: Final = 5_000
-_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_WORD: Final = re.compile(r"[a-z_][a-z0-9_]*")
 
 
 class UsesLinked(CardServiceError):
@@ -27,7 +28,7 @@ def uses_of(metadata: sa.MetaData) -> dict[str, str]:
 
 
 def keep_apart(engine: Engine, metadata: sa.MetaData) -> None:
-    """Refuse, from now on, every statement on `engine` that names tables of two uses."""
+    """Refuse, from now on, every statement on `engine` that names tables of two uses of `metadata`, however spelt."""
     seen: set[str] = set()
 
     def check(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
@@ -35,7 +36,7 @@ def keep_apart(engine: Engine, metadata: sa.MetaData) -> None:
             return
         # Looked up each time: places are imported after the engine is made.
         owners = uses_of(metadata)
-        named = {owners[word] for word in set(_WORD.findall(statement)) if word in owners}
+        named = {owners[word] for word in set(_WORD.findall(statement.lower())) if word in owners}
         if len(named) > 1:
             raise UsesLinked(f"a statement would link {' and '.join(sorted(named))}; uses are never linked")
         if len(seen) < MAX_REMEMBERED:

@@ -77,6 +77,8 @@ class ReaderBank:
         self._worker = parts.worker
         self._watcher = parts.worker("reader events")
         self._slots: dict[str, ReaderSlot] = {}
+        # Names of readers that must not be used, for the metrics; the oldest go.
+        self._faulty: dict[str, None] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._up = driver.kind == "in_process"
         self._hangs = False
@@ -230,6 +232,12 @@ class ReaderBank:
         self._metrics.faults.labels("reader").inc()
         self._metrics.reader_usable.labels(reader).set(0)
         _log.error("reader_faulty", reader=reader, reason=reason)
+        self._faulty[reader] = None
+        if len(self._faulty) > MAX_READERS:
+            oldest = next(iter(self._faulty))
+            del self._faulty[oldest]
+            if oldest not in self._slots:
+                self._metrics.forget_reader(oldest)
 
     def _reader_lost(self, reader: str, reason: str) -> None:
         slot = self._slots.get(reader)

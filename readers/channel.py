@@ -30,6 +30,7 @@ from cardservice.agents.messages import (
 )
 from readers.clock import Clock
 from readers.errors import CentreRefused, ChannelFault
+from readers.logs import is_worth_a_line
 from readers.metrics import Metrics
 from readers.ports import CentreSocket, Connector
 
@@ -136,8 +137,8 @@ class Channel:
                 longest_s = self._times.refused_retry_s
                 _log.error("centre_refused", code=refused.code, reason=str(refused))
             except ChannelFault as fault:
-                # Powers of two: an outage of hours does not fill the log.
-                if failures & (failures - 1) == 0:
+                # An outage of hours does not fill the log.
+                if is_worth_a_line(failures):
                     _log.warning("centre_unreachable", failures=failures + 1, reason=str(fault))
             settled = self._clock.monotonic_us() - began_us > self._times.settled_s * 1_000_000
             failures = 0 if settled else failures + 1

@@ -2,7 +2,8 @@
 """What happens at a door of this agent: strike, contact, request to exit, alarms; told to the centre.
 
 The rules are `cardservice.doors.rules.Door`. The device times every pulse; this program ends one early only when the
-door is locked down. What the centre could not be told is kept, within bounds, until it is back.
+door is locked down. What the centre could not be told is kept, within bounds, until it is back; what was told just
+before the connection broke is told again, because nobody knows whether it arrived.
 """
 
 import asyncio
@@ -15,12 +16,14 @@ from pydantic import BaseModel
 
 from cardservice.agents.messages import DecisionMessage, DoorState, PointCommand, PointSetup
 from cardservice.doors.ports import DoorInputs, DoorOutput, DoorSensors, OutputFault
-from cardservice.doors.rules import EXIT_MS, LOCKED_DOWN, Door, DoorOptions, LockedDown, door_options
+from cardservice.doors.rules import EXIT_MS, Door, DoorOptions, LockedDown, check_options
 from readers.clock import Clock
 from readers.outputs import PlainPoint
 
 # What happened at the door while the centre was away; more is an outage whose beginning nobody needs to the second.
 MAX_UNTOLD = 64
+# A connection that broke is noticed by then; until it is, what is told may go nowhere.
+DOUBTFUL_MS = 60_000
 _NOTHING_KNOWN = ("unknown", "none")
 _log = structlog.get_logger("readers.door")
 
@@ -44,6 +47,8 @@ class DoorPoint(PlainPoint):
         self._device_until_ms = 0
         self._state: DoorState | None = None
         self._untold: deque[DoorState] = deque(maxlen=MAX_UNTOLD)
+        # With when they were told.
+        self._told: deque[tuple[int, DoorState]] = deque(maxlen=MAX_UNTOLD)
         self._closed = False
         self.set_up(setup)
         if isinstance(output, DoorSensors):
@@ -52,15 +57,13 @@ class DoorPoint(PlainPoint):
     def set_up(self, setup: PointSetup) -> None:
         """Take what the centre says of the door; a lockdown ends a running pulse at once."""
         super().set_up(setup)
-        locked_down = setup.options.get(LOCKED_DOWN) is True
-        stored = {name: value for name, value in setup.options.items() if name != LOCKED_DOWN}
         try:
-            options = door_options(stored)
+            check_options(setup.options)
         except ValueError as error:
-            # A newer centre's option must not cost a door its strike; what is locked down stays so.
-            _log.error("door_options_unknown", point=setup.point, reason=str(error))
-            options = DoorOptions()
-        self._become(self._door.arranged(options, self._now_ms(), locked_down=locked_down))
+            # A newer centre's option costs a door that option, and nothing else.
+            _log.error("door_options_unusable", point=setup.point, reason=str(error))
+        options = DoorOptions.parse(setup.options)
+        self._become(self._door.arranged(options, self._now_ms(), locked_down=setup.locked_down))
 
     async def act(self, decision: DecisionMessage) -> None:
         """Release the strike for a permit.
@@ -82,6 +85,7 @@ class DoorPoint(PlainPoint):
     def centre(self, *, connected: bool) -> None:
         """Tell a centre that has just come what happened without it, and how the door is now."""
         if not connected:
+            self._doubt()
             return
         if not self._untold and self._state is not None:
             self._untold.append(self._state)
@@ -156,7 +160,14 @@ class DoorPoint(PlainPoint):
 
     def _tell_untold(self) -> None:
         while self._untold and self._tell(self._untold[0]):
-            self._untold.popleft()
+            self._told.append((self._now_ms(), self._untold.popleft()))
+
+    def _doubt(self) -> None:
+        """Keep what was told last to tell it again, before what could not be told since."""
+        from_ms = self._now_ms() - DOUBTFUL_MS
+        doubtful = [state for told_ms, state in self._told if told_ms >= from_ms]
+        self._told.clear()
+        self._untold = deque([*doubtful, *self._untold], maxlen=MAX_UNTOLD)
 
     def _wait(self, now_ms: int) -> None:
         """Come back when the door has been open too long, or when a pulse longer than allowed has to end."""

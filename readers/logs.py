@@ -33,3 +33,8 @@ def configure(log_format: Literal["json", "console"], level: str) -> None:
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=level.upper(), force=True)
     # The channel tells about its connection itself; frames must not end up in a log at debug level.
     logging.getLogger("websockets").setLevel(logging.WARNING)
+
+
+def is_worth_a_line(count: int) -> bool:
+    """Tell whether what has happened `count` times is logged again: at 0, 1, 2, 4, 8 ..., so that no log fills up."""
+    return count & (count - 1) == 0

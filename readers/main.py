@@ -9,11 +9,11 @@ import asyncio
 import importlib
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import structlog
 import uvloop
@@ -83,7 +83,8 @@ def _outbox(settings: AgentSettings) -> int:
 
 def _run(settings: AgentSettings) -> int:
     logs.configure(settings.log_format, settings.log_level)
-    with _outputs(settings) as outputs:
+    open_outputs = _adapter("outputs", settings.outputs, "open_outputs")
+    with cast("AbstractContextManager[OutputFactory]", open_outputs(settings)) as outputs:
         return _serve(settings, outputs)
 
 
@@ -126,37 +127,24 @@ def sessions_of(settings: AgentSettings) -> Sessions:
     Raises:
         SettingsFault: the adapter the settings name is not there, or lacks its libraries.
     """
-    name = f"integrations.{settings.sessions}"
-    try:
-        module = importlib.import_module(name)
-    except ImportError as error:
-        raise SettingsFault(f"sessions: {settings.sessions!r} cannot be used here ({error})") from error
-    build = getattr(module, "build", None)
-    if build is None:
-        raise SettingsFault(f"sessions: {name} makes no sessions (it has no `build`)")
+    build = _adapter("sessions", settings.sessions, "build")
     return cast("Sessions", build(seat=settings.seat))
 
 
-@contextmanager
-def _outputs(settings: AgentSettings) -> Iterator[OutputFactory]:
-    """Yield what makes the points' outputs; what it holds is given back at the end."""
-    name = f"integrations.{settings.outputs}"
+def _adapter(setting: str, name: str, function: str) -> Callable[..., Any]:
+    """Return the function by which the adapter below `integrations/` that `setting` names is made.
+
+    Raises:
+        SettingsFault: it is not there, lacks its libraries, or is none of this kind.
+    """
     try:
-        module = importlib.import_module(name)
+        module = importlib.import_module(f"integrations.{name}")
     except ImportError as error:
-        raise SettingsFault(f"outputs: there is no adapter {settings.outputs!r} ({error})") from error
-    if settings.modbus is not None:
-        # One module for all points: its connection is opened once, and at the end no strike stays released.
-        board = module.open_board(settings.modbus)
-        try:
-            yield board.build
-        finally:
-            board.close()
-        return
-    build = getattr(module, "build", None)
-    if build is None:
-        raise SettingsFault(f"outputs: {name} makes no outputs (it has no `build`)")
-    yield cast("OutputFactory", build)
+        raise SettingsFault(f"{setting}: the adapter {name!r} cannot be used here ({error})") from error
+    made: Callable[..., Any] | None = getattr(module, function, None)
+    if made is None:
+        raise SettingsFault(f"{setting}: integrations.{name} makes no {setting} (it has no `{function}`)")
+    return made
 
 
 def _instant(at_ms: int) -> str:

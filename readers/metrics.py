@@ -6,6 +6,8 @@ from collections import Counter as Counts
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from readers.logs import is_worth_a_line
+
 _PREFIX = "cardservice_agent_"
 _log = structlog.get_logger("readers.metrics")
 
@@ -50,8 +52,7 @@ class Metrics:
         """Count a message of the centre that is not acted on, and log it; a flood of them does not fill the log."""
         self.ignored.labels(why).inc()
         self._ignored[why] += 1
-        # Powers of two.
-        if self._ignored[why] & (self._ignored[why] - 1) == 0:
+        if is_worth_a_line(self._ignored[why]):
             _log.warning("message_ignored", type=message_type, why=why, count=self._ignored[why])
 
     def forget_reader(self, reader: str) -> None:

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The sessions of a PC whose adapter cannot be used: every call says why, nothing is ever unlocked."""
+"""The sessions of a PC whose adapter cannot be used: nothing is unlocked, so there is nothing to lock."""
+
+from pathlib import Path
+
+import structlog
 
 from cardservice.workstations.ports import SessionFault, Unlocked
+from readers.unlocked import UnlockedNotes
+
+_log = structlog.get_logger("readers.no_sessions")
 
 
 class NoSessions:
@@ -19,12 +26,7 @@ class NoSessions:
         raise SessionFault(self._why)
 
     async def lock(self, user: str | None) -> None:
-        """Lock nothing: nothing was unlocked here.
-
-        Raises:
-            SessionFault: always.
-        """
-        raise SessionFault(self._why)
+        """Nothing: nothing was unlocked here."""
 
     async def locked(self, user: str | None) -> bool | None:
         """Know nothing."""
@@ -32,3 +34,16 @@ class NoSessions:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+class KeptNotes(UnlockedNotes):
+    """The notes of an agent that can lock nothing: what one before it left stays on the disk for one that can."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file)
+        if self.found:
+            _log.critical("session_stays_open", reason="an agent before this one left it unlocked")
+        self.found = False
+
+    def _write(self) -> None:
+        """Nothing: nothing becomes of what was found, and nothing is added to it."""

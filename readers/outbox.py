@@ -35,6 +35,8 @@ TIDY_EVERY = 500
 MAX_EPOCH_DIGITS = 15
 UNREADABLE = "unreadable"
 _DAY_MS = 86_400_000
+# An event that is complete and that the centre has neither acknowledged nor refused.
+_WAITS = "content IS NOT NULL AND aside IS NULL AND NOT acknowledged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +161,7 @@ class Outbox:
             OutboxFault: the outbox cannot be read.
         """
         rows = self._select(
-            "SELECT epoch, sequence, content FROM entries"
-            " WHERE content IS NOT NULL AND aside IS NULL AND NOT acknowledged ORDER BY epoch, sequence LIMIT ?",
+            f"SELECT epoch, sequence, content FROM entries WHERE {_WAITS} ORDER BY epoch, sequence LIMIT ?",  # noqa: S608  # our own words
             (limit,),
         )
         events = []
@@ -180,8 +181,7 @@ class Outbox:
         with self._durable():
             noted = sum(
                 self._connection.execute(
-                    "UPDATE entries SET acknowledged = 1 WHERE epoch = ? AND sequence = ?"
-                    " AND content IS NOT NULL AND aside IS NULL AND NOT acknowledged",
+                    f"UPDATE entries SET acknowledged = 1 WHERE epoch = ? AND sequence = ? AND {_WAITS}",  # noqa: S608  # as above
                     (event.epoch, event.sequence),
                 ).rowcount
                 for event in events
@@ -237,8 +237,7 @@ class Outbox:
         """
         with self._durable():
             changed = self._connection.execute(
-                "UPDATE entries SET aside = ? WHERE epoch = ? AND sequence = ?"
-                " AND content IS NOT NULL AND aside IS NULL AND NOT acknowledged",
+                f"UPDATE entries SET aside = ? WHERE epoch = ? AND sequence = ? AND {_WAITS}",  # noqa: S608  # as above
                 (code, event.epoch, event.sequence),
             ).rowcount
         self._count(waiting=-changed, aside=changed)
@@ -437,3 +436,22 @@ def read_aside(path: Path) -> tuple[Sequence[Aside], Sequence[LostRange]]:
     except ValidationError:
         raise OutboxFault(f"outbox {path} holds a report that is none of ours") from None
     return asides, [LostRange(*row) for row in lost]
+
+
+def read_waiting(path: Path) -> Sequence[TapEvent]:
+    """Return what waits for the centre in the outbox at `path`, oldest first, even while its agent runs.
+
+    Raises:
+        OutboxFault: there is none, or it cannot be read.
+    """
+    with closing(outbox_file.connect_to_read(path)) as connection:
+        try:
+            rows = connection.execute(
+                f"SELECT content FROM entries WHERE {_WAITS} ORDER BY epoch, sequence"  # noqa: S608  # as above
+            ).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise OutboxFault(f"outbox {path} cannot be read: {error}") from error
+    try:
+        return [TapEvent.model_validate_json(content) for (content,) in rows]
+    except ValidationError:
+        raise OutboxFault(f"outbox {path} holds a report that is none of ours") from None

@@ -5,6 +5,8 @@ import fcntl
 import os
 import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from readers.errors import OutboxFault
@@ -90,15 +92,21 @@ def connect(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, isolation_level=None)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         raise OutboxFault(f"outbox {path} cannot be opened: {error}") from error
-    try:
+    with _closed_on_fault(connection, path):
         _prepare(connection, path)
+    return connection
+
+
+@contextmanager
+def _closed_on_fault(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
+    try:
+        yield
     except (sqlite3.Error, UnicodeDecodeError) as error:
         connection.close()
         raise OutboxFault(f"outbox {path} cannot be used: {error}") from error
     except OutboxFault:
         connection.close()
         raise
-    return connection
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
@@ -130,10 +138,10 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         raise OutboxFault(f"there is no outbox at {path}")
     try:
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except sqlite3.Error as error:
         raise OutboxFault(f"outbox {path} cannot be read: {error}") from error
-    if version != SCHEMA_VERSION:
-        connection.close()
-        raise OutboxFault(f"outbox {path} has layout {version}, this agent knows {SCHEMA_VERSION}")
+    with _closed_on_fault(connection, path):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
+            raise OutboxFault(f"outbox {path} has layout {version}, this agent knows {SCHEMA_VERSION}")
     return connection

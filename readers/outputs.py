@@ -39,7 +39,7 @@ class PlainPoint:
         """Take what the centre says of the point."""
         self.setup = setup
 
-    def choice(self) -> str | None:
+    def card_came(self) -> str | None:
         """Return nothing: there is nothing to choose from."""
         return None
 
@@ -97,6 +97,8 @@ class Outputs:
         self._uses: dict[str, str] = {}
         self._last: dict[str, OutputState] = {}
         self._connected = False
+        # How far this machine's clock is ahead of the centre's, as the welcome said.
+        self._ahead_ms = 0
 
     def use(self, kinds: Mapping[str, PointFactory]) -> None:
         """Make the points of these uses with `kinds`; all others are plain."""
@@ -124,7 +126,11 @@ class Outputs:
             del self._uses[point]
             self._last.pop(point, None)
         for setup in setups:
-            self.of(setup).set_up(setup)
+            known = self._outputs.get(setup.point)
+            if known is None:
+                self.of(setup)
+            else:
+                known.set_up(setup)
 
     def show(self, setup: PointSetup, shown: Shown) -> None:
         """Show something at a point outside a tap; a fault is logged and counted."""
@@ -137,7 +143,11 @@ class Outputs:
     def command(self, setup: PointSetup | None, command: PointCommand) -> None:
         """Carry out what the centre asks for without a card, and tell it what became of it."""
         message = "no such point here"
-        if setup is not None:
+        if self._clock.wall_ms() - self._ahead_ms > command.by_ms:
+            # Whoever asked was told long ago that nobody knows, and nobody waits at the door any more.
+            message = "too late"
+            _log.warning("command_too_late", point=command.point)
+        elif setup is not None:
             try:
                 self.of(setup).command(command)
                 message = ""
@@ -147,9 +157,10 @@ class Outputs:
                 message = str(fault)[:200]
         self._send(PointDone(id=command.id, point=command.point, done=not message, message=message))
 
-    def connected(self) -> None:
-        """Tell a centre that has just connected what each output does now."""
+    def connected(self, *, ahead_ms: int) -> None:
+        """Tell a centre that has just connected what each output does now; its clock is `ahead_ms` behind ours."""
         self._connected = True
+        self._ahead_ms = ahead_ms
         for state in self._last.values():
             self._send(state)
         for output in self._outputs.values():
@@ -176,5 +187,8 @@ class Outputs:
             self._loop.call_soon_threadsafe(self._tell, state)
 
     def _tell(self, state: OutputState) -> None:
+        # Where the point is not ours any more the adapter goes on, unheard.
+        if state.point not in self._outputs:
+            return
         self._last[state.point] = state
         self._send(state)

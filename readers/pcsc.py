@@ -47,7 +47,10 @@ RESTART_SETTLES_S: Final = 2.0
 MAX_HELD: Final = 64
 # ISO/IEC 7816-3
 MAX_ATR_BYTES: Final = 33
+# MAX_READERNAME of libpcsclite without its end, and as much as the wire takes.
+MAX_NAME: Final = 127
 SAME_NAME: Final = "more than one reader has this name; give each its own"
+NOT_ASCII: Final = "its name is not plain ASCII, so that it cannot be addressed; rename it"
 
 _PROTOCOLS: Final = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
 _GONE: Final = frozenset(
@@ -88,7 +91,8 @@ class PcscDriver:
             os.environ["PCSCLITE_CSOCK_NAME"] = str(socket)
         self._context: int | None = None
         self._watched: dict[str, _Watched] = {}
-        self._faulty: set[str] = set()
+        # Name -> why the reader must not be used.
+        self._faulty: dict[str, str] = {}
         # The cards that lay in readers which are gone now, oldest first: their return is no arrival.
         self._held: dict[str, bytes] = {}
         self._retry_s = RETRY_MIN_S
@@ -104,7 +108,7 @@ class PcscDriver:
     def readers(self) -> Sequence[ReaderState]:
         """Return the readers as `wait` last reported them."""
         usable = [ReaderState(name, watched.present) for name, watched in tuple(self._watched.items())]
-        faulty = [ReaderState(name, present=False, fault=SAME_NAME) for name in tuple(self._faulty)]
+        faulty = [ReaderState(name, present=False, fault=why) for name, why in tuple(self._faulty.items())]
         return usable + faulty
 
     def wait(self, timeout_s: float) -> Sequence[ReaderEvent]:
@@ -124,8 +128,8 @@ class PcscDriver:
             CardGone: there is no card any more.
             ReaderFault: no such reader, in use by another program, or the card does not answer.
         """
-        if reader in self._faulty:
-            raise ReaderFault(f"{reader}: {SAME_NAME}")
+        if (why := self._faulty.get(reader)) is not None:
+            raise ReaderFault(f"{reader}: {why}")
         context = _establish()
         try:
             return _open(context, reader, exclusive=exclusive)
@@ -157,14 +161,16 @@ class PcscDriver:
 
     def _compare(self, names: Sequence[str]) -> list[ReaderEvent]:
         counted = Counter(names)
-        single = {name for name, count in counted.items() if count == 1}
-        double = {name for name, count in counted.items() if count > 1}
+        faulty = {name: SAME_NAME for name, count in counted.items() if count > 1 and name.isascii()}
+        # One that pyscard can list and never name again would take all the others with it.
+        faulty |= {_in_ascii(name): NOT_ASCII for name in counted if not name.isascii()}
+        single = {name for name in counted if name.isascii() and name not in faulty}
         vanished = [name for name in self._watched if name not in single]
         self._hold(vanished)
         events: list[ReaderEvent] = [ReaderVanished(name) for name in vanished]
-        events += [ReaderFaulted(name, SAME_NAME) for name in sorted(double - self._faulty)]
+        events += [ReaderFaulted(name, faulty[name]) for name in sorted(faulty.keys() - self._faulty.keys())]
         events += [ReaderAppeared(name) for name in names if name in single and name not in self._watched]
-        self._faulty = double
+        self._faulty = faulty
         self._watched = {name: self._watched.get(name) or self._new(name) for name in names if name in single}
         return events
 
@@ -216,7 +222,7 @@ class PcscDriver:
         self._drop_context()
         self._hold(self._watched)
         self._watched = {}
-        self._faulty = set()
+        self._faulty = {}
         if self._is_up is not False:
             self._is_up = False
             return [DriverDown(reason)]
@@ -298,8 +304,12 @@ def _list_readers(context: int) -> list[str]:
     if result == scard.SCARD_E_NO_READERS_AVAILABLE:
         return []
     _must_succeed(result, "listing the readers")
-    # One that pyscard can list and never name again would take all the others with it.
-    return [str(name) for name in names if str(name).isascii()]
+    return [str(name) for name in names]
+
+
+def _in_ascii(name: str) -> str:
+    """Return a name as logs and the wire can show it."""
+    return name.encode("ascii", "backslashreplace").decode("ascii")[:MAX_NAME]
 
 
 def _open(context: int, reader: str, *, exclusive: bool) -> PcscConnection:

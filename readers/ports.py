@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
-from cardservice.doors.ports import DoorOutput, Shown, StrikeState
+from cardservice.doors.ports import DoorOutput, OutputObserver, Shown
 from cardservice.workstations.ports import Sessions
 from readers.errors import CardGone, ReaderError, ReaderFault
 
@@ -154,8 +154,6 @@ class ReaderDriver(Protocol):
         ...
 
 
-# (point, what the strike does, what is shown); called from any thread, must return at once.
-OutputObserver = Callable[[str, StrikeState, Shown], None]
 # Makes the output of one point; every change of it is told to the observer.
 OutputFactory = Callable[[str, OutputObserver], DoorOutput]
 
@@ -167,8 +165,8 @@ class PointOutput(Protocol):
         """Take what the centre says of the point; again whenever that changed."""
         ...
 
-    def choice(self) -> str | None:
-        """Return, once, what was chosen at the terminal for the card that comes now."""
+    def card_came(self) -> str | None:
+        """Take note that a card is at this point's reader; return, once, what was chosen at the terminal for it."""
         ...
 
     async def act(self, decision: DecisionMessage) -> None:

@@ -31,7 +31,7 @@ from readers.errors import OutboxFault, SettingsFault
 from readers.identity import Identity
 from readers.kiosk.assembly import open_kiosk
 from readers.metrics import Metrics
-from readers.no_sessions import NoSessions
+from readers.no_sessions import KeptNotes, NoSessions
 from readers.outbox_thread import OutboxThread
 from readers.outputs import Outputs
 from readers.points import PointMap
@@ -101,6 +101,8 @@ class Session:
         self._channel = Channel(parts.surroundings.connect, hello, self, ChannelTools(clock, metrics, times.channel))
         self._outputs = Outputs(parts.outputs, send=self._channel.send, clock=clock, metrics=metrics)
         self._workstations: Workstations | None = None
+        # What the card in a reader was told to, which its removal is for too.
+        self._at_reader: dict[str, PointOutput] = {}
         self._kiosk = open_kiosk(parts.settings, clock)
         self._outputs.use({"door": partial(DoorPoint, tell=self._channel.send, clock=clock)})
         self._outputs.use({"workstation": self._workstation})
@@ -157,7 +159,7 @@ class Session:
             _log.warning("clock_differs", offset_ms=offset_ms)
         self.points_changed(welcome)
         self._uploads.connected()
-        self._outputs.connected()
+        self._outputs.connected(ahead_ms=offset_ms)
         self._health_due.set()
         self._bank.centre_connected()
 
@@ -200,12 +202,13 @@ class Session:
         """Make a workstation's point; the PC's sessions are looked for with the first of them."""
         if self._workstations is None:
             parts = self._parts
-            notes = UnlockedNotes(parts.settings.outbox_file.with_suffix(".unlocked"))
+            file = parts.settings.outbox_file.with_suffix(".unlocked")
             try:
                 sessions = parts.surroundings.sessions()
             except SettingsFault as fault:
                 _log.error("sessions_unusable", reason=str(fault))
                 sessions = NoSessions(str(fault))
+            notes = KeptNotes(file) if isinstance(sessions, NoSessions) else UnlockedNotes(file)
             self._workstations = Workstations(sessions, notes, clock=self._clock, metrics=parts.metrics)
         return self._workstations.point(setup, output)
 
@@ -218,11 +221,18 @@ class Session:
         # A PC's reader is shared with the logon software on it; everywhere else nobody may come between.
         exclusive = setup.use != "workstation"
         card = CardSide(self._parts.driver, slot.worker, self._clock, slot.reader, exclusive=exclusive)
-        return Tap(self._tools, setup, arrival, card=card, output=self._outputs.of(setup))
+        output = self._outputs.of(setup)
+        if slot.present:
+            self._at_reader[slot.reader] = output
+        return Tap(self._tools, setup, arrival, card=card, output=output)
 
     def _card_left(self, reader: str) -> None:
+        # Since the card came the centre may have given the reader to another point, or to none.
+        output = self._at_reader.pop(reader, None)
         setup = self._points.for_reader(reader)
-        if setup is not None:
+        if output is not None:
+            output.card_left()
+        elif setup is not None:
             self._outputs.of(setup).card_left()
 
     def _prompt(self, prompt: Prompt) -> None:

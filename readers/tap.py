@@ -39,6 +39,7 @@ from readers import texts
 from readers.card import MIN_APDU_BYTES, CardSide, Gone
 from readers.clock import Clock
 from readers.errors import OutboxFault
+from readers.logs import is_worth_a_line
 from readers.metrics import Metrics
 from readers.ports import PointOutput
 
@@ -221,7 +222,7 @@ class Tap:
     async def _ask_centre(self) -> None:
         assert self.event is not None  # noqa: S101  # _store has run
         self._state = TapState.WAITING
-        choice = self._output.choice()
+        choice = self._output.card_came()
         if self._card.gone is not None:
             # It left before the point heard of it.
             self._output.card_left()
@@ -362,8 +363,8 @@ class Tap:
                 kept = await self._tools.outbox.finish(report)
             except OutboxFault as fault:
                 self._tools.metrics.faults.labels("outbox").inc()
-                # Powers of two: a disk that stays full does not fill the log.
-                if attempt & (attempt - 1) == 0:
+                # A disk that stays full does not fill the log.
+                if is_worth_a_line(attempt):
                     _log.error("tap_not_finished", point=self.point, attempt=attempt, reason=str(fault))
                 await asyncio.sleep(self._tools.store_retry_s * min(attempt, self._tools.store_longest_pause))
             else:

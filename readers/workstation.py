@@ -25,10 +25,11 @@ from cardservice.workstations.rules import (
     SENTENCES,
     AnswerCode,
     WorkstationOptions,
-    WorkstationOptionsRefused,
+    check_options,
     login_from,
 )
 from readers.clock import Clock
+from readers.logs import is_worth_a_line
 from readers.metrics import Metrics
 from readers.unlocked import UnlockedNotes
 
@@ -102,7 +103,7 @@ class WorkstationPoint:
         self._point = setup.point
         self._output = output
         self._shared = shared
-        self._options = WorkstationOptions.safest()
+        self._options = WorkstationOptions()
         # Whose session this point has unlocked, or tried to, and not locked again.
         self._holder: str | None = None
         self._present = False
@@ -117,16 +118,16 @@ class WorkstationPoint:
             self._lock_after(shared.times.proof_s, only_found=True)
 
     def set_up(self, setup: PointSetup) -> None:
-        """Take what the centre says of the point; options that cannot be used count as the safest."""
+        """Take what the centre says of the point; an option that cannot be used counts as the safest."""
         try:
-            self._options = WorkstationOptions.parse(setup.options)
-        except WorkstationOptionsRefused as refused:
-            self._options = WorkstationOptions.safest()
+            check_options(setup.options)
+        except ValueError as error:
             self._shared.metrics.faults.labels("options").inc()
-            _log.error("options_refused", point=self._point, reason=str(refused))
+            _log.error("workstation_options_unusable", point=self._point, reason=str(error))
+        self._options = WorkstationOptions.parse(setup.options)
 
-    def choice(self) -> str | None:
-        """Return nothing; take note that a card is there, and whether one before it is still being looked at."""
+    def card_came(self) -> str | None:
+        """Take note that a card is there, and whether one before it is still being looked at; nothing is chosen."""
         self._overlapped = self._undecided
         self._undecided = self._present = True
         return None
@@ -297,8 +298,8 @@ class WorkstationPoint:
     def _escalate(self, attempt: int) -> None:
         """Say that it did not lock; from now on all of the seat is told to."""
         self._shared.metrics.faults.labels("session_not_locked").inc()
-        # Powers of two: a bus that is away for long does not fill the log.
-        if attempt & (attempt - 1) == 0:
+        # A bus that is away for long does not fill the log.
+        if is_worth_a_line(attempt):
             _log.error("session_not_locked", point=self._point, attempt=attempt)
             self._tell_not_locked()
 

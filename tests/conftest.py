@@ -8,11 +8,15 @@ skip into a failure, so that a green run there has used every real part.
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from support.postgres import PostgresServer
 
 SERVER_FOLDERS = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 
@@ -72,6 +76,16 @@ skipped_for: dict[str, int] = {}
 @cache
 def lacking(part: str) -> tuple[str, ...]:
     return tuple(WHAT_IS_LACKING[part]())
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator["PostgresServer"]:
+    """One private server for the whole run; every test takes databases of its own, and drops them."""
+    # Imported here: most folders of tests need no database driver.
+    from support.postgres import running_server
+
+    with running_server() as server:
+        yield server
 
 
 def all_parts_are_required() -> bool:

@@ -17,16 +17,16 @@ from sqlalchemy.engine import Connection, Engine
 
 from cardservice import changes
 from cardservice.access import store
+from cardservice.access.options.rules import Options
 from cardservice.access.rules import Level, Use
 from cardservice.access.schedules import LAENDER, Interval
 from cardservice.database import row_id, write
 from cardservice.errors import Conflict, NotFound
 from cardservice.people.store import directory_group, person
 
-OptionValue = str | int | bool
 # A place's own rule for the options of its points; raises ValueError naming the option and what is allowed.
-OptionRule = Callable[[Mapping[str, OptionValue]], object]
-_NO_OPTIONS: Final[Mapping[str, OptionValue]] = MappingProxyType({})
+OptionRule = Callable[[Options], None]
+_NO_OPTIONS: Final[Options] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class PointSetup:
     reader: str | None = None
     use: Use = Use.DOOR
     time_zone: str = "Europe/Berlin"
-    options: Mapping[str, OptionValue] = field(default_factory=lambda: _NO_OPTIONS)
+    options: Options = field(default_factory=lambda: _NO_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)

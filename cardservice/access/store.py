@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from cardservice.database import STATE, RowNumber
 
-# Options of a point: what fits the wire, with room for what the centre adds.
+# Options of a point: what fits the wire.
 MAX_OPTIONS: Final = 16
 MAX_OPTION_TEXT: Final = 200
 _OPTION_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")

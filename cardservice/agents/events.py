@@ -93,13 +93,17 @@ class EventDesk:
             CardServiceError: the record store cannot be used now; the agent accounts again when it comes back.
         """
         epochs = [epoch for epoch in account.epochs if epoch.epoch <= sender.epoch]
-        async with self._comparing:
-            found, before = await asyncio.to_thread(self._compare, sender.agent, epochs)
-        if found or before:
-            # To its end, even if the agent leaves meanwhile: what is written down is also what is shown.
-            await asyncio.shield(asyncio.ensure_future(self._settle(sender.agent, found, before)))
+        # To its end, even if the agent leaves meanwhile: what is written down is also what is shown.
+        found = await asyncio.shield(asyncio.ensure_future(self._find(sender.agent, epochs)))
         wanted = sorted(gap for gap in found if gap.state == "asked")[:MAX_RANGES]
         return [EventRange(epoch=gap.epoch, first=gap.first, last=gap.last) for gap in wanted]
+
+    async def _find(self, agent: str, epochs: Sequence[EpochAccount]) -> set[gaps.Gap]:
+        async with self._comparing:
+            found, before = await asyncio.to_thread(self._compare, agent, epochs)
+            if found or before:
+                await self._settle(agent, found, before)
+        return found
 
     async def _settle(self, agent: str, found: set[gaps.Gap], before: set[gaps.Gap]) -> None:
         if found != before:

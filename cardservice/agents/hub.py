@@ -41,11 +41,11 @@ class AgentHub:
     """Used from the event loop only."""
 
     def __init__(
-        self, agents: Agents, desks: Desks, greeting: Callable[[str], Sequence[BaseModel]] = lambda _: ()
+        self, agents: Agents, desks: Desks, greeting: Callable[[frozenset[str]], Sequence[BaseModel]] = lambda _: ()
     ) -> None:
         self._agents = agents
         self._desks = desks
-        # What an agent that has just connected is told after its welcome.
+        # What an agent that has just connected and serves these points is told after its welcome.
         self._greeting = greeting
         self._sessions: dict[str, tuple[AgentSession, Channel]] = {}
         self._points: dict[str, list[PointRecord]] = {}
@@ -102,7 +102,7 @@ class AgentHub:
             # Locked between its hello and now: nobody else would tell.
             await self.cut_off_locked(session.agent)
             session.welcome(self._points.get(session.agent, []))
-            for message in self._greeting(session.agent):
+            for message in self._greeting(session.points):
                 channel.send(message)
             channel.listen(partial(self._take, session, channel))
             await channel.until_lost()

@@ -111,6 +111,8 @@ class PointSetup(BaseModel):
     name: ShortText = ""
     # What the place of this use needs to know at the agent; its `rules.py` says what may stand here.
     options: Facts = Field(default_factory=dict)
+    # A door's alone: nobody passes it from outside.
+    locked_down: bool = False
 
 
 # An array ends with its first fault: a frame full of them costs no more than an ordinary one.
@@ -355,8 +357,8 @@ class PointCommand(_Message):
     point: PointCode
     action: Literal["open_once"]
     open_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
-    # How long after its arrival it may still be carried out.
-    within_ms: Annotated[int, Field(ge=0, le=60_000)] = 3_000
+    # By the centre's clock, until when it may still be carried out: then whoever asked is told that nobody knows.
+    by_ms: InstantMs
 
 
 class PointDone(_Message):
@@ -370,13 +372,18 @@ class PointDone(_Message):
 
 
 class Prompt(_Message):
-    """Centre: what the terminal's screen asks for before the next card; None ends it."""
+    """Centre: what the terminal's screen asks for before the next card; None ends it.
+
+    `asks` is what it is called: the `choice` of a card that comes while it stands there, so that nobody answers what
+    they have not seen.
+    """
 
     type: Literal["prompt"] = "prompt"
     point: PointCode
     text: Sentence | None = None
     facts: Facts = Field(default_factory=dict)
     for_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    asks: Word | None = None
 
 
 class DoorState(_Message):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """How a place of use takes part in a tap. A place is a folder of its own; the composition root hands it in here.
 
-    decide() ── permit ──▶ Place.record   in the tap's own transaction: booked, paid; all of it or nothing
+    decide() ── permit ──▶ Books.record   in the tap's own transaction: booked, paid; all of it or nothing
                               │ on disk
                               ▼
                            Place.act      what lies outside: a print job released, a session unlocked
@@ -57,17 +57,11 @@ class Answer:
         return {"answer": self.code, "done": self.done}
 
 
-class Place(Protocol):
-    """One of the uses, as a tap meets it."""
+class Books(Protocol):
+    """What a place keeps of its permitted taps; nothing is answered before it is on disk."""
 
-    @property
-    def use(self) -> Use:
-        """The use whose points it serves."""
-        ...
-
-    @property
-    def records(self) -> bool:
-        """Whether a permitted tap is kept by the place itself; then nothing is answered before it is on disk."""
+    def expect(self, tap: PermittedTap) -> None:
+        """Take note that `tap` is about to be recorded: what a batch of taps needs can be looked up together."""
         ...
 
     def record(self, connection: Connection, tap: PermittedTap) -> Answer | None:
@@ -77,6 +71,23 @@ class Place(Protocol):
         """
         ...
 
+
+class Place(Protocol):
+    """One of the uses, as a tap meets it."""
+
+    @property
+    def use(self) -> Use:
+        """The use whose points it serves."""
+        ...
+
+    @property
+    def books(self) -> Books | None:
+        """Where permitted taps are kept by the place itself, None if it keeps none."""
+        ...
+
     async def act(self, tap: PermittedTap, answer: Answer | None) -> Answer | None:
-        """Do what lies outside the store, after `record` is on disk; bounded in time, never raises."""
+        """Do what lies outside the store, after `record` is on disk; within the point's answer budget.
+
+        An error is told to the holder as `answer`, or as a fault if there is none.
+        """
         ...

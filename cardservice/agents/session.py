@@ -49,8 +49,6 @@ MAX_POINTS: Final = 64
 MAX_UPLOADS: Final = 128
 # Twice the points of an agent.
 MAX_COMMANDS: Final = 128
-# What a point's setup says beside its stored options.
-LOCKED_DOWN: Final = "locked_down"
 Send = Callable[[BaseModel], None]
 _log = structlog.get_logger()
 
@@ -136,7 +134,7 @@ class AgentSession:
     def __init__(self, sender: Sender, desks: Desks, send: Send) -> None:
         self.agent = sender.agent
         self._sender = sender
-        self._closed = self._welcomed = False
+        self._closed = False
         self._presented = RecentSequences()
         self._bucket = TokenBucket(desks.pace.per_s, desks.pace.burst, desks.clock)
         self._door_bucket = TokenBucket(desks.pace.per_s, desks.pace.burst, desks.clock)
@@ -160,7 +158,6 @@ class AgentSession:
 
     def welcome(self, points: Sequence[PointRecord]) -> None:
         """Tell the agent which points it serves; again whenever that changed."""
-        self.welcomed = True
         before, self._points = self._points, {point.code: point for point in points[:MAX_POINTS]}
         self._desks.states.forget(before.keys() - self._points.keys())
         setups = tuple(
@@ -171,12 +168,13 @@ class AgentSession:
                 answer_budget_ms=point.answer_budget_ms,
                 tap_budget_ms=point.tap_budget_ms,
                 name=point.name[:200],
-                options={**point.options, LOCKED_DOWN: True} if point.locked_down else dict(point.options),
+                options=dict(point.options),
+                locked_down=point.locked_down,
             )
             for point in self._points.values()
         )
         self._send(Welcome(points=setups, centre_time_ms=self._desks.clock.now_ms()))
-        self._welcomed = True
+        self.welcomed = True
 
     def receive(self, message: BaseModel) -> None:
         """Handle one message of the agent; never waits for a card."""
@@ -210,7 +208,7 @@ class AgentSession:
             AgentAway: it has not been let in yet, or not any more; nothing was sent.
             Overloaded: it has too many commands under way, or this very one; nothing was sent.
         """
-        if self._closed or not self._welcomed:
+        if self._closed or not self.welcomed:
             raise AgentAway(f"agent {self.agent} is not connected")
         if len(self._commands) >= MAX_COMMANDS or command.id in self._commands:
             raise Overloaded(f"agent {self.agent} has {len(self._commands)} commands under way")

@@ -35,6 +35,7 @@ from cardservice.recorder import Recorder
 Deliver = Callable[[DecisionMessage], None]
 
 RECORD_TIMEOUT_S: Final = 2.0
+CLOSE_S: Final = 3.0
 _LEVEL_NAMES: Final[dict[Level, Any]] = {level: level.name.lower() for level in Level}
 _TEXTS: Final = {
     reason: Sentence(de=sentences.holder_de, en=sentences.holder_en) for reason, sentences in SENTENCES.items()
@@ -167,6 +168,13 @@ class TapDesk:
             proof = attested(point.use, read.number)
         self._finish(self._decide(read, point, proof or UNSUPPORTED, watch), _Waiting(deliver))
 
+    async def close(self) -> None:
+        """Let what the places have begun come to its end, within `CLOSE_S`; what is left is cut off."""
+        if self._acting:
+            _, late = await asyncio.wait(self._acting, timeout=CLOSE_S)
+            for task in late:
+                task.cancel()
+
     def _refused_at(self, point: PointRecord | None, tap: CardPresent | CardRead) -> Proof | None:
         """Return why the agent may not ask for this point, None if it may."""
         if point is None:
@@ -255,7 +263,7 @@ class TapDesk:
         A line that still waits is taken back; one under way may yet be written, beside its refusal. What a place has
         begun is never taken back: if it is written after all, the place learns so.
         """
-        if place is None or not place.records:
+        if place is None or place.books is None:
             kept.cancel()
         else:
             self._deliver(tapped, _unkept(tapped, TimeoutError()), waiting)
@@ -279,20 +287,22 @@ class TapDesk:
         began_ns = self._services.clock.monotonic_ns()
         try:
             answer = await place.act(_permitted(tapped, point), tapped.answer)
+            told = None if answer is None else _told(answer)
         except Exception as error:  # noqa: BLE001  # a defect of one place must not leave a person without an answer
             _log.error("tap.place_failed", point=point.code, use=point.use.value, error=type(error).__name__)
-            answer = PLACE_FAILED
+            # What is on disk stands: who was charged or booked in is told so.
+            told = _told(tapped.answer or PLACE_FAILED)
         tapped.watch.add("place", began_ns)
-        if answer is not None:
-            self._services.metrics.places.labels(point.use.value, answer.code).inc()
-        self._deliver(tapped._replace(answer=answer), tapped.decision, waiting)
+        if told is not None:
+            self._services.metrics.places.labels(point.use.value, told.code).inc()
+        self._deliver(tapped, tapped.decision, waiting, told)
 
-    def _deliver(self, tapped: _Tapped, decision: Decision, waiting: _Waiting) -> None:
+    def _deliver(self, tapped: _Tapped, decision: Decision, waiting: _Waiting, told: PlaceAnswer | None = None) -> None:
         if waiting.answered:
             return
         tapped.watch.add("centre", tapped.watch.started_ns)
         self._measure(tapped.point, decision, tapped.watch)
-        waiting.tell(self._message(tapped, decision))
+        waiting.tell(self._message(tapped, decision, told))
 
     def _unit(self, tapped: _Tapped, place: Place | None) -> Callable[[Connection], Answer | None] | None:
         """Return what has to be on disk before the answer, None if nothing."""
@@ -300,14 +310,17 @@ class TapDesk:
         mode = "full" if point is None else point.journal
         counts = mode == "counts"
         line = self._entry(tapped) if mode == "full" or not (counts or tapped.decision.permit) else None
-        books = place if place is not None and place.records else None
+        books = None if place is None else place.books
         if line is None and books is None and not counts:
             return None
+        tap = None if point is None else _permitted(tapped, point)
+        if books is not None and tap is not None:
+            books.expect(tap)
 
         def write(connection: Connection) -> Answer | None:
             answer = None
-            if books is not None and point is not None:
-                answer = books.record(connection, _permitted(tapped, point))
+            if books is not None and tap is not None:
+                answer = books.record(connection, tap)
             if counts:
                 journal.count(connection, _stream_of(point), tapped.at_ms, tapped.decision.reason.value)
             if line is not None:
@@ -327,7 +340,7 @@ class TapDesk:
         for stage, took_us in watch.stages_us.items():
             metrics.stage.observe(stage, took_us)
 
-    def _message(self, tapped: _Tapped, decision: Decision) -> DecisionMessage:
+    def _message(self, tapped: _Tapped, decision: Decision, told: PlaceAnswer | None) -> DecisionMessage:
         event = tapped.present.event
         receipt = seal_receipt(
             self._services.keys.secret("receipts"),
@@ -344,7 +357,7 @@ class TapDesk:
             level=_LEVEL_NAMES[tapped.proof.level],
             text=_TEXTS[decision.reason],
             open_ms=decision.open_ms,
-            answer=None if tapped.answer is None or not decision.permit else _told(tapped.answer),
+            answer=told,
             receipt=receipt,
             stages_us=tapped.watch.stages_us,
         )

@@ -5,8 +5,6 @@ Everybody holds one card and may pass every door; each door has one point with o
 keys are those of the demonstration.
 """
 
-import http.client
-import json
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +12,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
@@ -26,6 +23,7 @@ from cardservice.cards.rules import desfire_credential
 from cardservice.cards.service import NewCard, register
 from cardservice.clock import SystemClock
 from cardservice.database import Databases, open_databases, read, upgrade
+from cardservice.demo.processes import health_of, to_toml
 from cardservice.people.store import organisation
 from cardservice.people.store import person as person_table
 from cardsim.deck import save_deck
@@ -134,16 +132,7 @@ class BenchCity:
 
     def health(self) -> Mapping[str, Any]:
         """Return what the service says of itself; empty while it does not answer."""
-        address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=5)
-        try:
-            connection.request("GET", "/health/ready")
-            state: Mapping[str, Any] = json.loads(connection.getresponse().read(1024 * 1024))
-        except (OSError, http.client.HTTPException, ValueError):
-            return {}
-        finally:
-            connection.close()
-        return state
+        return health_of(self.url)
 
     def wait(self, what: str, done: Callable[[Mapping[str, Any]], bool]) -> None:
         """Wait until the service says what is waited for.
@@ -244,15 +233,6 @@ def running_city(folder: Path, plan: Plan, directory: Directory) -> Iterator[Ben
         stack.callback(city.stop)
         city.start(address)
         yield city
-
-
-def to_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return sections as TOML; JSON's strings, numbers and lists are TOML's."""
-    lines: list[str] = []
-    for section, values in sections.items():
-        lines += [f"[{section}]"] if section else []
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-    return "\n".join(lines) + "\n"
 
 
 def _write(path: Path, content: str) -> Path:

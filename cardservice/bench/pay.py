@@ -26,19 +26,22 @@ from sqlalchemy.engine import Connection
 from cardservice.bench.city_figures import percentile
 from cardservice.bench.city_program import BenchError
 from cardservice.bench.pay_peers import Peer, postgres_peers, sqlite_commits
-from cardservice.bench.pay_postgres import running_postgres
 from cardservice.bench.report import Figure, Ratio, Report
 from cardservice.canteen.rules import GERMANY, Dated, Tariff
 from cardservice.canteen.service import Canteen, Paid, Payment, Source, TopUp, check
 from cardservice.database import Databases, open_databases, upgrade
 from cardservice.ledger.service import Answer, Ledger
 from cardservice.recorder import Recorder
+from cardservice.server import spare_the_collector
+from rig.postgres import running_server
 
 LIBRARIES: Final = ("psycopg", "sqlalchemy", "uvloop")
 # 2026-03-16T09:00:00Z
 NOW_MS: Final = 1_773_651_600_000
 _WARM_UP_TILLS: Final = 64
 _WARM_UP_S: Final = 0.5
+# Every commit is flushed to the disk, as in the service's own database.
+_POSTGRES: Final = "max_connections = 100\nfsync = on\nsynchronous_commit = on\n"
 _SUBSIDISED: Final = Tariff(GERMANY.vat_bp, (Dated(0, 200),))
 
 
@@ -57,12 +60,15 @@ def run(size: Size = Size()) -> Report:  # frozen
     """Measure both databases.
 
     Raises:
-        BenchError: PostgreSQL is not installed, or a payment was not made.
+        RigError: PostgreSQL is not installed, or did not start.
+        BenchError: a payment was not made.
     """
+    # As the service does once it is ready.
+    spare_the_collector()
     report = Report("pay", libraries=LIBRARIES)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pay-")))
-        url = stack.enter_context(running_postgres())
+        url = stack.enter_context(running_server(_POSTGRES)).url()
         commits, transfers = stack.enter_context(postgres_peers(url, size.clients))
         engines = {
             "SQLite": _Measured(
@@ -108,18 +114,20 @@ class _Till:
             BenchError: it was refused.
         """
         number = next(self._numbers)
+        event = f"agent-1/1/{number}"
         payment = Payment(
             terminal="till-1",
             caller=f"caller-{number % 64}",
             wallet=self._wallets[number * 7 % len(self._wallets)],
             amount_cents=980,
             at_ms=NOW_MS + number,
-            event=f"agent-1/1/{number}",
+            event=event,
             subsidised=True,
         )
         key = f"{number:032x}"
         digest = hashlib.sha256(repr(payment).encode()).digest()
-        self.canteen.expect(payment.caller, key, payment)
+        self.canteen.expect_request(payment.caller, key)
+        self.canteen.expect_tap(payment.wallet, event)
 
         def unit(connection: Connection) -> Answer:
             return self.canteen.once(connection, payment.caller, key, digest, lambda: self._answer(connection, payment))

@@ -12,7 +12,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from cardservice.bench.city_program import BenchError
-from integrations.cups import ipp
+from integrations.cups import devices, ipp, spooler
 from integrations.cups.ipp import Attribute, Operation, Tag
 
 _ANSWER_S: Final = 10.0
@@ -110,36 +110,20 @@ class Floor:
         this: list[Attribute] = [(Tag.URI, "printer-uri", [waiting]), (Tag.INTEGER, "job-id", [job]), user]
         encode = self._cups.request
         self._device = self._printer.request(
-            Operation.GET_PRINTER_ATTRIBUTES,
-            [
-                (Tag.URI, "printer-uri", [self._uri]),
-                _wanted("printer-state", "printer-state-reasons", "printer-is-accepting-jobs"),
-            ],
+            Operation.GET_PRINTER_ATTRIBUTES, [(Tag.URI, "printer-uri", [self._uri]), _wanted(devices.FIELDS)]
         )
         self._before = [
             encode(
                 Operation.GET_JOBS,
-                [
-                    *here,
-                    (Tag.KEYWORD, "which-jobs", ["not-completed"]),
-                    _wanted(
-                        *("job-id", "job-name", "job-originating-user-name", "job-k-octets", "job-media-sheets"),
-                        *("job-state", "time-at-creation"),
-                    ),
-                ],
+                [*here, (Tag.KEYWORD, "which-jobs", ["not-completed"]), _wanted(spooler.HELD_FIELDS)],
             ),
             encode(
                 Operation.GET_PRINTER_ATTRIBUTES,
-                [
-                    (Tag.URI, "printer-uri", [target]),
-                    user,
-                    _wanted("printer-state", "printer-state-reasons", "printer-is-accepting-jobs", "device-uri"),
-                ],
+                [(Tag.URI, "printer-uri", [target]), user, _wanted(spooler.PRINTER_FIELDS)],
             ),
         ]
-        look = _wanted("job-state", "job-originating-user-name", "job-printer-uri", "time-at-creation")
         self._then = [
-            encode(Operation.GET_JOB_ATTRIBUTES, [*this, look]),
+            encode(Operation.GET_JOB_ATTRIBUTES, [*this, _wanted(spooler.FATE_FIELDS)]),
             encode(Operation.RELEASE_JOB, this),
             encode(Operation.MOVE_JOB, this, (Tag.URI, "job-printer-uri", [target])),
         ]
@@ -154,5 +138,5 @@ class Floor:
             self._cups.exchange(request)
 
 
-def _wanted(*names: str) -> Attribute:
+def _wanted(names: Sequence[str]) -> Attribute:
     return (Tag.KEYWORD, "requested-attributes", list(names))

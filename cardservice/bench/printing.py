@@ -29,6 +29,7 @@ from cardservice.printing.service import PrintRelease
 from cardservice.recorder import Recorder
 from integrations.cups import POLICIES, CupsSettings, CupsSpooler
 from rig.cups import Cups, Printer
+from rig.pdf import one_page
 
 LIBRARIES: Final = ("sqlalchemy", "uvloop")
 GOAL: Final = 1.3
@@ -36,19 +37,6 @@ _PSEUDONYM: Final = "0" * 32
 _LIMIT_S: Final = 20.0
 _LOOK_S: Final = 0.002
 _SIDES: Final = ("ours", "answered", "floor")
-_PDF: Final = b"""%PDF-1.4
-1 0 obj
-<< /Type /Catalog /Pages 2 0 R >>
-endobj
-2 0 obj
-<< /Type /Pages /Kids [3 0 R] /Count 1 >>
-endobj
-3 0 obj
-<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>
-endobj
-trailer << /Size 4 /Root 1 0 R >>
-%%EOF
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +113,7 @@ class _Measurement:
         self._cups = cups
         self._recorder = recorder
         self._document = folder / "document.pdf"
-        self._document.write_bytes(_PDF)
+        self._document.write_bytes(one_page("Bescheid"))
         self._spooler = CupsSpooler(CupsSettings(socket=cups.socket))
         # Sees what the queues do; the printers themselves are done long before.
         self._onlooker = CupsSpooler(CupsSettings(socket=cups.socket, ask_devices=False))

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from cardservice.bench.city import BenchCity, agent_code, card_id, to_toml
+from cardservice.bench.city import BenchCity, agent_code, card_id
 from cardservice.bench.city_program import BenchError, Program
 from cardservice.bench.tap_echo import ECHO_CARD
 from cardservice.demo.live import LiveReader
+from cardservice.demo.processes import to_toml
 from rig.control import RigClient
 from rig.process import RigProcess
 

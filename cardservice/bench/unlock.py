@@ -33,7 +33,6 @@ from cardservice.bench.city import (
     embedded_directory,
     entries,
     login,
-    to_toml,
 )
 from cardservice.bench.city_figures import load_row, percentile, spread
 from cardservice.bench.city_program import BenchError, Program
@@ -43,6 +42,7 @@ from cardservice.cards.service import NewCard, register
 from cardservice.chip.piv_certificate import issuer_key
 from cardservice.clock import SystemClock
 from cardservice.database import Databases, read
+from cardservice.demo.processes import to_toml
 from cardservice.people.store import organisation
 from cardservice.people.store import person as person_table
 from cardsim.certificates import Issuer, Order, card_authentication_slot, certificate_pem, key_pem, make_issuer

@@ -5,51 +5,36 @@ A till names an amount and a terminal; the answer comes when somebody held a car
 `Idempotency-Key`: sent again, it is answered again and books nothing again.
 """
 
-import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Header, Path
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path
+from pydantic import BaseModel, Field
 
 from cardservice.access.rules import PointRecord, Use
-from cardservice.canteen.rules import MAX_LINES, MAX_PAYMENT_CENTS, Line, PriceClass, Refund, Source, TopUp
+from cardservice.canteen.rules import MAX_LINES, MAX_PAYMENT_CENTS, Line, PriceClass, Refund, Source, TopUp, digest_of
 from cardservice.canteen.service import Canteen, Refunded, Refused
 from cardservice.canteen.tills import CanteenPlace, Charge
 from cardservice.clock import Clock
 from cardservice.recorder import Recorder
 from cardservice.web.callers import Caller, Callers
-from cardservice.web.problems import ApiProblem, documented
+from cardservice.web.problems import ApiProblem
+from cardservice.web.requests import CODE_PATTERN, PROBLEMS, Body, IdempotencyKey
 
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        min_length=8,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Made by the caller and stored before the request is sent; the same key never books twice.",
-    ),
-]
 PaymentName = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="The payment, as its answer named it.")]
-PointName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="The terminal's point.")]
+PointName = Annotated[str, Path(pattern=CODE_PATTERN, description="The terminal's point.")]
 Cents = Annotated[int, Field(ge=1, le=MAX_PAYMENT_CENTS, examples=[980])]
-_PROBLEMS: Final = documented(401, 403, 404, 409, 422, 503)
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class LineBody(_Body):
+class LineBody(Body):
     """Part of an amount."""
 
     price_class: Annotated[PriceClass, Field(strict=False)]
     amount_cents: Cents
 
 
-class ChargeBody(_Body):
+class ChargeBody(Body):
     """What is to be paid; with `lines` those add up to the amount, without any all of it is of one `price_class`."""
 
     amount_cents: Cents
@@ -59,14 +44,14 @@ class ChargeBody(_Body):
     timeout_s: Annotated[int, Field(ge=1, le=120)] = 30
 
 
-class RefundBody(_Body):
+class RefundBody(Body):
     """What is given back of a payment."""
 
     amount_cents: Cents
     lines: list[LineBody] = Field(default_factory=list, max_length=MAX_LINES)
 
 
-class TopUpBody(_Body):
+class TopUpBody(Body):
     """Money that comes onto a person's wallet."""
 
     personnel_number: Annotated[str, Field(min_length=1, max_length=64)]
@@ -137,7 +122,7 @@ class CanteenApi:
 
 def canteen_router(api: CanteenApi, callers: Callers) -> APIRouter:
     """Return the canteen's routes."""
-    router = APIRouter(prefix="/api/v1/canteen", tags=["canteen"], responses=_PROBLEMS)
+    router = APIRouter(prefix="/api/v1/canteen", tags=["canteen"], responses=PROBLEMS)
     till = Annotated[Caller, Depends(callers.for_use("canteen"))]
     payroll = Annotated[Caller, Depends(callers.for_use("payroll"))]
 
@@ -192,9 +177,8 @@ async def _once(
     api: CanteenApi, caller: Caller, key: str, asked: list[Any], make: Callable[[Any], dict[str, Any]]
 ) -> Any:
     """Book once for this caller and key; the answer is on disk."""
-    digest = hashlib.sha256(repr(asked).encode()).digest()
     return await api.recorder.submit_here(
-        lambda connection: api.canteen.once(connection, caller.name, key, digest, lambda: make(connection))
+        lambda connection: api.canteen.once(connection, caller.name, key, digest_of(asked), lambda: make(connection))
     )
 
 

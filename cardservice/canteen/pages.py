@@ -1,29 +1,22 @@
 # SPDX-License-Identifier: EUPL-1.2
 """An employee's own page: what the wallet holds, and its newest movements."""
 
-from collections.abc import Callable
-from datetime import datetime
+import asyncio
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final
-from zoneinfo import ZoneInfo
 
-from fastapi import APIRouter, Depends, Header
+from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 
-from cardservice.canteen.service import Canteen, StatementLine
-from cardservice.canteen.tills import english, german
-from cardservice.recorder import Recorder
-from cardservice.web.pages import Language, Pages, language_of
-from cardservice.web.problems import documented
+from cardservice.canteen.rules import euros
+from cardservice.canteen.wallet import Movement, WalletView
+from cardservice.web.pages import Language, PageLanguage, Pages, own_pages, when
 from cardservice.web.signin import SignIn
 
 SHOWN: Final = 50
-_ZONE: Final = ZoneInfo("Europe/Berlin")
-_TEXTS: Final[dict[Language, dict[str, str]]] = {
+_TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
     "de": {
         "title": "Mein Guthaben",
-        "language": "Sprache",
-        "other": "English",
-        "other_code": "en",
         "empty": "Noch keine Bewegungen.",
         "when": "Wann",
         "what": "Was",
@@ -37,9 +30,6 @@ _TEXTS: Final[dict[Language, dict[str, str]]] = {
     },
     "en": {
         "title": "My credit",
-        "language": "Language",
-        "other": "Deutsch",
-        "other_code": "de",
         "empty": "No movements yet.",
         "when": "When",
         "what": "What",
@@ -54,43 +44,29 @@ _TEXTS: Final[dict[Language, dict[str, str]]] = {
 }
 
 
-def wallet_page(
-    canteen: Canteen, recorder: Recorder, wallet_of: Callable[[int], str], sign_in: SignIn, pages: Pages
-) -> APIRouter:
-    """Return the page; it shows whoever signed in their own wallet and nobody else's."""
-    router = APIRouter(prefix="/my", tags=["my"], responses=documented(401, 422, 429, 503))
+def wallet_page(view: Callable[[int, int], WalletView], sign_in: SignIn, pages: Pages) -> APIRouter:
+    """Return the page; it shows whoever signed in their own wallet and nobody else's.
+
+    `view` returns somebody's wallet with at most so many movements; it blocks.
+    """
+    router = own_pages()
 
     @router.get("/canteen", summary="My wallet in the canteen", response_class=HTMLResponse)
-    async def wallet(
-        person: Annotated[int, Depends(sign_in)],
-        lang: Language | None = None,
-        accept_language: Annotated[str, Header()] = "de",
-    ) -> HTMLResponse:
-        language, name = language_of(lang, accept_language), wallet_of(person)
-        balance_cents, lines = await recorder.submit_here(
-            lambda connection: (
-                canteen.balance_cents(connection, name),
-                canteen.statement(connection, name, SHOWN),
-            )
-        )
-        money = german if language == "de" else english
-        return pages.page(
-            "wallet.html",
-            lang=language,
-            t=_TEXTS[language],
-            balance=money(balance_cents),
-            lines=[_line(line, language, money) for line in lines],
-        )
+    async def wallet(person: Annotated[int, Depends(sign_in)], language: PageLanguage) -> HTMLResponse:
+        # Not in the recorder's thread: those who pay wait for that one.
+        found = await asyncio.to_thread(view, person, SHOWN)
+        balance = euros(found.balance_cents, language)
+        lines = [_line(movement, language) for movement in found.movements]
+        return pages.page("wallet.html", language, _TEXTS, balance=balance, lines=lines)
 
     return router
 
 
-def _line(line: StatementLine, language: Language, money: Callable[[int], str]) -> dict[str, Any]:
-    at = datetime.fromtimestamp(line.at_ms / 1_000, _ZONE)
+def _line(movement: Movement, language: Language) -> dict[str, Any]:
     return {
-        "when": f"{at:%d.%m.%Y %H:%M}" if language == "de" else f"{at:%Y-%m-%d %H:%M}",
-        "what": _TEXTS[language].get(line.kind, line.kind),
-        "terminal": line.terminal,
-        "amount": money(line.amount_cents),
-        "balance": money(line.balance_cents),
+        "when": when(movement.at_ms, language),
+        "what": _TEXTS[language].get(movement.kind, movement.kind),
+        "terminal": movement.terminal,
+        "amount": euros(movement.amount_cents, language),
+        "balance": euros(movement.balance_cents, language),
     }

@@ -7,13 +7,18 @@ always add up to the whole. A refund gives back the tax by which the tax of the 
 first the holder's own share.
 """
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
 
+from cardservice.access.options.rules import LANGUAGE, Option, Options, require
 from cardservice.ledger.rules import MAX_CALLER_LENGTH, AccountName
+from cardservice.pseudonyms import PSEUDONYM_LENGTH
 
 WALLET: Final = "wallet"
 SALES: Final = "sales"
@@ -22,9 +27,10 @@ SOURCE: Final = "source"
 SUBSIDY: Final = AccountName("subsidy", "employer")
 MAX_PAYMENT_CENTS: Final = 1_000_000
 MAX_LINES: Final = 100
-MAX_TERMINAL_LENGTH: Final = 40
-MAX_EVENT_LENGTH: Final = 80
-OPAQUE_LENGTH: Final = 32
+# As long as a point's code and an event's name ("agent/epoch/sequence") can be.
+MAX_TERMINAL_LENGTH: Final = 64
+MAX_EVENT_LENGTH: Final = 74
+OPAQUE_LENGTH: Final = PSEUDONYM_LENGTH
 _WHOLE_BP: Final = 10_000
 _HEXADECIMAL: Final = frozenset("0123456789abcdef")
 
@@ -254,6 +260,20 @@ def split_refund(rest: Split, gross_cents: Mapping[int, int]) -> Split:
     return Split(own_cents, amount_cents - own_cents, rates)
 
 
+def digest_of(asked: Sequence[object]) -> bytes:
+    """Return the SHA-256 of what was asked, which is of texts, numbers, lists and objects of them.
+
+    Two requests of the same key are the same if this is.
+    """
+    return hashlib.sha256(json.dumps(asked, sort_keys=True, separators=(",", ":")).encode()).digest()
+
+
+def euros(cents: int, language: Literal["de", "en"]) -> str:
+    """Return an amount as the language writes it: "-5,00 €" (its space breaks no line), "-€5.00"."""
+    sign, whole, rest = ("-" if cents < 0 else ""), abs(cents) // 100, abs(cents) % 100
+    return f"{sign}€{whole}.{rest:02}" if language == "en" else f"{sign}{whole},{rest:02}\N{NO-BREAK SPACE}€"
+
+
 def _require_amounts(amount_cents: int, lines: tuple[Line, ...]) -> None:
     if not 1 <= amount_cents <= MAX_PAYMENT_CENTS:
         raise ValueError(f"an amount is of 1 to {MAX_PAYMENT_CENTS} cents")
@@ -269,17 +289,14 @@ def _require_wallet(wallet: str) -> None:
         raise ValueError(f"a wallet is known by a pseudonym of {OPAQUE_LENGTH} hexadecimal digits")
 
 
-LANGUAGES: Final = ("de", "en")
+# Of a terminal's point: the language of its screen.
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType({"language": LANGUAGE})
 
 
-def check_options(options: Mapping[str, str | int | bool]) -> None:
-    """Refuse options a terminal of the canteen does not have: `language` is its screen's.
+def check_options(options: Options) -> None:
+    """Refuse options a terminal of the canteen does not have.
 
     Raises:
         ValueError: names the option and what is allowed.
     """
-    unknown = sorted(set(options) - {"language"})
-    if unknown:
-        raise ValueError(f"{unknown[0]}: no option of a canteen terminal; allowed is language")
-    if options.get("language", "de") not in LANGUAGES:
-        raise ValueError(f"language: must be one of {', '.join(LANGUAGES)}")
+    require(options, OPTIONS)

@@ -10,11 +10,9 @@ never pays any more.
 """
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -22,7 +20,7 @@ from sqlalchemy.engine import Connection
 from cardservice.access.rules import PointRecord, Use
 from cardservice.agents.messages import Prompt, Sentence
 from cardservice.agents.places import Answer, PermittedTap
-from cardservice.canteen.rules import PriceClass
+from cardservice.canteen.rules import PriceClass, digest_of, euros
 from cardservice.canteen.service import Canteen, Line, Paid, Payment, Refused
 from cardservice.clock import Clock
 from cardservice.errors import CardServiceError, Conflict, NotFound, Overloaded
@@ -34,8 +32,8 @@ _log = structlog.get_logger()
 
 # What a till is told, as the store keeps it.
 Outcome = Mapping[str, Any]
-# Asks for a card at a terminal with these words (None: no longer); False if the terminal cannot be reached.
-Ask = Callable[[PointRecord, "Charge | None"], bool]
+# Asks for a card at a terminal, or no longer; False if the terminal cannot be reached.
+Ask = Callable[[PointRecord, Prompt], bool]
 
 
 class TerminalBusy(Conflict):
@@ -67,16 +65,24 @@ class Charge:
     def digest(self) -> bytes:
         """What makes two requests the same: everything but how long the till waits."""
         lines = [[line.price_class.value, line.amount_cents] for line in self.lines]
-        asked = [self.terminal, self.amount_cents, lines, self.price_class.value, self.subsidised]
-        return hashlib.sha256(json.dumps(asked, separators=(",", ":")).encode()).digest()
+        return digest_of([self.terminal, self.amount_cents, lines, self.price_class.value, self.subsidised])
+
+    @property
+    def shown_as(self) -> str:
+        """What the terminal calls it while it stands on its screen; a card that comes then says so."""
+        return f"charge_{digest_of([self.caller, self.key]).hex()[:16]}"
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """A charge that waits for a card; `outcomes` is what taps booked, by event, until that is on disk."""
+    """A charge that waits for a card until `until_s` of the loop's clock.
+
+    `outcomes` is what taps booked, by event, until that is on disk.
+    """
 
     charge: Charge
     done: "asyncio.Future[Outcome]"
+    until_s: float
     outcomes: dict[str, Outcome] = field(default_factory=dict)
 
 
@@ -87,7 +93,6 @@ class CanteenPlace:
     """
 
     use = Use.CANTEEN
-    records = True
 
     def __init__(
         self, canteen: Canteen, recorder: Recorder, clock: Clock, *, secret: Callable[[], bytes], ask: Ask
@@ -113,6 +118,7 @@ class CanteenPlace:
             Overloaded: too much waits.
             DatabaseUnavailable: nothing can be booked now.
         """
+        self._canteen.expect_request(charge.caller, charge.key)
         known = await self._recorder.submit_here(
             lambda connection: self._canteen.answered(connection, charge.caller, charge.key, charge.digest)
         )
@@ -121,7 +127,7 @@ class CanteenPlace:
         waiting = self._waiting.get(point.code)
         if waiting is None:
             waiting = self._begin(point, charge)
-        elif (waiting.charge.caller, waiting.charge.key) != (charge.caller, charge.key):
+        elif not _is_same_request(waiting.charge, charge):
             raise TerminalBusy(f"terminal {point.code} waits for another card already")
         elif waiting.charge.digest != charge.digest:
             raise Conflict("this idempotency key was used for a different request; make a new key for a new one")
@@ -138,10 +144,19 @@ class CanteenPlace:
             raise NotFound(f"nothing waits at terminal {point.code}")
         self._end(point, waiting, "cancelled")
 
-    def waits_at(self, terminal: str) -> Charge | None:
-        """Return what a terminal waits for."""
+    def prompt_at(self, terminal: str) -> Prompt | None:
+        """Return what a terminal that comes back has to ask for, None if nothing."""
         waiting = self._waiting.get(terminal)
-        return None if waiting is None else waiting.charge
+        return None if waiting is None else _prompt(waiting)
+
+    @property
+    def books(self) -> Self:
+        """What is paid is kept in the ledger."""
+        return self
+
+    def expect(self, tap: PermittedTap) -> None:
+        """Have the wallet and the tap looked up together with those of other tills."""
+        self._canteen.expect_tap(self.wallet_of(tap.person), tap.event)
 
     def record(self, connection: Connection, tap: PermittedTap) -> Answer | None:
         """Pay what waits at the terminal; with nothing waiting, show the holder what they have."""
@@ -149,6 +164,11 @@ class CanteenPlace:
         if waiting is None:
             return _balance(self._canteen.balance_cents(connection, wallet))
         charge = waiting.charge
+        # A terminal without a screen says nothing of what stood there.
+        if tap.choice not in {None, charge.shown_as}:
+            return _CHANGED
+        if self._canteen.has_paid(connection, tap.event):
+            return _OVER
         payment = Payment(
             terminal=charge.terminal,
             caller=charge.caller,
@@ -167,9 +187,10 @@ class CanteenPlace:
             charge.digest,
             lambda: _outcome(charge, tap.event, self._canteen.pay(connection, payment)),
         )
+        # Settled now or before: `act` tells the till.
+        waiting.outcomes[tap.event] = outcome
         if outcome.get("event") != tap.event:
             return _OVER
-        waiting.outcomes[tap.event] = outcome
         return _told(outcome, self._canteen.balance_cents(connection, wallet))
 
     async def act(self, tap: PermittedTap, answer: Answer | None) -> Answer | None:
@@ -191,11 +212,14 @@ class CanteenPlace:
     def _begin(self, point: PointRecord, charge: Charge) -> _Waiting:
         if len(self._waiting) >= MAX_WAITING:
             raise Overloaded(f"{MAX_WAITING} tills wait for a card already")
-        if not self._ask(point, charge):
-            raise TerminalAway(f"terminal {point.code} is not connected", retry_after_s=5)
+        if any(_is_same_request(other.charge, charge) for other in self._waiting.values()):
+            raise Conflict("this idempotency key waits for a card at another terminal")
         loop = asyncio.get_running_loop()
-        waiting = self._waiting[point.code] = _Waiting(charge, loop.create_future())
-        patience = loop.call_later(charge.patience_ms / 1_000, self._end, point, waiting, "timed_out")
+        waiting = _Waiting(charge, loop.create_future(), loop.time() + charge.patience_ms / 1_000)
+        if not self._ask(point, _prompt(waiting)):
+            raise TerminalAway(f"terminal {point.code} is not connected", retry_after_s=5)
+        self._waiting[point.code] = waiting
+        patience = loop.call_at(waiting.until_s, self._end, point, waiting, "timed_out")
         waiting.done.add_done_callback(lambda _: patience.cancel())
         return waiting
 
@@ -229,7 +253,11 @@ class CanteenPlace:
     def _forget(self, point: PointRecord, waiting: _Waiting) -> None:
         if self._waiting.get(point.code) is waiting:
             del self._waiting[point.code]
-            self._ask(point, None)
+            self._ask(point, Prompt(point=point.code))
+
+
+def _is_same_request(one: Charge, other: Charge) -> bool:
+    return (one.caller, one.key) == (other.caller, other.key)
 
 
 def _outcome(charge: Charge, event: str, result: Paid | Refused) -> Outcome:
@@ -255,7 +283,7 @@ def _told(outcome: Outcome, balance_cents: int) -> Answer:
     if outcome["status"] != "paid":
         return Answer(
             done=False,
-            code="no_funds" if outcome.get("reason") == "no_funds" else "not_paid",
+            code="no_funds",
             text_de="Das Guthaben reicht nicht. Es wurde nichts abgebucht.",
             text_en="Not enough credit. Nothing was charged.",
             facts=facts,
@@ -264,8 +292,8 @@ def _told(outcome: Outcome, balance_cents: int) -> Answer:
     return Answer(
         done=True,
         code="paid",
-        text_de=f"Bezahlt: {german(own_cents)}. Guten Appetit!",
-        text_en=f"Paid: {english(own_cents)}. Enjoy your meal!",
+        text_de=f"Bezahlt: {euros(own_cents, 'de')}. Guten Appetit!",
+        text_en=f"Paid: {euros(own_cents, 'en')}. Enjoy your meal!",
         facts={**facts, "own_share_cents": own_cents},
     )
 
@@ -274,8 +302,8 @@ def _balance(balance_cents: int) -> Answer:
     return Answer(
         done=True,
         code="balance",
-        text_de=f"Ihr Guthaben: {german(balance_cents)}.",
-        text_en=f"Your credit: {english(balance_cents)}.",
+        text_de=f"Ihr Guthaben: {euros(balance_cents, 'de')}.",
+        text_en=f"Your credit: {euros(balance_cents, 'en')}.",
         facts={"balance_cents": balance_cents},
     )
 
@@ -286,24 +314,20 @@ _OVER: Final = Answer(
     text_de="Dieser Vorgang ist schon erledigt. Es wurde nichts abgebucht.",
     text_en="This has been settled already. Nothing was charged.",
 )
+# Nobody pays what they have not seen.
+_CHANGED: Final = Answer(
+    done=False,
+    code="amount_changed",
+    text_de="Der Betrag hat sich gerade geändert. Es wurde nichts abgebucht, bitte Karte noch einmal auflegen.",
+    text_en="The amount has just changed. Nothing was charged, please present your card again.",
+)
 
 
-def prompt_of(terminal: str, charge: Charge | None) -> Prompt:
-    """Return what the terminal's screen asks; without a charge it asks for nothing."""
-    if charge is None:
-        return Prompt(point=terminal)
+def _prompt(waiting: _Waiting) -> Prompt:
+    """Return what the terminal's screen asks for the rest of the wait."""
     # The amount stands large beside it.
     asked = Sentence(de="Bitte Karte auflegen.", en="Please present your card.")
-    return Prompt(point=terminal, text=asked, facts={"amount_cents": charge.amount_cents}, for_ms=charge.patience_ms)
-
-
-def german(cents: int) -> str:
-    """Return an amount as Germans write it."""
-    sign, cents = ("-" if cents < 0 else ""), abs(cents)
-    return f"{sign}{cents // 100},{cents % 100:02} €"
-
-
-def english(cents: int) -> str:
-    """Return an amount as it is written in English."""
-    sign, cents = ("-" if cents < 0 else ""), abs(cents)
-    return f"€{sign}{cents // 100}.{cents % 100:02}"
+    charge = waiting.charge
+    rest_ms = max(1, round((waiting.until_s - asyncio.get_running_loop().time()) * 1_000))
+    facts: dict[str, int | bool | str] = {"amount_cents": charge.amount_cents}
+    return Prompt(point=charge.terminal, text=asked, facts=facts, for_ms=rest_ms, asks=charge.shown_as)

@@ -77,10 +77,6 @@ class Bench:
             raise AssertionError("these readers are a pcscd's")
         return VirtualReaders(self._bank)
 
-    def has(self, reader: str) -> bool:
-        """Tell whether a reader is one of these."""
-        return any(one.name == reader for one in self.readers)
-
     def insert(self, card_id: str, reader: str) -> None:
         """Hold a card to a reader.
 

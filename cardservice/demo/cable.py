@@ -6,8 +6,11 @@ import contextlib
 import threading
 from typing import Final
 
+from cardservice.demo.processes import DemoError
+
 _CHUNK: Final = 64 * 1024
 _CLOSE_S: Final = 2.0
+_START_S: Final = 10.0
 
 
 class Cable:
@@ -28,9 +31,14 @@ class Cable:
         return self._plugged
 
     def start(self) -> None:
-        """Begin to relay; `port` is where from then on."""
+        """Begin to relay; `port` is where from then on.
+
+        Raises:
+            DemoError: it did not begin.
+        """
         self._thread.start()
-        self._ready.wait()
+        if not self._ready.wait(_START_S):
+            raise DemoError(f"the network between agents and service did not begin within {_START_S:.0f} s")
 
     def pull(self) -> None:
         """Cut every connection and let nobody through."""
@@ -68,13 +76,18 @@ class Cable:
         if not self._plugged:
             writer.transport.abort()
             return
+        # Known from now on: a cable that is pulled while the other end is being reached cuts this one too.
+        self._open.add(writer)
         try:
             there_reader, there = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
+            self._open.discard(writer)
             writer.transport.abort()
             return
-        self._open |= {writer, there}
+        self._open.add(there)
         try:
+            if writer.is_closing():
+                return
             ways = [
                 asyncio.ensure_future(_pour(reader, there)),
                 asyncio.ensure_future(_pour(there_reader, writer)),

@@ -7,16 +7,13 @@ Directory, service, rig and agent are programs of their own. Where no pcscd can 
 process, and `pcsc` is False.
 """
 
-import asyncio
 import base64
-import http.client
-import json
 import secrets
 import shutil
 import signal
 import tempfile
-import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,38 +24,32 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from cardservice.agents.service import Agents
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.cards.rules import CardState
 from cardservice.cards.service import change_state
-from cardservice.clock import SystemClock
 from cardservice.database import open_databases, upgrade
+from cardservice.demo.agents import AGENT, HOST_AGENT, ReaderAgents, why_no_pyscard
 from cardservice.demo.benches import NOT_WANTED, Bench
 from cardservice.demo.cable import Cable
 from cardservice.demo.live import LiveReader
-from cardservice.demo.processes import Child, DemoError
+from cardservice.demo.processes import Child, DemoError, Workshop, ask, health_of, to_toml
 from cardservice.demo.seeding import PLACES_AGENT, references, seed_city
 from cardservice.demo.surroundings import Around
-from cardservice.workstations.ports import Sessions
 from cardsim.deck import save_deck
 from city import building, deck, people, seed
 from integrations.ldap.editor import DirectoryEditor
-from integrations.logind import LogindSessions
-from integrations.simulated_io import build as build_output
-from readers.agent import Agent, Surroundings
-from readers.centre_socket import websocket_connector
-from readers.identity import Identity
-from readers.main import sessions_of
-from readers.settings import AgentSettings, load_settings
+from rig.program import wait_for
 from rig.readers import Device, doors
 
-AGENT: Final = "rathaus"
+__all__ = ["AGENT", "CALLERS", "HOST_AGENT", "HOST_PCSC", "DemoCity", "Options", "Say", "default_state"]
+
 # Systems that call the service's API in the demonstration, and what each may use.
 CALLERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"till-1": ("canteen",), "payroll": ("payroll",), "facility": ("door",)}
 )
-HOST_AGENT: Final = "eigener-rechner"
 _READY_S: Final = 30.0
+_LOOK_S: Final = 0.02
+_EFFECT_LIMIT_S: Final = 5.0
 HOST_PCSC: Final = Path("/run/pcscd/pcscd.comm")
 Say = Callable[[str], None]
 
@@ -81,13 +72,12 @@ class DemoCity:
     def __init__(self, options: Options, say: Say) -> None:
         self._options = options
         self._say = say
-        self._children: list[Child] = []
         self._run = Path(tempfile.mkdtemp(prefix="onecard-"))  # sockets need short names
-        self._closers: list[Callable[[], None]] = []
+        self._shop = Workshop(options.state)
         self._doors = Bench(AGENT, doors(len(building.DOORS)))
         self._places = Bench(PLACES_AGENT, [Device(place.device, (place.interface,)) for place in building.PLACES])
         self.around = Around(self._run)
-        self.kiosk_url = ""
+        self._agents = ReaderAgents(self._shop, (self._doors, self._places), self.around, options.host_pcsc)
         self.directory_runs = True
         self._directory_child: Child
         self.screens: dict[str, Mapping[str, Any]] = {}
@@ -108,7 +98,7 @@ class DemoCity:
         self._prepare_state()
         self._start_directory()
         self._start_readers()
-        self._closers.append(self.around.stop)
+        self._shop.closers.append(self.around.stop)
         self.around.start()
         self._say(f"Printers: {self.around.why_no_printers or 'real cupsd, two virtual printers'}")
         self._say(f"PC: {self.around.why_no_desk or 'logind and a real screen locker'}")
@@ -119,10 +109,7 @@ class DemoCity:
         """Stop everything, last started first; leaves nothing running."""
         for bench in (self._doors, self._places):
             bench.close()
-        for close in reversed(self._closers):
-            close()
-        for child in reversed(self._children):
-            child.stop()
+        self._shop.close()
         shutil.rmtree(self._run, ignore_errors=True)
 
     # What one does in the city
@@ -172,20 +159,7 @@ class DemoCity:
         Raises:
             DemoError: it cannot be pressed now.
         """
-        self._kiosk(point, {"key": key})
-
-    def _kiosk(self, point: str, body: Mapping[str, Any]) -> None:
-        address = urlsplit(self.kiosk_url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=5)
-        try:
-            headers = {"Content-Type": "application/json"}
-            connection.request("POST", f"/{point}/choice", json.dumps(body), headers)
-            status = connection.getresponse().status
-        except (OSError, http.client.HTTPException) as error:
-            raise DemoError(f"the terminal {point} does not answer") from error
-        finally:
-            connection.close()
-        if status != 204:
+        if ask(self.kiosk_url, f"/{point}/choice", {"key": key}).status != 204:
             raise DemoError(f"nothing can be chosen at {point} now")
 
     def report(self, card_id: str, state: CardState, reason: str | None) -> None:
@@ -196,27 +170,26 @@ class DemoCity:
         """
         change_state(self._databases.state, self.references[card_id], state, reason)
 
-    def post(self, path: str, body: Mapping[str, Any], *, caller: str, key: str) -> Mapping[str, Any]:
-        """Ask the service's API as one of `CALLERS`; return its answer, whatever it is.
+    def top_up(self, personnel_number: str, amount_cents: int) -> Mapping[str, Any]:
+        """Put money onto somebody's wallet, as payroll does; return what the service answers.
 
         Raises:
             DemoError: it does not answer.
         """
-        address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=10)
-        headers = {
-            "Content-Type": "application/json",
-            "Authorization": f"Bearer {self.token(caller)}",
-            "Idempotency-Key": key,
-        }
-        try:
-            connection.request("POST", path, json.dumps(body), headers)
-            answer: Mapping[str, Any] = json.loads(connection.getresponse().read(1024 * 1024))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise DemoError(f"the service does not answer ({type(error).__name__})") from error
-        finally:
-            connection.close()
-        return answer
+        body = {"personnel_number": personnel_number, "amount_cents": amount_cents, "source": "payroll"}
+        proof = {"Authorization": f"Bearer {self.token('payroll')}", "Idempotency_Key": uuid.uuid4().hex}
+        return ask(self.url, "/api/v1/canteen/top-ups", body, **proof).document
+
+    def effect_ms(self, act: Callable[[], None]) -> float | None:
+        """Do something that changes who may do what; return after how many milliseconds the service goes by it.
+
+        None if it did not within five seconds.
+        """
+        before = self.health().get("snapshot_revision", 0)
+        began_s = time.monotonic()
+        act()
+        held = wait_for(lambda: self.health().get("snapshot_revision", before) > before, _EFFECT_LIMIT_S)
+        return round((time.monotonic() - began_s) * 1_000, 2) if held else None
 
     @property
     def state_folder(self) -> Path:
@@ -229,16 +202,7 @@ class DemoCity:
 
     def health(self) -> Mapping[str, Any]:
         """Return what the service says of itself; empty while it does not answer."""
-        address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=5)
-        try:
-            connection.request("GET", "/health/ready")
-            state: Mapping[str, Any] = json.loads(connection.getresponse().read(1024 * 1024))
-        except (OSError, http.client.HTTPException, ValueError):
-            return {}
-        finally:
-            connection.close()
-        return state
+        return health_of(self.url)
 
     def _reader(self, point: str) -> tuple[Bench, str]:
         for number, door in enumerate(building.DOORS, start=1):
@@ -259,10 +223,10 @@ class DemoCity:
         state.mkdir(mode=0o700, parents=True)
         self._secret = {name: secrets.token_hex(16) for name in ("admin", "service", "keys", "live", *CALLERS)}
         for name, value in self._secret.items():
-            self._write(f"{name}.secret", value + "\n")
+            self._shop.write(f"{name}.secret", value + "\n")
         made = deck.build()
         save_deck(made.descriptions, state / "deck.json")
-        self._write("piv-ca.pem", made.issuer_pem)
+        self._shop.write("piv-ca.pem", made.issuer_pem)
         masters = [CardMaster(use, what, 1, seed.master(use, what)) for use in seed.USES for what in seed.PURPOSES]
         create(
             state / "keys.json",
@@ -274,21 +238,10 @@ class DemoCity:
         self._databases = open_databases(f"sqlite:///{state}")
         upgrade(self._databases)
 
-    def _write(self, name: str, content: str) -> Path:
-        path = self._options.state / name
-        path.touch(mode=0o600)
-        path.write_text(content, "utf-8")
-        return path
-
-    def _child(self, name: str, *arguments: str, environment: Mapping[str, str] = MappingProxyType({})) -> Child:
-        child = Child(name, arguments, self._options.state / f"{name}.log", environment)
-        self._children.append(child)
-        return child
-
     def _start_directory(self) -> None:
-        self._write("directory.ldif", _ldif(people.entries(self._secret["service"])))
+        self._shop.write("directory.ldif", _ldif(people.entries(self._secret["service"])))
         state = self._options.state
-        self._directory_child = self._child(
+        self._directory_child = self._shop.child(
             "directory",
             *("-m", "directorysim", "--ldif", str(state / "directory.ldif"), "--suffix", people.SUFFIX),
             *("--admin-dn", people.ADMIN_DN, "--admin-password-file", str(state / "admin.secret")),
@@ -303,11 +256,11 @@ class DemoCity:
     def _start_readers(self) -> None:
         """Plug the cards into real pcscd's, one for each agent, or keep the readers inside this process."""
         deck_file = self._options.state / "deck.json"
-        why_not = NOT_WANTED if self._options.pcsc == "never" else _why_no_pyscard()
+        why_not = NOT_WANTED if self._options.pcsc == "never" else why_no_pyscard()
         for bench in (self._doors, self._places):
             if not why_not:
                 try:
-                    bench.start_pcscd(self._child, self._run, deck_file)
+                    bench.start_pcscd(self._shop.child, self._run, deck_file)
                 except DemoError as error:
                     why_not = str(error)
             if why_not:
@@ -345,52 +298,32 @@ class DemoCity:
             "organisation": {"code": "musterstadt", "name": "Stadt Musterstadt"},
             **self.around.service_settings(),
         }
-        config = self._write("cardservice.toml", _toml(sections))
-        self.url = self._child("service", "-m", "cardservice", "serve", "--config", str(config)).ready()["url"]
+        config = self._shop.write("cardservice.toml", to_toml(sections))
+        self.url = self._shop.child("service", "-m", "cardservice", "serve", "--config", str(config)).ready()["url"]
         self._await("the directory copy", lambda health: health.get("status") == "ready")
-        host = HOST_AGENT if self._needs_host_agent() else AGENT
+        host = HOST_AGENT if self._agents.needs_host_agent() else AGENT
         piv_ca = x509.load_pem_x509_certificate((state / "piv-ca.pem").read_bytes())
         points = seed_city(self._databases.state, piv_ca=piv_ca, agent=AGENT, host_agent=host)
         self.references = references(self._databases.state)
         self._await("the city's doors", lambda health: health.get("points") == points)
         self.cable = Cable(urlsplit(self.url).port or 80)
         self.cable.start()
-        self._closers.append(self.cable.close)
+        self._shop.closers.append(self.cable.close)
         self._say(f"Service: {self.url}")
 
     def _await(self, what: str, done: Callable[[Mapping[str, Any]], bool]) -> None:
-        deadline = time.monotonic() + _READY_S
-        while not done(state := self.health()):
-            if time.monotonic() > deadline:
-                raise DemoError(f"{what} was not ready within {_READY_S:.0f} s: {state.get('degraded') or 'no answer'}")
-            time.sleep(0.02)  # the service has no way to call us before it is ready
+        # The service has no way to call us before it is ready.
+        if not wait_for(lambda: done(self.health()), _READY_S, pause_s=_LOOK_S):
+            troubles = self.health().get("degraded") or "no answer"
+            raise DemoError(f"{what} was not ready within {_READY_S:.0f} s: {troubles}")
 
     def _start_agents(self) -> None:
         self.live = LiveReader(self.url, self._secret["live"])
         self.live.start()
-        self._closers.append(self.live.stop)
-        benches = (self._doors, self._places)
-        there = {bench.agent: threading.Event() for bench in benches}
-        wanted = {bench.agent: len(bench.readers) for bench in benches}
-
-        def note(event: Mapping[str, Any]) -> None:
-            agent = event.get("agent", "")
-            if event["kind"] == "agent" and agent in there and len(event["readers"]) >= wanted[agent]:
-                there[agent].set()
-
-        end = self.live.listen(note)
-        for bench in benches:
-            self._start_agent(bench.agent, bench)
-        online = set(there)
-        if self._needs_host_agent():
-            self._start_agent(HOST_AGENT, None)
-            online.add(HOST_AGENT)
+        self._shop.closers.append(self.live.stop)
+        online = self._agents.start(self._databases.state, self.cable.port, self.live)
         self._await("the reader agents", lambda health: online <= set(health.get("agents_online", ())))
-        # A card held to a reader before its agent looks there counts as left lying: it is asked for again.
-        for agent, readers_there in there.items():
-            if not readers_there.wait(_READY_S):
-                raise DemoError(f"the agent {agent} saw not all of its readers within {_READY_S:.0f} s")
-        end()
+        self._agents.await_readers()
         self._watch_screens()
         self._say(f"Agents: {', '.join(sorted(online))}")
 
@@ -401,81 +334,21 @@ class DemoCity:
                 reader = LiveReader(self.kiosk_url, path=f"/{place.code}/events")
                 reader.listen(partial(self._screen_changed, place.code))
                 reader.start()
-                self._closers.append(reader.stop)
+                self._shop.closers.append(reader.stop)
 
     def _screen_changed(self, point: str, state: Mapping[str, Any]) -> None:
         self.screens[point] = state
         self.live.tell({"kind": "screen", "point": point, "screen": state})
 
     @property
+    def kiosk_url(self) -> str:
+        """Where the terminals' own pages are."""
+        return self._agents.kiosk_url
+
+    @property
     def host_readers_served(self) -> bool:
         """Whether a card can be held to a real reader of this machine."""
-        return self._needs_host_agent() or self._doors.mode == "direct"
-
-    def _needs_host_agent(self) -> bool:
-        """Whether the host's own pcscd runs beside ours; a process can serve only one, so it gets its own agent."""
-        ours_is_the_hosts = self._doors.mode == "direct"
-        socket = self._options.host_pcsc
-        return socket is not None and socket.exists() and not ours_is_the_hosts and not _why_no_pyscard()
-
-    def _start_agent(self, name: str, bench: Bench | None) -> None:
-        state = self._options.state
-        identity = Identity.create(state / f"{name}.key")
-        Agents(self._databases.state, SystemClock()).enrol(name, identity.public_key_hex())
-        values: dict[str, Any] = {
-            "agent": name,
-            "centre_url": f"ws://127.0.0.1:{self.cable.port}/agents/v1",
-            "key_file": f"{state}/{name}.key",
-            "outbox_file": f"{state}/{name}.outbox",
-        }
-        environment: dict[str, str] = {}
-        if name == PLACES_AGENT:
-            values |= self.around.agent_settings()
-            self.kiosk_url = f"http://127.0.0.1:{values['kiosk_port']}/"
-            if self.around.bus_address is not None:
-                environment["DBUS_SYSTEM_BUS_ADDRESS"] = self.around.bus_address
-        if bench is None:
-            values["pcsc_socket"] = str(self._options.host_pcsc)
-        elif bench.pcsc_socket is not None:
-            values["pcsc_socket"] = bench.pcsc_socket
-        config = self._write(f"{name}.toml", _toml({"": values}))
-        if bench is not None and bench.pcsc_socket is None:
-            self._start_agent_here(config, bench)
-            return
-        self._child(name, "-m", "readers", "--config", str(config), "run", environment=environment)
-
-    def _start_agent_here(self, config: Path, bench: Bench) -> None:
-        """Run the very same agent in a thread, on readers inside this process."""
-        settings = load_settings(config)
-        surroundings = Surroundings(websocket_connector(settings), sessions=lambda: self._sessions(settings))
-        agent = Agent(settings, bench.driver(), build_output, surroundings=surroundings)
-        loop = asyncio.new_event_loop()
-
-        def run() -> None:
-            loop.run_until_complete(agent.run())
-            loop.close()
-
-        thread = threading.Thread(target=run, name=f"agent {bench.agent}", daemon=True)
-
-        def close() -> None:
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(agent.request_stop)
-            thread.join(timeout=10)
-
-        self._closers.append(close)
-        thread.start()
-
-    def _sessions(self, settings: AgentSettings) -> Sessions:
-        address = self.around.bus_address
-        return sessions_of(settings) if address is None else LogindSessions(settings.seat, address=address)
-
-
-def _why_no_pyscard() -> str:
-    try:
-        __import__("smartcard.scard")
-    except ImportError as error:
-        return f"pyscard is not installed ({error.name or 'it cannot be loaded'})"
-    return ""
+        return self._agents.host_readers_served
 
 
 def _ldif(entries: list[tuple[str, dict[str, list[str]]]]) -> str:
@@ -486,21 +359,6 @@ def _ldif(entries: list[tuple[str, dict[str, list[str]]]]) -> str:
         for name, values in attributes.items():
             lines += [f"{name}:: {base64.b64encode(value.encode()).decode()}" for value in values]
     return "\n".join(lines) + "\n"
-
-
-def _toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return sections as TOML; JSON's strings, numbers and lists are TOML's."""
-    lines: list[str] = []
-    tables: list[str] = []
-    for section, values in sections.items():
-        lines += [f"[{section}]"] if section else []
-        for key, value in values.items():
-            if isinstance(value, list) and value and isinstance(value[0], dict):
-                for entry in value:
-                    tables += [f"[[{key}]]", *(f"{name} = {json.dumps(what)}" for name, what in entry.items())]
-            else:
-                lines.append(f"{key} = {json.dumps(value)}")
-    return "\n".join(lines + tables) + "\n"
 
 
 def default_state() -> Path:

@@ -7,7 +7,6 @@ and where it cannot the step says why and counts as not played.
 
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -17,18 +16,16 @@ from typing import Any, Final
 from cardservice.cards.rules import CardState
 from cardservice.demo.city import DemoCity
 from cardservice.demo.processes import DemoError
-from cardservice.demo.script import TapWatch, tap
-from city import building
+from cardservice.demo.script import tap
+from cardservice.demo.watch import TapWatch
+from city import building, people
+from city.building import CLOCK, PC, PRINTER, TILL
 from integrations.facility import Facility
 from integrations.till import Till
+from rig.program import wait_for
 
 CARD: Final = "anna"
-LOGIN: Final = "schmidt"
-PERSONNEL_NUMBER: Final = "10017"
-CLOCK: Final = "zeit.eingang"
-TILL: Final = "kantine.kasse-1"
-PRINTER: Final = "druck.bauamt"
-PC: Final = "pc.bauamt"
+HOLDER: Final = people.ANNA
 SERVER_ROOM: Final = "serverraum.aussen"
 FRONT_DOOR: Final = "haupteingang.aussen"
 WITHIN_S: Final = 10.0
@@ -49,7 +46,7 @@ class Step:
     why_not: str = ""
 
 
-class _Day:
+class Day:
     """Plays steps and keeps what came of them."""
 
     def __init__(self, city: DemoCity) -> None:
@@ -77,13 +74,11 @@ class _Day:
 
 def one_day(city: DemoCity) -> dict[str, Any]:
     """Play the day in a started city; return its document, `ok` True only if every step went as it should."""
-    day = _Day(city)
+    day = Day(city)
     day.play("the front door opens", FRONT_DOOR, lambda: _permitted(day.tap(FRONT_DOOR), "acted"))
     day.play("working time begins", CLOCK, lambda: _booked(day, "in", "booked_in"))
     _at_the_pc(day)
-    day.play(
-        "the server room stays shut", "serverraum.aussen", lambda: _refused(day.tap("serverraum.aussen"), "no_grant")
-    )
+    day.play("the server room stays shut", SERVER_ROOM, lambda: _refused(day.tap(SERVER_ROOM), "no_grant"))
     _at_the_printer(day)
     day.play("payroll puts 20 euros on the wallet", TILL, lambda: _top_up(city))
     day.play("lunch is paid", TILL, lambda: _pay(day))
@@ -109,11 +104,11 @@ def _refused(seen: Mapping[str, Any], reason: str) -> tuple[bool, Mapping[str, A
     return seen.get("permit") is False and seen.get("reason") == reason and seen["outcome"] == "shown", seen
 
 
-def _refused_as_lost(day: _Day, place: str) -> tuple[bool, Mapping[str, Any]]:
+def _refused_as_lost(day: Day, place: str) -> tuple[bool, Mapping[str, Any]]:
     return _refused(day.tap(place), "card_revoked")
 
 
-def _booked(day: _Day, key: str, code: str) -> tuple[bool, Mapping[str, Any]]:
+def _booked(day: Day, key: str, code: str) -> tuple[bool, Mapping[str, Any]]:
     # The screen takes no key while it answers the one before.
     _until(lambda: _chosen(day.city, key), "the time clock's screen")
     seen = day.tap(CLOCK)
@@ -133,7 +128,7 @@ def _answer(seen: Mapping[str, Any]) -> str | None:
     return answer["code"] if answer else None
 
 
-def _at_the_pc(day: _Day) -> None:
+def _at_the_pc(day: Day) -> None:
     around = day.city.around
     if around.why_no_desk:
         day.leave_out("the card unlocks the PC, taking it away locks it", PC, around.why_no_desk)
@@ -142,22 +137,21 @@ def _at_the_pc(day: _Day) -> None:
     day.play("the card unlocks the PC, taking it away locks it", PC, lambda: _unlock_and_leave(day))
 
 
-def _unlock_and_leave(day: _Day) -> tuple[bool, Mapping[str, Any]]:
+def _unlock_and_leave(day: Day) -> tuple[bool, Mapping[str, Any]]:
     city = day.city
     with TapWatch(city, PC) as watch:
         city.insert(CARD, PC)
         try:
-            seen = watch.outcome()
+            seen = watch.until_over()
             opened_ms = _until(lambda: city.around.pc_locked() is False, "the PC's screen to open")
         finally:
             city.eject(PC)
         locked_ms = _until(lambda: city.around.pc_locked() is True, "the PC's screen to lock")
-    seen.pop("decided_at", None)
     seen |= {"screen_opened_ms": opened_ms, "screen_locked_ms": locked_ms}
     return bool(seen.get("permit")) and seen["outcome"] == "acted", seen
 
 
-def _at_the_printer(day: _Day) -> None:
+def _at_the_printer(day: Day) -> None:
     around = day.city.around
     name = "the document comes out at this printer, and only after the tap"
     if around.why_no_printers:
@@ -166,14 +160,16 @@ def _at_the_printer(day: _Day) -> None:
     day.play(name, PRINTER, lambda: _print(day))
 
 
-def _print(day: _Day) -> tuple[bool, Mapping[str, Any]]:
+def _print(day: Day) -> tuple[bool, Mapping[str, Any]]:
     around = day.city.around
     printer = next(str(place.options["printer"]) for place in building.PLACES if place.code == PRINTER)
     before = dict(around.printed())
-    around.print_something(LOGIN, "Bescheid")
-    held = dict(around.printed()) == before
+    around.print_something(HOLDER.login, "Bescheid")
+    held_to_ns = time.time_ns()
     seen = day.tap(PRINTER)
-    came_ms = _until(lambda: around.printed()[printer] == before[printer] + 1, "the document")
+    came_ms = _until(lambda: around.printed()[printer] > before[printer], "the document")
+    came_ns = around.arrivals_ns()[printer][before[printer] :]
+    held = len(came_ns) == 1 and came_ns[0] > held_to_ns
     others = {name: count for name, count in around.printed().items() if name != printer}
     elsewhere = others != {name: count for name, count in before.items() if name != printer}
     seen |= {"held_until_the_tap": held, "document_ms": came_ms, "came_out_elsewhere": elsewhere}
@@ -181,12 +177,11 @@ def _print(day: _Day) -> tuple[bool, Mapping[str, Any]]:
 
 
 def _top_up(city: DemoCity) -> tuple[bool, Mapping[str, Any]]:
-    body = {"personnel_number": PERSONNEL_NUMBER, "amount_cents": 2_000, "source": "payroll"}
-    answer = city.post("/api/v1/canteen/top-ups", body, caller="payroll", key=uuid.uuid4().hex)
+    answer = city.top_up(HOLDER.number, 2_000)
     return answer.get("status") == "booked", answer
 
 
-def _pay(day: _Day) -> tuple[bool, Mapping[str, Any]]:
+def _pay(day: Day) -> tuple[bool, Mapping[str, Any]]:
     """Ask for 9.80 euros at the till, as its software does; the card pays."""
     city = day.city
     paid: list[Any] = []
@@ -214,10 +209,8 @@ def _open_once(city: DemoCity) -> tuple[bool, Mapping[str, Any]]:
 
 
 def _lose(city: DemoCity) -> tuple[bool, Mapping[str, Any]]:
-    before = city.health()["snapshot_revision"]
-    city.report(CARD, CardState.REVOKED, "lost")
-    published_ms = _until(lambda: city.health().get("snapshot_revision", before) > before, "the new state")
-    return True, {"published_ms": published_ms}
+    published_ms = city.effect_ms(lambda: city.report(CARD, CardState.REVOKED, "lost"))
+    return published_ms is not None, {"published_ms": published_ms}
 
 
 def _until(what: Callable[[], Any], name: str) -> float:
@@ -227,8 +220,6 @@ def _until(what: Callable[[], Any], name: str) -> float:
         DemoError: it did not within ten seconds.
     """
     began = time.monotonic()
-    while not what():
-        if time.monotonic() - began > WITHIN_S:
-            raise DemoError(f"{name} did not come within {WITHIN_S:.0f} s")
-        time.sleep(0.01)
+    if not wait_for(what, WITHIN_S):
+        raise DemoError(f"{name} did not come within {WITHIN_S:.0f} s")
     return round((time.monotonic() - began) * 1_000, 1)

@@ -25,7 +25,8 @@ from cardservice.demo.city import DemoCity
 from cardservice.demo.seeding import HOST_POINT
 from cardservice.demo.surroundings import PC_USER
 from cardservice.demo.texts import Language, euros, page_words, script_words
-from cardservice.demo.tour import DISHES, PC, TILL, TOP_UP_CENTS, Tour
+from cardservice.demo.till import DISHES
+from cardservice.demo.tour import TOP_UP_CENTS, Tour
 from cardservice.errors import CardServiceError
 from cardservice.server import listen
 from city import building, deck, people
@@ -118,6 +119,10 @@ class _Feed:
         finally:
             self._watchers.discard(page)
 
+    def watched(self) -> bool:
+        """Tell whether any page is open."""
+        return bool(self._watchers)
+
     @property
     def full(self) -> bool:
         """Whether as many pages watch as are served."""
@@ -132,7 +137,7 @@ def make_app(city: DemoCity) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         feed.open()
-        tour.start()
+        tour.start(feed.watched)
         yield
         await asyncio.to_thread(tour.stop)
         feed.close()
@@ -205,11 +210,11 @@ def _deeds_at_places(tour: Tour) -> APIRouter:
 
     @router.post("/till", status_code=204)
     def ask_to_pay(dish: Annotated[str, Form()]) -> None:
-        tour.ask_to_pay(dish)
+        tour.till.ask(dish)
 
     @router.post("/till/cancel", status_code=204)
     def cancel_payment() -> None:
-        tour.cancel_payment()
+        tour.till.cancel()
 
     @router.post("/wallet", status_code=204)
     def top_up(card: Annotated[str, Form()]) -> None:
@@ -281,8 +286,8 @@ def _content(city: DemoCity, language: Language) -> dict[str, Any]:
         "places": {place.code: _place(place, city, language) for place in building.PLACES},
         "printers": [place.code for place in building.PLACES if place.use == "printer"],
         "keys": BOOKING_KINDS,
-        "till": TILL,
-        "pc": PC,
+        "till": building.TILL,
+        "pc": building.PC,
         "pc_user": next(citizen.name for citizen in people.CITIZENS if citizen.login == PC_USER),
         "top_up_cents": TOP_UP_CENTS,
         "dishes": {name: dish.amount_cents for name, dish in DISHES.items()},

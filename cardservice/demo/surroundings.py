@@ -5,9 +5,8 @@ Each is there if this machine can have it; where it cannot, `why_no_printers` an
 """
 
 import asyncio
-import socket
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +15,17 @@ from cardservice.workstations.ports import SessionFault
 from city import building, people
 from integrations.cups import POLICIES
 from integrations.logind import LogindSessions
-from rig import cups, sessions
+from rig import cups
 from rig.cups import Cups
 from rig.errors import RigError
 from rig.pdf import one_page
+from rig.program import free_port
 from rig.sessions import Desk, DeskSession
 
 # Whose PC stands in the building office.
-PC_USER: Final = "schmidt"
+PC_USER: Final = people.ANNA.login
 _SESSION: Final = "c1"
+_NOT_STARTED: Final = "nothing has been started"
 
 
 class Around:
@@ -34,30 +35,29 @@ class Around:
         self._folder = folder
         self._cups: Cups | None = None
         self._desk: Desk | None = None
-        self.why_no_printers = cups.why_not()
-        self.why_no_desk = sessions.why_not()
+        self.why_no_printers = self.why_no_desk = _NOT_STARTED
         # Documents are sent to cupsd by accounts every Debian has; each stands for somebody of the city.
         self.accounts = {citizen.login: account for citizen, account in zip(people.CITIZENS, cups.USERS, strict=False)}
 
     def start(self) -> None:
         """Start what can be had here."""
         printers = [str(place.options["printer"]) for place in building.PLACES if place.use == "printer"]
-        if not self.why_no_printers:
-            try:
-                self._cups = Cups(POLICIES, printers).start()
-            except RigError as error:
-                self.why_no_printers = str(error)
-        if not self.why_no_desk:
-            try:
-                self._desk = desk = Desk(self._folder / "desk", [DeskSession(_SESSION, PC_USER)]).start()
-                # In a thread of its own: whoever starts the city may have an event loop already.
-                with ThreadPoolExecutor(1) as thread:
-                    thread.submit(asyncio.run, _lock(desk.bus_address)).result()
-            except (RigError, SessionFault) as error:
-                self.why_no_desk = str(error)
-                if self._desk is not None:
-                    self._desk.stop()
-                    self._desk = None
+        try:
+            self._cups = Cups(POLICIES, printers).start()
+            self.why_no_printers = ""
+        except RigError as error:
+            self.why_no_printers = str(error)
+        try:
+            self._desk = desk = Desk(self._folder / "desk", [DeskSession(_SESSION, PC_USER)]).start()
+            # In a thread of its own: whoever starts the city may have an event loop already.
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, _lock(desk.bus_address)).result()
+            self.why_no_desk = ""
+        except (RigError, SessionFault) as error:
+            self.why_no_desk = str(error)
+            if self._desk is not None:
+                self._desk.stop()
+                self._desk = None
 
     def stop(self) -> None:
         """Stop all of it."""
@@ -82,8 +82,11 @@ class Around:
         return None if self._desk is None else self._desk.bus_address
 
     def pc_locked(self) -> bool | None:
-        """Tell whether the PC's screen is locked; None if there is no screen here."""
-        return None if self._desk is None else self._desk.is_locked(_SESSION)
+        """Tell whether the PC's screen is locked; None if there is no screen here that says so."""
+        try:
+            return None if self._desk is None else self._desk.is_locked(_SESSION)
+        except RigError:
+            return None
 
     def print_something(self, login: str, title: str) -> None:
         """Send a page to the waiting queue as somebody of the city.
@@ -101,9 +104,16 @@ class Around:
 
     def printed(self) -> Mapping[str, int]:
         """Return how many documents each printer has put out."""
+        return {name: len(arrived_ns) for name, arrived_ns in self.arrivals_ns().items()}
+
+    def arrivals_ns(self) -> Mapping[str, Sequence[int]]:
+        """Return when each printer's documents were out, oldest first: Unix nanoseconds."""
         if self._cups is None:
             return {}
-        return {name: len(printer.documents()) for name, printer in self._cups.printers.items()}
+        return {
+            name: [printer.arrived_ns(document) for document in printer.documents()]
+            for name, printer in self._cups.printers.items()
+        }
 
 
 async def _lock(bus_address: str) -> None:
@@ -113,11 +123,3 @@ async def _lock(bus_address: str) -> None:
         await pc.lock(None)
     finally:
         await pc.close()
-
-
-def free_port() -> int:
-    """Return a port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port

@@ -9,6 +9,9 @@ from typing import Any, Final, Literal
 
 from cardservice.access.rules import Reason
 from cardservice.access.sentences import SENTENCES
+from cardservice.canteen.rules import euros
+
+__all__ = ["LANGUAGES", "Language", "Words", "euros", "page_words", "script_words"]
 
 Language = Literal["de", "en"]
 LANGUAGES: Final[tuple[Language, ...]] = ("de", "en")
@@ -371,9 +374,3 @@ def script_words(language: Language) -> Mapping[str, Any]:
     german = language == "de"
     reasons = {reason.value: SENTENCES[reason].admin_de if german else SENTENCES[reason].admin_en for reason in Reason}
     return {**(_SCRIPT_DE if german else _SCRIPT_EN), "reasons": reasons}
-
-
-def euros(cents: int, language: Language) -> str:
-    """Return an amount as the language writes it."""
-    amount = f"{cents // 100}.{cents % 100:02}"
-    return f"€{amount}" if language == "en" else f"{amount.replace('.', ',')}\N{NO-BREAK SPACE}€"

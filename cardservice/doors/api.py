@@ -1,37 +1,26 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The doors' REST routes, for facilities: list, open once, lock down, follow what happens. Nobody is named in them."""
+"""The doors' REST routes, for facilities: list, open once, lock down, follow what happens.
+
+No holder of a card is named in them; a lockdown names the caller it was asked for by.
+"""
 
 import asyncio
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Header, Path, Query
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import APIRouter, Depends, Path, Query
+from pydantic import BaseModel, Field
 
 from cardservice.doors.service import MAX_EVENTS, Doors, DoorView
 from cardservice.web.callers import Caller, Callers
-from cardservice.web.problems import ApiProblem, documented
+from cardservice.web.problems import ApiProblem
+from cardservice.web.requests import CODE_PATTERN, PROBLEMS, Body, IdempotencyKey
 
-DoorCode = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="The door's point.")]
-ZoneCode = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$", description="The zone.")]
-IdempotencyKey = Annotated[
-    str,
-    Header(
-        alias="Idempotency-Key",
-        min_length=8,
-        max_length=200,
-        pattern=r"^[\x21-\x7e]+$",
-        description="Made by the caller; the same key opens a door once however often it comes.",
-    ),
-]
-_PROBLEMS: Final = documented(401, 403, 404, 409, 422, 503)
+DoorCode = Annotated[str, Path(pattern=CODE_PATTERN, description="The door's point.")]
+ZoneCode = Annotated[str, Path(pattern=CODE_PATTERN, description="The zone.")]
 
 
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class ReasonBody(_Body):
+class ReasonBody(Body):
     """Why; kept with the caller's name."""
 
     reason: Annotated[str, Field(min_length=1, max_length=200, examples=["Lieferung für die Kantine"])]
@@ -82,6 +71,20 @@ class EventPage(BaseModel):
     events: list[Event]
 
 
+class StandingLockdown(BaseModel):
+    """A zone that is locked down, with all zones inside it; `by` is the caller who asked for it."""
+
+    zone: str
+    since_ms: int
+    by: str
+
+
+class LockdownList(BaseModel):
+    """Every lockdown there is, oldest first."""
+
+    lockdowns: list[StandingLockdown]
+
+
 class LockdownAnswer(BaseModel):
     """A zone in which no door opens from outside; `changed` if that is new."""
 
@@ -92,7 +95,7 @@ class LockdownAnswer(BaseModel):
 
 def doors_router(doors: Doors, callers: Callers) -> APIRouter:
     """Return the doors' routes."""
-    router = APIRouter(prefix="/api/v1", tags=["doors"], responses=_PROBLEMS)
+    router = APIRouter(prefix="/api/v1", tags=["doors"], responses=PROBLEMS)
     facility = Annotated[Caller, Depends(callers.for_use("door"))]
 
     @router.get("/doors", summary="Every door and how it is now")
@@ -106,13 +109,20 @@ def doors_router(doors: Doors, callers: Callers) -> APIRouter:
         after: Annotated[str | None, Query(max_length=60, pattern=r"^[0-9]+\.[0-9]+$")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
     ) -> EventPage:
-        found = await asyncio.to_thread(doors.events, after, limit)
-        shown = (one for one in found if not caller.points or one.point in caller.points)
+        found = await asyncio.to_thread(doors.events, after, limit, caller.points)
         return EventPage(
             events=[
                 Event(cursor=one.cursor, at_ms=one.at_ms, kind=one.kind, door=one.point, facts=one.facts)
-                for one in shown
+                for one in found
             ]
+        )
+
+    @router.get("/doors/lockdowns", summary="Which zones are locked down")
+    async def list_lockdowns(caller: facility) -> LockdownList:
+        _require_all(caller)
+        standing = await asyncio.to_thread(doors.lockdowns)
+        return LockdownList(
+            lockdowns=[StandingLockdown(zone=one.zone, since_ms=one.since_ms, by=one.by) for one in standing]
         )
 
     @router.post("/doors/{door}/open", summary="Open a door once, from the desk")

@@ -22,6 +22,11 @@ class Shown:
     text: tuple[str, str] | None = None
 
 
+DARK = Shown("off", "silent")
+# (point, what the strike does, what is shown); called for every change, in order, from any thread; must return at once.
+OutputObserver = Callable[[str, StrikeState, Shown], None]
+
+
 @dataclass(frozen=True, slots=True)
 class DoorInputs:
     """What a door's contacts say at one moment.

@@ -8,68 +8,54 @@ and does not call the opening that follows an alarm.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal
+from types import MappingProxyType
+from typing import Final, Literal, Self
 
+from cardservice.access.options.rules import SWITCH, Option, Options, require, usable, whole
 from cardservice.doors.ports import ContactState, DoorInputs
 
-Locking = Literal["fail_secure", "fail_safe"]
 Alarm = Literal["none", "forced", "held_open", "tamper"]
-OptionValue = str | int | bool
 
 # How long a request to exit releases the strike.
 EXIT_MS: Final = 5_000
 # A leaf pulled in the last moment of a pulse is seen this much later: contacts are polled, strikes are slow.
 GRACE_MS: Final = 500
-HELD_OPEN_MS: Final = range(1_000, 24 * 3_600_000 + 1)
-# Set by the centre beside the stored options, never stored itself.
-LOCKED_DOWN: Final = "locked_down"
 
 _NEVER_MS: Final = -(2**62)
-_LOCKINGS: Final[Mapping[object, Locking]] = {"fail_secure": "fail_secure", "fail_safe": "fail_safe"}
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
+    {"held_open_ms": whole(1_000, 24 * 3_600_000), "escape_route": SWITCH, "contact": SWITCH, "rex": SWITCH}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class DoorOptions:
     """What is said of one door beside its class.
 
-    `contact` and `rex`: there is a door contact, a request to exit. `locking`: `fail_safe` opens without power,
-    `fail_secure` stays shut. `escape_route`: nobody may lock it down.
+    `contact` and `rex`: there is a door contact, a request to exit. `escape_route`: nobody may lock it down.
     """
 
     held_open_ms: int = 30_000
     escape_route: bool = False
-    locking: Locking = "fail_secure"
     contact: bool = False
     rex: bool = False
 
+    @classmethod
+    def parse(cls, options: Options) -> Self:
+        """Return what a point's options say; where one is unusable, its default holds."""
+        said = usable(options, OPTIONS)
+        return cls(
+            held_open_ms=int(said.get("held_open_ms", cls().held_open_ms)),
+            **{name: said.get(name) is True for name in ("escape_route", "contact", "rex")},
+        )
 
-def door_options(options: Mapping[str, OptionValue]) -> DoorOptions:
-    """Return the options of a door's point, as they are stored and as they come with its setup.
+
+def check_options(options: Options) -> None:
+    """Refuse options a door does not have.
 
     Raises:
-        ValueError: an option there is none of, or a value that is not allowed; says which, and what is.
+        ValueError: names the first that is unknown or out of its bounds, and what is allowed.
     """
-    switches = {"escape_route": False, "contact": False, "rex": False}
-    ordinary = DoorOptions()
-    held_open_ms, locking = ordinary.held_open_ms, ordinary.locking
-    for name, value in options.items():
-        if name in switches:
-            if not isinstance(value, bool):
-                raise ValueError(f"option {name}: {value!r}; allowed are true and false")
-            switches[name] = value
-        elif name == "held_open_ms":
-            # Looking for anything but a whole number, a range would count to its end.
-            if type(value) is not int or value not in HELD_OPEN_MS:
-                raise ValueError(f"option {name}: {value!r}; allowed are {HELD_OPEN_MS[0]} to {HELD_OPEN_MS[-1]}")
-            held_open_ms = value
-        elif name == "locking":
-            if value not in _LOCKINGS:
-                raise ValueError(f"option {name}: {value!r}; allowed are {', '.join(_LOCKINGS.values())}")
-            locking = _LOCKINGS[value]
-        else:
-            known = ", ".join(("held_open_ms", "locking", *switches))
-            raise ValueError(f"option {name!r} is none of a door; allowed are {known}")
-    return DoorOptions(held_open_ms, locking=locking, **switches)
+    require(options, OPTIONS)
 
 
 class LockedDown(Exception):

@@ -10,7 +10,9 @@ is journalled as `unknown` at the next start.
 """
 
 import asyncio
+import contextlib
 import hashlib
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -21,7 +23,7 @@ from sqlalchemy.engine import Connection, Engine
 from cardservice import changes
 from cardservice.access.rules import PointRecord, Use
 from cardservice.access.service import City
-from cardservice.agents.hub import AgentHub
+from cardservice.agents.hub import COMMAND_TIMEOUT_S, AgentHub
 from cardservice.agents.messages import DoorState, PointCommand
 from cardservice.clock import Clock
 from cardservice.database import read, write
@@ -40,8 +42,14 @@ MAX_UNDER_WAY: Final = 64
 MAX_EVENTS: Final = 500
 RECORD_TIMEOUT_S: Final = 5.0
 KEPT_REQUESTS_MS: Final = 7 * 86_400_000
-# How far back the journal is read at the start, for alarms that still last and for answers that were not handed on.
+# How many alarms of the journal are read at the start, for those that still last, and how many answers to the desk, for
+# those that were not handed on.
 REMEMBERED_LINES: Final = 2_000
+# How many changes of a door's alarm are known again: an agent whose connection broke tells its last ones twice.
+REMEMBERED_CHANGES: Final = 64
+# What is asked for at the desk is to happen within this, or not at all.
+OPEN_WITHIN_MS: Final = int(COMMAND_TIMEOUT_S * 1_000)
+_ALARM_KINDS: Final = frozenset({"alarm_begun", "alarm_ended"})
 # Whoever works at the desk is sealed under one number of the stream: the journal's open part names nobody.
 DESK: Final = 0
 # What an event tells; everything else of a line stays in the journal.
@@ -127,6 +135,8 @@ class Doors:
         self._services = services
         self._under_way: dict[str, tuple[str, asyncio.Task[Opening]]] = {}
         self._alarms: dict[str, Alarm] = {}
+        # (when by the door's clock, which alarm from then on) of what is written down.
+        self._changes: dict[str, deque[tuple[int, Alarm]]] = {}
         self._zones: tuple[int, Mapping[str, str]] = (-1, {})
         services.hub.states.listeners.append(self._door_told)
 
@@ -136,23 +146,27 @@ class Doors:
         Raises:
             CardServiceError: a store cannot be read or written.
         """
-        with read(self._services.recorder.engine) as connection:
-            recent = store.lines(connection, after=None, limit=REMEMBERED_LINES)
-        answers: dict[str, Any] = {}
-        for line in recent:
-            kind, payload = line.payload.get("kind"), line.payload
-            if kind == "alarm_begun":
-                self._alarms[payload["point"]] = payload["alarm"]
-            elif kind == "alarm_ended":
-                self._alarms.pop(payload["point"], None)
-            elif kind == "open_once_done":
-                answers[payload["request"]] = payload["outcome"]
-        self._settle(answers)
+        for payload in self._remembered(_ALARM_KINDS):
+            point = payload["point"]
+            now: Alarm = payload["alarm"] if payload["kind"] == "alarm_begun" else "none"
+            self._alarms[point] = now
+            self._note_change(point, payload["door_ms"], now)
+        self._settle()
 
-    def _settle(self, answers: Mapping[str, Outcome]) -> None:
+    def _remembered(self, kinds: frozenset[str]) -> list[dict[str, Any]]:
+        """Return the newest lines of these kinds in order: however many taps came between."""
+        with read(self._services.recorder.engine) as connection:
+            newest = store.lines(connection, after=None, limit=REMEMBERED_LINES, wanted=store.Wanted(kinds=kinds))
+        return [line.payload for line in newest]
+
+    def _settle(self) -> None:
         """Give every request of an earlier life its end."""
         with read(self._services.state) as connection:
             unanswered = store.unanswered_requests(connection)
+        if not unanswered:
+            return
+        done = self._remembered(frozenset({"open_once_done"}))
+        answers: dict[str, Outcome] = {payload["request"]: payload["outcome"] for payload in done}
         for row in unanswered:
             outcome = answers.get(row.key)
             if outcome is None:
@@ -299,7 +313,11 @@ class Doors:
             # As the city is now: it may have been locked down while the journal was written.
             point = self._require_openable(request.point.code)
             command = PointCommand(
-                id=request.key[:32], point=point.code, action="open_once", open_ms=point.granted.open_ms
+                id=request.key[:32],
+                point=point.code,
+                action="open_once",
+                open_ms=point.granted.open_ms,
+                by_ms=self._services.clock.now_ms() + OPEN_WITHIN_MS,
             )
             answer = await self._services.hub.command(point.agent or "", command)
         except AgentSilent as error:
@@ -364,8 +382,12 @@ class Doors:
             rows = store.lockdowns(connection)
         return tuple(Lockdown(row.code, row.since_ms, row.by, row.reason) for row in rows)
 
-    def events(self, after_cursor: str | None = None, limit: int = 100) -> tuple[DoorEvent, ...]:
+    def events(
+        self, after_cursor: str | None = None, limit: int = 100, points: frozenset[str] = frozenset()
+    ) -> tuple[DoorEvent, ...]:
         """Return what happened after `after_cursor` in order, without it the newest. Reads the store: not in the loop.
+
+        With `points` only what happened at these.
 
         Raises:
             Conflict: the cursor is none of ours.
@@ -373,7 +395,9 @@ class Doors:
         """
         after = None if after_cursor is None else _place(after_cursor)
         with read(self._services.recorder.engine) as connection:
-            found = store.lines(connection, after=after, limit=max(1, min(limit, MAX_EVENTS)))
+            found = store.lines(
+                connection, after=after, limit=max(1, min(limit, MAX_EVENTS)), wanted=store.Wanted(points)
+            )
         return tuple(_event(line) for line in found)
 
     def _publish(self) -> None:
@@ -386,7 +410,8 @@ class Doors:
     def _door_told(self, _: str, state: DoorState) -> None:
         """Journal an alarm that began or ended; called in the loop."""
         before, now = self._alarms.get(state.point, "none"), state.alarm
-        if before == now:
+        if before == now or (state.at_ms, now) in self._changes.get(state.point, ()):
+            # As it was, or told a second time by an agent that could not know whether the first one arrived.
             return
         changed: Mapping[str, Alarm] = {"alarm_ended": before, "alarm_begun": now}
         facts: Sequence[Mapping[str, Scalar]] = [
@@ -395,22 +420,28 @@ class Doors:
             if alarm != "none"
         ]
         self._alarms[state.point] = now
+        self._note_change(state.point, state.at_ms, now)
         try:
             kept = self._services.recorder.submit_here(self._unit(facts, None))
         except Overloaded as error:
-            self._not_kept(state.point, before, error)
+            self._not_kept(state, before, error)
             return
 
         def done(future: "asyncio.Future[None]") -> None:
             if not future.cancelled() and (error := future.exception()) is not None:
-                self._not_kept(state.point, before, error)
+                self._not_kept(state, before, error)
 
         kept.add_done_callback(done)
 
-    def _not_kept(self, point: str, before: Alarm, error: BaseException) -> None:
+    def _note_change(self, point: str, door_ms: int, now: Alarm) -> None:
+        self._changes.setdefault(point, deque(maxlen=REMEMBERED_CHANGES)).append((door_ms, now))
+
+    def _not_kept(self, state: DoorState, before: Alarm, error: BaseException) -> None:
         # As if it had not been told: what the door says next is compared with what is written down.
-        self._alarms[point] = before
-        _log.error("door.alarm_not_recorded", point=point, error=type(error).__name__)
+        self._alarms[state.point] = before
+        with contextlib.suppress(ValueError):
+            self._changes[state.point].remove((state.at_ms, state.alarm))
+        _log.error("door.alarm_not_recorded", point=state.point, error=type(error).__name__)
 
     def _unit(
         self, lines: Sequence[Mapping[str, Scalar]], personal: Mapping[str, Scalar] | None

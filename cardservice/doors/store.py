@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -100,16 +101,43 @@ def lockdowns(connection: Connection) -> Sequence[sa.Row[Any]]:
     return connection.execute(named.order_by(door_lockdown.c.since_ms, zone.c.code)).all()
 
 
-def lines(connection: Connection, *, after: tuple[int, int] | None, limit: int) -> list[Line]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines: of these points, of these kinds; empty: of all."""
+
+    points: frozenset[str] = frozenset()
+    kinds: frozenset[str] = frozenset()
+
+
+def lines(
+    connection: Connection,
+    *,
+    after: tuple[int, int] | None,
+    limit: int,
+    wanted: Wanted = Wanted(),  # frozen
+) -> list[Line]:
     """Return what follows `after` (epoch, sequence) in order, at most `limit`; with None the newest of all."""
     table = journal_entry
     place = (table.c.epoch, table.c.sequence)
     chosen = sa.select(*place, table.c.at_ms, table.c.payload).where(table.c.stream == STREAM).limit(limit)
+    for name, values in (("point", wanted.points), ("kind", wanted.kinds)):
+        if values:
+            chosen = chosen.where(_in_payload(connection, name).in_(sorted(values)))
     if after is None:
         newest = connection.execute(chosen.order_by(table.c.epoch.desc(), table.c.sequence.desc()))
         return _read(newest)[::-1]
     later = chosen.where(sa.tuple_(*place) > sa.tuple_(*after)).order_by(*place)
     return _read(connection.execute(later))
+
+
+def _in_payload(connection: Connection, name: str) -> sa.ColumnElement[str]:
+    """Return the text a line has under `name`."""
+    payload = journal_entry.c.payload
+    is_text = connection.dialect.name == "sqlite"
+    # To SQLite JSON is text; PostgreSQL wants to be told that this text is JSON.
+    document = sa.type_coerce(payload, sa.JSON) if is_text else sa.cast(payload, sa.JSON)
+    found: sa.ColumnElement[str] = document[name].as_string()
+    return found
 
 
 def _insert_new(connection: Connection, table: sa.Table, row: dict[str, Any]) -> bool:

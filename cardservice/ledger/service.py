@@ -7,11 +7,12 @@ payments wait for.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
+from pydantic_core import to_json
 from sqlalchemy.engine import Connection, Engine
 
 from cardservice.clock import Clock, SystemClock
@@ -24,7 +25,6 @@ from cardservice.ledger.store import Account, RequestKey, StoredRequest
 
 MAX_ANSWER_LENGTH: Final = 16 * 1024
 _DIGEST_BYTES: Final = 32
-_encode: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 
 Answer = Mapping[str, Any]
 
@@ -142,15 +142,17 @@ class Ledger:
         self.write_gathered(connection)
         return store.balance_of(connection, name)
 
-    def post(self, connection: Connection, transfer: Transfer) -> int:
+    def post(self, connection: Connection, transfer: Transfer, opens: Collection[str] = ()) -> int:
         """Move money between open accounts; return the transfer's number. All of it or, with an error, nothing.
+
+        Accounts of the kinds in `opens` are opened, without a lowest balance, when they are first posted to.
 
         Raises:
             NotFound: an account was never opened.
             BelowFloor: an account would hold less than it may.
             Conflict: the transfer takes back more than is left of the one it reverses.
         """
-        accounts = [self._opened(connection, posting.account) for posting in transfer.postings]
+        accounts = [self._opened(connection, posting.account, opens) for posting in transfer.postings]
         for account, (name, amount_cents) in zip(accounts, transfer.postings, strict=True):
             if _would_fall_below(account, amount_cents):
                 raise BelowFloor(f"an account of the kind {name.kind} would hold less than it may")
@@ -171,11 +173,6 @@ class Ledger:
         """Return what is left of a transfer, account by account; empty for one that does not exist."""
         self.write_gathered(connection)
         return store.rest_of(connection, transfer)
-
-    def newest_entries(self, connection: Connection, name: AccountName, limit: int) -> "list[sa.Row[Any]]":
-        """Return an account's newest entries: transfer_id, kind, reverses, at_ms, amount_cents; newest first."""
-        self.write_gathered(connection)
-        return list(store.newest_entries(connection, name, limit))
 
     def answered(self, connection: Connection, request: RequestKey, content_digest: bytes) -> Answer | None:
         """Return what this request was answered before, None if it is new.
@@ -208,16 +205,18 @@ class Ledger:
         if before is not None:
             return before
         answer = make()
-        text = _encode(answer)
+        text = to_json(answer).decode()
         if len(text) > MAX_ANSWER_LENGTH:
             raise ValueError(f"an answer of {len(text)}; at most {MAX_ANSWER_LENGTH} characters are kept")
-        row = (*request, content_digest, text, self._clock.now_ms())
+        row = (request.key, request.caller, content_digest, text, self._clock.now_ms())
         self.keep(connection, store.ledger_request, row)
         self._requests.put(request, StoredRequest(content_digest, text))
         return answer
 
-    def _opened(self, connection: Connection, name: AccountName) -> Account:
+    def _opened(self, connection: Connection, name: AccountName, opens: Collection[str]) -> Account:
         account = self._accounts.find(connection, name)
+        if account is None and name.kind in opens:
+            return self.open_account(connection, name)
         if account is None:
             raise NotFound(f"an account of the kind {name.kind} was never opened")
         return account

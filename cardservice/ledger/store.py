@@ -68,8 +68,9 @@ ledger_entry = sa.Table(
 ledger_request = sa.Table(
     "ledger_request",
     RECORD,
-    sa.Column("caller", sa.String(MAX_CALLER_LENGTH), primary_key=True),
+    # The key first: keys that begin with the time, which the API asks callers for, stand on the same page.
     sa.Column("key", sa.String(MAX_KEY_LENGTH), primary_key=True),
+    sa.Column("caller", sa.String(MAX_CALLER_LENGTH), primary_key=True),
     sa.Column("digest", sa.LargeBinary(32), nullable=False),
     sa.Column("answer", sa.Text, nullable=False),
     sa.Column("at_ms", sa.BigInteger, nullable=False),

@@ -134,6 +134,7 @@ class DirectoryCopy:
             self._groups = store.load_groups(connection, self._name)
             copy = store.load_copy(connection, self._name)
         self._by_dn = {known.entry.dn: stable_id for stable_id, known in self._people.items() if known.present}
+        self._logins = {known.row: known.entry.login for known in self._people.values() if known.present}
         self._memberships = Memberships(known.entry for known in self._groups.values() if known.present)
         self._cookie = None if copy is None else copy.cookie
         self._proof_source = ("", "") if copy is None else (copy.server or "", copy.mode or "")
@@ -161,6 +162,13 @@ class DirectoryCopy:
             people = {stable_id: known.entry.dn for stable_id, known in self._people.items() if known.present}
             groups = {stable_id: known.entry.dn for stable_id, known in self._groups.items() if known.present}
         return people | groups
+
+    def login_of(self, row: int) -> str | None:
+        """Return the login of the person with this row number, None if they have none, left or were never here.
+
+        From memory, as it was last stored, and from any thread: a tap waits for nothing here.
+        """
+        return self._logins.get(row)
 
     def cookie(self) -> str | None:
         """Return the cookie the copy was last stored with, None for an empty copy."""
@@ -279,6 +287,11 @@ class DirectoryCopy:
             changes.append(connection, "person", sorted(touched))
             if change.cookie is not None:
                 store.store_copy(connection, self._name, cookie=change.cookie)
+        # Only now: what was not stored is nobody's login.
+        self._logins.update({self._people[entry.stable_id].row: entry.login for entry in step.new_people})
+        self._logins.update({row: entry.login for row, entry in step.known_people.items()})
+        for stable_id in step.gone_people:
+            self._logins.pop(self._people[stable_id].row, None)
         if change.cookie is not None:
             self._cookie = change.cookie
         return step

@@ -42,6 +42,9 @@ person = sa.Table(
     # Row numbers of the effective groups, a JSON list: derived from the groups' members, kept to start quickly.
     sa.Column("groups", sa.Text, nullable=False),
     sa.UniqueConstraint("directory", "stable_id"),
+    # Hashes on PostgreSQL: its ordered index would refuse a long value, and with it the copy.
+    sa.Index(None, "login", postgresql_using="hash"),
+    sa.Index(None, "personnel_number", postgresql_using="hash"),
 )
 
 directory_group = sa.Table(

@@ -39,8 +39,6 @@ class HeldJob:
     number: int
     title: str = field(repr=False)
     owner: str = field(repr=False)
-    size_bytes: int
-    pages: int | None
     since_ms: int
 
 
@@ -71,14 +69,6 @@ class Spooler(Protocol):
         Raises:
             JobGone: it does not wait any more, or is not `owner`'s.
             PrinterRefuses: the job still waits.
-        """
-        ...
-
-    async def delete(self, job: int, owner: str) -> None:
-        """Delete a waiting job with its document.
-
-        Raises:
-            JobGone: it does not wait any more, or is not `owner`'s.
         """
         ...
 

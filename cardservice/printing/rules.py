@@ -4,8 +4,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
+from cardservice.access.options.rules import LANGUAGE, Option, Options, require
 from cardservice.printing.ports import HeldJob, PrinterState
 
 
@@ -65,16 +67,19 @@ def is_ready(state: PrinterState) -> bool:
     return state.accepting and state.condition != "stopped" and not troubles(state)
 
 
-def released_by(jobs: Sequence[HeldJob], owner: str, state: PrinterState) -> tuple[HeldJob, ...]:
-    """Return what a tap of `owner` releases: all that waits for them, or nothing at a printer that cannot print."""
+def released_by(jobs: Sequence[HeldJob], owner: str) -> tuple[HeldJob, ...]:
+    """Return what a tap of `owner` releases: all that waits for them."""
     # The spooler was asked for the owner's alone; that it kept to it is checked once more here.
-    return tuple(job for job in jobs if job.owner == owner) if is_ready(state) else ()
+    return tuple(job for job in jobs if job.owner == owner)
 
 
 SPOOLER_DOWN: Final = (
     "Das Drucksystem antwortet nicht. Ihre Dokumente warten weiter, bitte versuchen Sie es später noch einmal.",
     "The print system does not answer. Your documents still wait, please try again later.",
 )
+# What is said has at most 200 characters on its way to the terminal, whatever a printer is called and complains of.
+_MAX_NAME_SAID: Final = 38
+_MAX_REASONS_SAID: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,16 +101,25 @@ class Outcome:
 
 
 def trouble_sentence(state: PrinterState, another: str | None) -> tuple[str, str]:
-    """Say which printer does not print and why, and which one near it does; German and English."""
+    """Say which printer does not print and why, and which other one does; German and English."""
     said = [REASONS.get(reason, _UNNAMED) for reason in troubles(state)]
     if not said:
         said = [_STOPPED if state.condition == "stopped" else _NOT_ACCEPTING]
-    german, english = (", ".join(dict.fromkeys(words)) for words in zip(*said, strict=True))
-    elsewhere = ("", "") if another is None else (f" Bitte nehmen Sie {another}.", f" Please use {another}.")
+    german, english = (_reasons(words) for words in zip(*said, strict=True))
+    name, other = _short(state.name), _short(another or "")
+    elsewhere = (f" Bitte nehmen Sie {other}.", f" Please use {other}.") if other else ("", "")
     return (
-        f"Der Drucker {state.name} druckt nicht ({german}). Ihre Dokumente warten weiter.{elsewhere[0]}",
-        f"Printer {state.name} does not print ({english}). Your documents still wait.{elsewhere[1]}",
+        f"Der Drucker {name} druckt nicht ({german}). Ihre Dokumente warten weiter.{elsewhere[0]}",
+        f"Printer {name} does not print ({english}). Your documents still wait.{elsewhere[1]}",
     )
+
+
+def _reasons(words: Sequence[str]) -> str:
+    return ", ".join(tuple(dict.fromkeys(words))[:_MAX_REASONS_SAID])
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _MAX_NAME_SAID else f"{name[: _MAX_NAME_SAID - 1]}…"
 
 
 def sentence(outcome: Outcome, printer: str) -> tuple[str, str]:
@@ -125,8 +139,8 @@ def sentence(outcome: Outcome, printer: str) -> tuple[str, str]:
             )
         case Code.PRINTER_ERROR:
             return (
-                f"Der Drucker {printer} nimmt nichts an. Ihre Dokumente warten weiter.",
-                f"Printer {printer} takes nothing. Your documents still wait.",
+                f"Der Drucker {_short(printer)} nimmt nichts an. Ihre Dokumente warten weiter.",
+                f"Printer {_short(printer)} takes nothing. Your documents still wait.",
             )
         case Code.SPOOLER_DOWN:
             return SPOOLER_DOWN
@@ -134,22 +148,27 @@ def sentence(outcome: Outcome, printer: str) -> tuple[str, str]:
             return "Für Sie wartet kein Dokument.", "No document waits for you."
 
 
-def printer_of(options: Mapping[str, str | int | bool]) -> str | None:
+# Of a printer's reader: the queue of the printer beside it, the language of its screen.
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
+    {
+        "printer": Option("the name of a queue", lambda value: isinstance(value, str) and value != ""),
+        "language": LANGUAGE,
+    }
+)
+
+
+def printer_of(options: Options) -> str | None:
     """Return the queue of the printer beside a reader, None if nobody has said which."""
     printer = options.get("printer")
     return printer if isinstance(printer, str) and printer else None
 
 
-def check_options(options: Mapping[str, str | int | bool]) -> None:
-    """Refuse options a printer's reader does not have: `printer` is the queue, `language` its screen's.
+def check_options(options: Options) -> None:
+    """Refuse options a printer's reader does not have, and a reader without a printer.
 
     Raises:
         ValueError: names the option and what is allowed.
     """
-    unknown = sorted(set(options) - {"printer", "language"})
-    if unknown:
-        raise ValueError(f"{unknown[0]}: no option of a printer's reader; allowed are printer, language")
-    if printer_of(options) is None:
-        raise ValueError("printer: must name the queue of the printer beside this reader")
-    if options.get("language", "de") not in {"de", "en"}:
-        raise ValueError("language: must be one of de, en")
+    require(options, OPTIONS)
+    if "printer" not in options:
+        raise ValueError("option printer: is missing; it names the queue of the printer beside this reader")

@@ -9,7 +9,7 @@ released late by itself: its owner may have gone, and paper would lie there for 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -35,9 +35,9 @@ MAX_OTHERS: Final = 4
 # More than this many taps' worth of unsettled rows are left to the next call.
 _MAX_ROUNDS: Final = 20
 _STATE_OF_FATE: Final[Mapping[Fate, ReleaseState]] = {"waiting": "failed", "released": "released", "gone": "gone"}
+# How long a release stays on record. It is also what keeps a spooler that forgot its last minute from printing twice.
+KEPT_MS: Final = 7 * 86_400_000
 _log = structlog.get_logger()
-
-Result = TypeVar("Result")
 
 
 class Submit(Protocol):
@@ -118,7 +118,7 @@ class PrintRelease:
             _log.error("printing.spooler_down", trouble=str(error))
             return PrintAnswer(Code.SPOOLER_DOWN, queue, SPOOLER_DOWN)
         asked = Asked(event, queue, pseudonym, self._clock.now_ms())
-        return _answer(await self._release(released_by(jobs, owner, state), owner, asked, submit), queue)
+        return _answer(await self._release(released_by(jobs, owner), owner, asked, submit), queue)
 
     async def recover(self, submit: Submit) -> Recovered:
         """Settle what was begun and whose end nobody saw, and hold what its sender did not want held.
@@ -159,13 +159,14 @@ class PrintRelease:
             await submit(lambda connection: store.settle(connection, ends))
         return bool(ends)
 
-    async def forget(self, before_ms: int, submit: Submit) -> int:
-        """Delete the record of releases asked for before `before_ms` (Unix milliseconds); return how many.
+    async def forget(self, submit: Submit) -> None:
+        """Delete the record of releases older than KEPT_MS, but for those whose end nobody has seen.
 
-        Keep two days at least: the record is also what keeps a spooler that forgot its last minute from printing twice.
+        Raises:
+            CardServiceError: the record cannot be written.
         """
-        count: int = await submit(lambda connection: store.forget(connection, before_ms))
-        return count
+        before_ms = self._clock.now_ms() - KEPT_MS
+        await submit(lambda connection: store.forget(connection, before_ms))
 
     async def _release(self, jobs: Sequence[HeldJob], owner: str, asked: Asked, submit: Submit) -> Outcome:
         keys = [Key(self._queue, job.number, job.since_ms) for job in jobs]

@@ -9,9 +9,11 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cardservice.database import RECORD, insert_or
+from cardservice.pseudonyms import PSEUDONYM_LENGTH
 
 ReleaseState = Literal["asked", "released", "gone", "failed"]
 MAX_UNSETTLED: Final = 500
+_MAX_EVENT_LENGTH: Final = 74
 
 # One row per document. A spooler's numbers begin anew one day; number and instant of arrival together do not.
 # `failed` waits on and may be asked for again; `released` and `gone` are the end of it.
@@ -22,9 +24,9 @@ print_release = sa.Table(
     sa.Column("job", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("made_ms", sa.BigInteger, primary_key=True, autoincrement=False),
     # The tap that asked last.
-    sa.Column("event", sa.String(100), nullable=False),
+    sa.Column("event", sa.String(_MAX_EVENT_LENGTH), nullable=False),
     sa.Column("printer", sa.String(127), nullable=False),
-    sa.Column("pseudonym", sa.String(32), nullable=False, index=True),
+    sa.Column("pseudonym", sa.String(PSEUDONYM_LENGTH), nullable=False, index=True),
     sa.Column("state", sa.String(10), nullable=False, index=True),
     sa.Column("at_ms", sa.BigInteger, nullable=False),
     info={"use": "printer"},

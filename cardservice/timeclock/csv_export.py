@@ -9,14 +9,12 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final
 
 from cardservice.timeclock.days import hours_and_minutes
-from cardservice.timeclock.rules import MINUTE_MS
 from cardservice.timeclock.sentences import KINDS
 from cardservice.timeclock.service import BookingView, DayView, MonthView
-
-Language = Literal["de", "en"]
+from cardservice.web.pages import Language
 
 BYTE_ORDER_MARK: Final = "\ufeff"
 # A cell that begins with one of these, or with its wide form, would be run as a formula.
@@ -76,7 +74,7 @@ def _rows(view: MonthView, language: Language) -> Iterator[Sequence[str]]:
         for number, booking in enumerate(day.bookings, start=1):
             yield _booking_row(day, booking, language, is_last=number == len(day.bookings))
     remark = "" if view.complete else words.remarks["incomplete"]
-    yield (words.total, "", "", "", "", "", hours_and_minutes(view.worked_minutes * MINUTE_MS), remark)
+    yield (words.total, "", "", "", "", "", hours_and_minutes(view.worked_minutes), remark)
 
 
 def _booking_row(day: DayView, booking: BookingView, language: Language, *, is_last: bool) -> Sequence[str]:
@@ -88,7 +86,7 @@ def _booking_row(day: DayView, booking: BookingView, language: Language, *, is_l
         booking.utc_offset,
         kind.de if language == "de" else kind.en,
         booking.point,
-        hours_and_minutes(day.worked_minutes * MINUTE_MS) if is_last else "",
+        hours_and_minutes(day.worked_minutes) if is_last else "",
         ", ".join(_remarks(day, words)) if is_last else "",
     )
 

@@ -2,8 +2,11 @@
 """Calendar days and wall clocks of a time zone, as UTC instants in milliseconds."""
 
 from datetime import date, datetime, time, timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
+
+# Where the terminals are, if nobody says otherwise.
+USUAL_ZONE: Final = "Europe/Berlin"
 
 
 class Span(NamedTuple):
@@ -33,9 +36,8 @@ def utc_offset(at_ms: int, zone: ZoneInfo) -> str:
     return f"UTC{datetime.fromtimestamp(at_ms / 1_000, zone).isoformat()[-6:]}"
 
 
-def hours_and_minutes(duration_ms: int) -> str:
-    """Return a duration as "7:43"; seconds are left off."""
-    minutes = duration_ms // 60_000
+def hours_and_minutes(minutes: int) -> str:
+    """Return a duration as "7:43"."""
     return f"{minutes // 60}:{minutes % 60:02}"
 
 

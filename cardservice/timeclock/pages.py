@@ -2,31 +2,29 @@
 """An employee's own page: the bookings of a month, as a table and as CSV."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Header, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.responses import HTMLResponse
 
 from cardservice.timeclock.csv_export import month_csv
 from cardservice.timeclock.days import hours_and_minutes
-from cardservice.timeclock.rules import MINUTE_MS
 from cardservice.timeclock.sentences import KINDS
 from cardservice.timeclock.service import DayView, MonthView, TimeSheets
-from cardservice.web.pages import Language, Pages, language_of
-from cardservice.web.problems import ApiProblem, documented
+from cardservice.web.pages import Language, PageLanguage, Pages, own_pages
+from cardservice.web.problems import ApiProblem
 from cardservice.web.signin import SignIn
 
 Month = Annotated[str | None, Query(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$", description="For example 2026-11.")]
 
-_TEXTS: Final[dict[Language, dict[str, str]]] = {
+_TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
     "de": {
         "title": "Meine Zeiten",
         "months": "Monate",
         "before": "Voriger Monat",
         "after": "Nächster Monat",
         "csv": "Als CSV herunterladen",
-        "other": "English",
-        "other_code": "en",
         "day": "Tag",
         "bookings": "Buchungen",
         "worked": "Gearbeitet",
@@ -44,8 +42,6 @@ _TEXTS: Final[dict[Language, dict[str, str]]] = {
         "before": "Month before",
         "after": "Month after",
         "csv": "Download as CSV",
-        "other": "Deutsch",
-        "other_code": "de",
         "day": "Day",
         "bookings": "Bookings",
         "worked": "Worked",
@@ -76,16 +72,13 @@ _DAYS: Final[dict[Language, tuple[str, ...]]] = {
 
 def time_pages(sheets: TimeSheets, sign_in: SignIn, pages: Pages) -> APIRouter:
     """Return the pages; each shows whoever signed in their own bookings and nobody else's."""
-    router = APIRouter(prefix="/my", tags=["my"], responses=documented(401, 422, 429, 503))
+    router = own_pages()
     me = Annotated[int, Depends(sign_in)]
 
     @router.get("/time", summary="My bookings of a month", response_class=HTMLResponse)
-    async def month(
-        person: me, month: Month = None, lang: Language | None = None, accept_language: Annotated[str, Header()] = "de"
-    ) -> HTMLResponse:
-        language = language_of(lang, accept_language)
+    async def month(person: me, language: PageLanguage, month: Month = None) -> HTMLResponse:
         view = await _month(sheets, person, month)
-        return pages.page("month.html", **_content(view, language, sheets.this_month()))
+        return pages.page("month.html", language, _TEXTS, **_content(view, language, sheets.this_month()))
 
     @router.get(
         "/time.csv",
@@ -93,9 +86,8 @@ def time_pages(sheets: TimeSheets, sign_in: SignIn, pages: Pages) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/csv": {}}, "description": "RFC 4180, semicolons, UTF-8"}},
     )
-    async def month_as_csv(person: me, month: Month = None, lang: Language | None = None) -> Response:
+    async def month_as_csv(person: me, language: PageLanguage, month: Month = None) -> Response:
         view = await _month(sheets, person, month)
-        language: Language = lang or "de"
         content = month_csv(view, language, byte_order_mark=language == "de")
         name = (
             f"zeiten-{view.year}-{view.month:02}.csv" if language == "de" else f"times-{view.year}-{view.month:02}.csv"
@@ -118,21 +110,18 @@ async def _month(sheets: TimeSheets, person: int, month: str | None) -> MonthVie
 
 
 def _content(view: MonthView, language: Language, this_month: tuple[int, int]) -> dict[str, Any]:
-    texts = _TEXTS[language]
     return {
-        "lang": language,
-        "t": texts,
         "month_name": f"{_MONTHS[language][view.month - 1]} {view.year}",
         "this": _code(view.year, view.month),
         "before": _code(*_moved(view.year, view.month, -1)),
         "after": _code(*_moved(view.year, view.month, 1)) if (view.year, view.month) < this_month else None,
         "complete": view.complete,
-        "days": [_day(day, language, texts) for day in view.days if day.bookings],
-        "total": hours_and_minutes(view.worked_minutes * MINUTE_MS),
+        "days": [_day(day, language) for day in view.days if day.bookings],
+        "total": hours_and_minutes(view.worked_minutes),
     }
 
 
-def _day(day: DayView, language: Language, texts: dict[str, str]) -> dict[str, Any]:
+def _day(day: DayView, language: Language) -> dict[str, Any]:
     german = language == "de"
     flags = {"running": day.running, "end_missing": day.end_missing, "start_missing": day.start_missing}
     return {
@@ -140,8 +129,8 @@ def _day(day: DayView, language: Language, texts: dict[str, str]) -> dict[str, A
         "bookings": [
             {"kind": KINDS[one.kind].de if german else KINDS[one.kind].en, "clock": one.clock} for one in day.bookings
         ],
-        "worked": hours_and_minutes(day.worked_minutes * MINUTE_MS),
-        "remark": " ".join(texts[name] for name, is_so in flags.items() if is_so),
+        "worked": hours_and_minutes(day.worked_minutes),
+        "remark": " ".join(_TEXTS[language][name] for name, is_so in flags.items() if is_so),
     }
 
 

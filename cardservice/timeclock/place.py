@@ -2,7 +2,7 @@
 """The time clock as a tap meets it: books in the tap's own transaction, answers with the time and the day's total."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Self
 from zoneinfo import ZoneInfo
 
 from sqlalchemy.engine import Connection
@@ -12,10 +12,11 @@ from cardservice.agents.places import Answer, PermittedTap
 from cardservice.clock import Clock
 from cardservice.pseudonyms import pseudonym_of
 from cardservice.timeclock import store
-from cardservice.timeclock.days import Span, day_of, hours_and_minutes, span_of, wall_clock
+from cardservice.timeclock.days import USUAL_ZONE, Span, day_of, hours_and_minutes, span_of, wall_clock
 from cardservice.timeclock.rules import (
     BOOKS,
     HOUR_MS,
+    MINUTE_MS,
     Booking,
     Code,
     Request,
@@ -40,12 +41,19 @@ class TimeClock:
     """
 
     use: Final = Use.TIMECLOCK
-    records: Final = True
 
-    def __init__(self, secret: Callable[[], bytes], clock: Clock, *, time_zone: str = "Europe/Berlin") -> None:
+    def __init__(self, secret: Callable[[], bytes], clock: Clock, *, time_zone: str = USUAL_ZONE) -> None:
         self._secret = secret
         self._clock = clock
         self._zone = ZoneInfo(time_zone)
+
+    @property
+    def books(self) -> Self:
+        """What is booked is kept by the time clock itself."""
+        return self
+
+    def expect(self, tap: PermittedTap) -> None:
+        """Nothing: a holder's bookings are read one by one."""
 
     def record(self, connection: Connection, tap: PermittedTap) -> Answer:
         """Book the tap, or keep why it books nothing; return what the terminal says."""
@@ -94,7 +102,7 @@ class TimeClock:
         shown = Shown(
             clock=wall_clock(about_ms, self._zone),
             kind=None if last is None else last.kind,
-            worked=hours_and_minutes(worked_ms),
+            worked=hours_and_minutes(worked_ms // MINUTE_MS),
             today=day == today,
             gap=_has_gap(code, shifts),
         )

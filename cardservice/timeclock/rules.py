@@ -15,6 +15,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
+from cardservice.access.options.rules import LANGUAGE, Option, Options, one_of, require, usable, whole
+
 MINUTE_MS: Final = 60_000
 HOUR_MS: Final = 60 * MINUTE_MS
 # Nobody works longer in one go; more is not counted.
@@ -22,8 +24,6 @@ LONGEST_MS: Final = 24 * HOUR_MS
 # How far from its `in` a booking may be and still belong to it: a shift of 24 hours, and its handover.
 REACH_MS: Final = 26 * HOUR_MS
 MAX_GUARD_S: Final = 3_600
-LANGUAGES: Final = ("de", "en")
-MODES: Final = ("alternating", "keys")
 
 
 class Kind(StrEnum):
@@ -184,50 +184,35 @@ class Terminal:
     shift_ms: int = 14 * HOUR_MS
 
 
-def terminal_of(options: Mapping[str, str | int | bool]) -> Terminal:
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
+    {
+        "mode": one_of("alternating", "keys"),
+        # Seconds, hours.
+        "guard_s": whole(0, MAX_GUARD_S),
+        "shift_h": whole(1, REACH_MS // HOUR_MS),
+        "language": LANGUAGE,
+    }
+)
+
+
+def terminal_of(options: Options) -> Terminal:
     """Return what a point's options say; where one is unusable, its default holds: a clock must go on booking."""
-    usable = {name: value for name, value in options.items() if _is_allowed(name, value)}
+    said = usable(options, OPTIONS)
     usual = Terminal()
     return Terminal(
-        alternating=usable.get("mode", "alternating") == "alternating",
-        guard_ms=int(usable.get("guard_s", usual.guard_ms // 1_000)) * 1_000,
-        shift_ms=int(usable.get("shift_h", usual.shift_ms // HOUR_MS)) * HOUR_MS,
+        alternating=said.get("mode", "alternating") == "alternating",
+        guard_ms=int(said.get("guard_s", usual.guard_ms // 1_000)) * 1_000,
+        shift_ms=int(said.get("shift_h", usual.shift_ms // HOUR_MS)) * HOUR_MS,
     )
 
 
-def check_options(options: Mapping[str, str | int | bool]) -> None:
+def check_options(options: Options) -> None:
     """Refuse options of a point that its terminal cannot use.
 
     Raises:
         ValueError: an option there is none of, or a value that is not allowed; says which, and what is.
     """
-    for name, value in options.items():
-        if not _is_allowed(name, value):
-            raise ValueError(f"option {name}: {_ALLOWED.get(name, _KNOWN)}")
-
-
-_ALLOWED: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "mode": f"allowed are {', '.join(MODES)}",
-        "guard_s": f"allowed are whole seconds from 0 to {MAX_GUARD_S}",
-        "shift_h": f"allowed are whole hours from 1 to {REACH_MS // HOUR_MS}",
-        "language": f"allowed are {', '.join(LANGUAGES)}",
-    }
-)
-
-
-_KNOWN: Final = f"there is none; allowed are {', '.join(_ALLOWED)}"
-
-
-def _is_allowed(name: str, value: str | int | bool) -> bool:
-    if name == "mode":
-        return value in MODES
-    if name == "language":
-        return value in LANGUAGES
-    limits = {"guard_s": (0, MAX_GUARD_S), "shift_h": (1, REACH_MS // HOUR_MS)}.get(name)
-    if limits is None or isinstance(value, bool) or not isinstance(value, int):
-        return False
-    return limits[0] <= value <= limits[1]
+    require(options, OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)

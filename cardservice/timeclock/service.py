@@ -13,7 +13,7 @@ from cardservice.clock import Clock
 from cardservice.database import read
 from cardservice.pseudonyms import pseudonym_of
 from cardservice.timeclock import store
-from cardservice.timeclock.days import Span, day_of, span_of, utc_offset, wall_clock
+from cardservice.timeclock.days import USUAL_ZONE, Span, day_of, span_of, utc_offset, wall_clock
 from cardservice.timeclock.rules import MINUTE_MS, REACH_MS, Booking, Kind, Shift, ShiftState, shifts_of
 
 FIRST_YEAR: Final = 2000
@@ -25,7 +25,6 @@ class BookingView:
     """One booking as its terminal's clock showed it; `utc_offset` is "UTC+01:00"."""
 
     kind: Kind
-    at_ms: int
     date: date
     clock: str
     utc_offset: str
@@ -59,7 +58,7 @@ class TimeSheets:
     """Answers what somebody has booked. `secret` is the one that this use's pseudonyms are made with."""
 
     def __init__(
-        self, engine: Engine, secret: Callable[[], bytes], clock: Clock, *, time_zone: str = "Europe/Berlin"
+        self, engine: Engine, secret: Callable[[], bytes], clock: Clock, *, time_zone: str = USUAL_ZONE
     ) -> None:
         self._engine = engine
         self._secret = secret
@@ -113,7 +112,6 @@ class TimeSheets:
     def _booking(self, booking: Booking) -> BookingView:
         return BookingView(
             kind=booking.kind,
-            at_ms=booking.at_ms,
             date=day_of(booking.at_ms, self._zone),
             clock=wall_clock(booking.at_ms, self._zone),
             utc_offset=utc_offset(booking.at_ms, self._zone),

@@ -12,7 +12,9 @@ from cardservice.pseudonyms import PSEUDONYM_LENGTH
 from cardservice.timeclock.rules import BOOKED_AS, Booking, Code, Kind
 
 _TIMECLOCK: Final = {"use": "timeclock"}
-TERMINAL: Final = "terminal"
+# Where every booking comes from as yet.
+_TERMINAL: Final = "terminal"
+_MAX_EVENT_LENGTH: Final = 74
 # More than anybody taps in these times; what one answer reads is bounded all the same.
 MAX_HISTORY: Final = 1_000
 MAX_SHEET: Final = 10_000
@@ -24,7 +26,7 @@ timeclock_booking = sa.Table(
     sa.Column("number", RowNumber, primary_key=True, autoincrement=True),
     sa.Column("pseudonym", sa.String(PSEUDONYM_LENGTH), nullable=False),
     # "agent/epoch/sequence"
-    sa.Column("event", sa.String(80), nullable=False, unique=True),
+    sa.Column("event", sa.String(_MAX_EVENT_LENGTH), nullable=False, unique=True),
     sa.Column("kind", sa.String(12), nullable=False),
     sa.Column("at_ms", sa.BigInteger, nullable=False),
     sa.Column("point", sa.String(64), nullable=False),
@@ -40,7 +42,7 @@ timeclock_booking = sa.Table(
 timeclock_unbooked = sa.Table(
     "timeclock_unbooked",
     RECORD,
-    sa.Column("event", sa.String(80), primary_key=True),
+    sa.Column("event", sa.String(_MAX_EVENT_LENGTH), primary_key=True),
     sa.Column("pseudonym", sa.String(PSEUDONYM_LENGTH), nullable=False),
     sa.Column("code", sa.String(20), nullable=False),
     sa.Column("at_ms", sa.BigInteger, nullable=False),
@@ -65,7 +67,6 @@ class NewBooking(NamedTuple):
     event: str
     booking: Booking
     recorded_ms: int
-    source: str = TERMINAL
 
 
 _B: Final = timeclock_booking.c
@@ -132,7 +133,7 @@ def keep_booking(connection: Connection, new: NewBooking) -> None:
             "at_ms": new.booking.at_ms,
             "point": new.booking.point,
             "recorded_ms": new.recorded_ms,
-            "source": new.source,
+            "source": _TERMINAL,
         },
     )
 

@@ -10,6 +10,7 @@ from typing import Annotated, Final
 from fastapi import Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from cardservice.errors import SettingsError
 from cardservice.web.problems import ApiProblem
 
 MAX_TOKEN: Final = 200
@@ -41,9 +42,21 @@ def digest(token: str) -> bytes:
 
 
 class Callers:
-    """Every caller of the settings."""
+    """Every caller of the settings.
+
+    Raises:
+        SettingsError: two have the same token, and nobody could tell who calls.
+    """
 
     def __init__(self, callers: Sequence[Caller]) -> None:
+        owners: dict[bytes, str] = {}
+        for caller in callers:
+            other = owners.get(caller.token_digest)
+            if other is not None:
+                raise SettingsError(
+                    f"callers: {other} and {caller.name} have the same token; make a token of its own for each"
+                )
+            owners[caller.token_digest] = caller.name
         self._callers = tuple(callers)
 
     def for_use(self, use: str) -> Callable[..., Caller]:

@@ -11,7 +11,15 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from cardservice.errors import CardServiceError, Conflict, DatabaseUnavailable, NotFound, Overloaded
+from cardservice.errors import (
+    AgentAway,
+    AgentSilent,
+    CardServiceError,
+    Conflict,
+    DatabaseUnavailable,
+    NotFound,
+    Overloaded,
+)
 
 MEDIA_TYPE: Final = "application/problem+json"
 _MAX_FAULTS: Final = 10
@@ -23,6 +31,8 @@ _STATUS: Final[tuple[tuple[type[CardServiceError], int, str], ...]] = (
     (Conflict, 409, "conflict"),
     (Overloaded, 503, "overloaded"),
     (DatabaseUnavailable, 503, "store_unavailable"),
+    (AgentAway, 503, "agent_away"),
+    (AgentSilent, 504, "agent_silent"),
 )
 _CODES: Final[Mapping[int, str]] = {
     400: "bad_request",
@@ -36,6 +46,7 @@ _CODES: Final[Mapping[int, str]] = {
     422: "invalid",
     429: "too_many",
     503: "unavailable",
+    504: "agent_silent",
 }
 
 
@@ -83,6 +94,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(CardServiceError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _api(_: Request, error: Exception) -> JSONResponse:
@@ -104,7 +116,12 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
             detail = "the record cannot be written at the moment" if hidden else str(error)
             named = error.code or code
             return answer(Problem(title=named.replace("_", " "), status=status, detail=detail, code=named), headers)
-    _log.error("api.failed", path=request.scope.get("route_path", ""), error=type(error).__name__)
+    return await _unexpected(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    # The route's template: what was filled into it may be a name.
+    _log.error("api.failed", route=getattr(request.scope.get("route"), "path", ""), error=type(error).__name__)
     return answer(Problem(title="internal error", status=500, detail="the service failed", code="internal"))
 
 

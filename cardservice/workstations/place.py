@@ -4,36 +4,37 @@
 Nothing is kept: the journal has the tap, and neither the agent nor the centre writes down when a PC was in use.
 """
 
-import inspect
+import asyncio
 from collections.abc import Awaitable, Callable
-
-from sqlalchemy.engine import Connection
+from typing import Final
 
 from cardservice.access.rules import Use
 from cardservice.agents.places import Answer, PermittedTap
 from cardservice.workstations.rules import MAX_LOGIN_LENGTH, SENTENCES, USER_FACT, AnswerCode
 
 # From the row number of a person to their login; None if they have none.
-LoginOf = Callable[[int], Awaitable[str | None] | str | None]
+LoginOf = Callable[[int], Awaitable[str | None]]
+# Whoever stands before a locked PC is told something by then.
+LOGIN_LIMIT_S: Final = 2.0
 
 
 class WorkstationPlace:
     """The use of the workstations; fulfils `agents.places.Place`."""
 
     use = Use.WORKSTATION
-    records = False
+    books: Final = None
 
     def __init__(self, login_of: LoginOf) -> None:
         self._login_of = login_of
 
-    def record(self, connection: Connection, tap: PermittedTap) -> Answer | None:
-        """Return nothing: there is nothing to write down."""
-        return None
-
     async def act(self, tap: PermittedTap, answer: Answer | None) -> Answer | None:
-        """Return whose session the agent is to unlock."""
-        found = self._login_of(tap.person)
-        login = await found if inspect.isawaitable(found) else found
+        """Return whose session the agent is to unlock.
+
+        Raises:
+            TimeoutError: nobody said within `LOGIN_LIMIT_S`.
+        """
+        async with asyncio.timeout(LOGIN_LIMIT_S):
+            login = await self._login_of(tap.person)
         if not login or len(login) > MAX_LOGIN_LENGTH:
             return _answer(AnswerCode.NO_LOGIN, done=False)
         return _answer(AnswerCode.UNLOCK, done=True, user=login)

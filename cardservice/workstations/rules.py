@@ -7,26 +7,21 @@ from enum import StrEnum, unique
 from types import MappingProxyType
 from typing import Final, Literal, Self
 
+from cardservice.access.options.rules import Option, Options, one_of, require, usable, whole
+
 Removal = Literal["none", "lock"]
 
-REMOVALS: Final[tuple[Removal, ...]] = ("none", "lock")
-OPTIONS: Final = frozenset({"removal", "grace_ms", "lock_confirm_ms"})
-MAX_GRACE_MS: Final = 60_000
-DEFAULT_CONFIRM_MS: Final = 1_000
-MIN_CONFIRM_MS: Final = 100
-MAX_CONFIRM_MS: Final = 10_000
+OPTIONS: Final[Mapping[str, Option]] = MappingProxyType(
+    {"removal": one_of("none", "lock"), "grace_ms": whole(0, 60_000), "lock_confirm_ms": whole(100, 10_000)}
+)
 MAX_LOGIN_LENGTH: Final = 200
 # Facts of an answer, by name.
 USER_FACT: Final = "user"
 
 
-class WorkstationOptionsRefused(ValueError):
-    """An option of a workstation's point is wrong; the message names it and what is allowed."""
-
-
 @dataclass(frozen=True, slots=True)
 class WorkstationOptions:
-    """What happens when the card is taken away.
+    """What happens when the card is taken away; without options it is the safest, locked at once.
 
     `grace_ms` is how long the same card may be away before that; `lock_confirm_ms` how long the session may take to
     say that it is locked, before everything on the seat is.
@@ -34,45 +29,27 @@ class WorkstationOptions:
 
     removal: Removal = "lock"
     grace_ms: int = 0
-    lock_confirm_ms: int = DEFAULT_CONFIRM_MS
+    lock_confirm_ms: int = 1_000
 
     @classmethod
-    def parse(cls, options: Mapping[str, int | bool | str]) -> Self:
-        """Return what a point's options say; those of no workstation are ignored.
-
-        Raises:
-            WorkstationOptionsRefused: one of them is out of its bounds.
-        """
-        removal = options.get("removal", "lock")
-        if removal not in REMOVALS:
-            raise WorkstationOptionsRefused(f"removal: must be one of {', '.join(REMOVALS)}")
-        grace_ms = _within(options, "grace_ms", 0, (0, MAX_GRACE_MS))
-        confirm_ms = _within(options, "lock_confirm_ms", DEFAULT_CONFIRM_MS, (MIN_CONFIRM_MS, MAX_CONFIRM_MS))
-        return cls(removal, grace_ms, confirm_ms)
-
-    @classmethod
-    def safest(cls) -> Self:
-        """Return what holds where the options cannot be used: locked at once."""
-        return cls()
+    def parse(cls, options: Options) -> Self:
+        """Return what a point's options say; where one is unusable, its default holds."""
+        said = usable(options, OPTIONS)
+        usual = cls()
+        return cls(
+            removal="none" if said.get("removal") == "none" else "lock",
+            grace_ms=int(said.get("grace_ms", usual.grace_ms)),
+            lock_confirm_ms=int(said.get("lock_confirm_ms", usual.lock_confirm_ms)),
+        )
 
 
-def check_options(options: Mapping[str, int | bool | str]) -> WorkstationOptions:
-    """Return what an administrator's options say, all of which must be options of a workstation.
+def check_options(options: Options) -> None:
+    """Refuse options a workstation does not have.
 
     Raises:
-        WorkstationOptionsRefused: one of them is unknown or out of its bounds.
+        ValueError: names the first that is unknown or out of its bounds, and what is allowed.
     """
-    unknown = sorted(options.keys() - OPTIONS)
-    if unknown:
-        raise WorkstationOptionsRefused(f"{unknown[0]}: unknown; a workstation has {', '.join(sorted(OPTIONS))}")
-    return WorkstationOptions.parse(options)
-
-
-def _within(options: Mapping[str, int | bool | str], name: str, default: int, bounds: tuple[int, int]) -> int:
-    value = options.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not bounds[0] <= value <= bounds[1]:
-        raise WorkstationOptionsRefused(f"{name}: must be a whole number from {bounds[0]} to {bounds[1]}")
-    return value
+    require(options, OPTIONS)
 
 
 def login_from(facts: Mapping[str, int | bool | str]) -> str | None:

@@ -74,9 +74,15 @@ class Place:
         return "contact" if self.kind == "pc" else "contactless"
 
 
+# The places that stories are told of.
+CLOCK: Final = "zeit.eingang"
+TILL: Final = "kantine.kasse-1"
+PRINTER: Final = "druck.bauamt"
+PC: Final = "pc.bauamt"
+
 PLACES: Final = (
     Place(
-        "zeit.eingang",
+        CLOCK,
         "Zeiterfassung am Eingang",
         "Time clock, entrance",
         "timeclock",
@@ -84,9 +90,9 @@ PLACES: Final = (
         "Clock",
         ("Rathaus",),
     ),
-    Place("kantine.kasse-1", "Kantine, Kasse 1", "Canteen, till 1", "canteen", "terminal", "Till 1", ("Rathaus",)),
+    Place(TILL, "Kantine, Kasse 1", "Canteen, till 1", "canteen", "terminal", "Till 1", ("Rathaus",)),
     Place(
-        "druck.bauamt",
+        PRINTER,
         "Drucker im Bauamt",
         "Printer, building office",
         "printer",
@@ -105,7 +111,7 @@ PLACES: Final = (
         ("Rathaus",),
         {"printer": "mfp2"},
     ),
-    Place("pc.bauamt", "PC von Anna Schmidt", "Anna Schmidt's PC", "workstation", "pc", "PC 1", ("Rathaus",)),
+    Place(PC, "PC von Anna Schmidt", "Anna Schmidt's PC", "workstation", "pc", "PC 1", ("Rathaus",)),
 )
 
 # Day 0 is Monday, 7 a public holiday (none here: closed); minutes since midnight, local time.

@@ -34,8 +34,10 @@ class Citizen:
         return f"uid={self.login},{PEOPLE}"
 
 
+# Works in the building office; the card is "anna".
+ANNA: Final = Citizen("schmidt", "Anna", "Schmidt", "10017")
 CITIZENS: Final = (
-    Citizen("schmidt", "Anna", "Schmidt", "10017"),
+    ANNA,
     Citizen("yilmaz", "Mehmet", "Yılmaz", "10023"),
     Citizen("krueger", "Sabine", "Krüger", "10042"),
     Citizen("weber", "Jonas", "Weber", "10058"),

@@ -13,12 +13,12 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Self
 
 from rig.errors import CupsFailedError, CupsUnavailableError
-from rig.program import FOLDERS, Program, find_program, wait_for
+from rig.program import FOLDERS, Program, find_program, free_port, wait_for
 
 PROGRAMS: Final = (
     *("cupsd", "lpadmin", "cupsaccept", "cupsdisable", "cupsenable"),
@@ -53,7 +53,7 @@ Browsing Off
 BrowseLocalProtocols none
 WebInterface No
 IdleExitTimeout 0
-MaxJobs 0
+MaxJobs 10000
 PreserveJobHistory Yes
 PreserveJobFiles No
 MaxHoldTime 86400
@@ -100,24 +100,12 @@ def _common_folder() -> str:
     raise CupsUnavailableError("no folder for temporary files can be entered by every account of this machine")
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def _until(what: Callable[[], bool], failed: Callable[[], str]) -> None:
-    if not wait_for(what, START_LIMIT_S):
-        raise CupsFailedError(failed())
-
-
 class Printer:
     """One simulated printer: what it has printed lies as files in a folder."""
 
     def __init__(self, name: str, here: Path, bus: Path) -> None:
         self.name = name
-        self.port = _free_port()
+        self.port = free_port()
         self._arrived = here / "arrived"
         for folder in (self._arrived, here / "spool"):
             folder.mkdir(parents=True)
@@ -151,7 +139,7 @@ class Printer:
     def start(self) -> None:
         """Switch it on; returns once it answers."""
         self._program.start()
-        _until(self._answers, self._program.failed)
+        self._program.wait_ready(self._answers, START_LIMIT_S, CupsFailedError)
 
     def stop(self) -> None:
         """Switch it off."""
@@ -230,7 +218,7 @@ class Cups:
         """
         try:
             self._bus.start()
-            _until(self._bus_socket.exists, self._bus.failed)
+            self._bus.wait_ready(self._bus_socket.exists, START_LIMIT_S, CupsFailedError)
             for printer in self.printers.values():
                 printer.start()
             self.start_cupsd()
@@ -253,7 +241,7 @@ class Cups:
     def start_cupsd(self) -> None:
         """Start cupsd (again); returns once it answers."""
         self._cupsd.start()
-        _until(self._cupsd_answers, self._cupsd.failed)
+        self._cupsd.wait_ready(self._cupsd_answers, START_LIMIT_S, CupsFailedError)
 
     def kill_cupsd(self) -> None:
         """SIGKILL: no goodbye, nothing written."""
@@ -280,23 +268,26 @@ class Cups:
         """Run one of CUPS' programs as an account of this machine; return what it says.
 
         Raises:
-            CupsFailedError: it failed; the message is what it said.
+            CupsFailedError: it failed, the message is what it said; or it does not end.
         """
         account = pwd.getpwnam(user)
         with (stdin or Path(os.devnull)).open("rb") as source:
-            done = subprocess.run(  # noqa: S603  # as above
-                [_path(program), *arguments],
-                stdin=source,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                user=account.pw_uid,
-                group=account.pw_gid,
-                extra_groups=[],
-                cwd="/",
-                env={"PATH": os.pathsep.join(FOLDERS), "CUPS_SERVER": str(self.socket), "HOME": "/nonexistent"},
-                timeout=COMMAND_LIMIT_S,
-                check=False,
-            )
+            try:
+                done = subprocess.run(  # noqa: S603  # as above
+                    [_path(program), *arguments],
+                    stdin=source,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    user=account.pw_uid,
+                    group=account.pw_gid,
+                    extra_groups=[],
+                    cwd="/",
+                    env={"PATH": os.pathsep.join(FOLDERS), "CUPS_SERVER": str(self.socket), "HOME": "/nonexistent"},
+                    timeout=COMMAND_LIMIT_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                raise CupsFailedError(f"{program} did not end within {COMMAND_LIMIT_S} s") from None
         said = done.stdout.decode("utf-8", "replace").strip()
         if done.returncode != 0:
             raise CupsFailedError(f"{program}: {said}")
@@ -316,7 +307,8 @@ class Cups:
     def _make_queue(self, printer: Printer) -> None:
         """Make a queue that knows what the printer can do, as `docs/printing.md` tells an administrator."""
         self._administer("lpadmin", "-p", printer.name, "-E", "-v", printer.uri, "-m", "everywhere")
-        _until(self._description(printer.name).exists, lambda: f"CUPS cannot describe {printer.name}")
+        if not wait_for(self._description(printer.name).exists, START_LIMIT_S):
+            raise CupsFailedError(f"CUPS cannot describe {printer.name}")
         patient = f"{printer.uri}?contimeout=20"
         self._administer("lpadmin", "-p", printer.name, "-v", patient, "-o", "printer-error-policy=abort-job")
 
@@ -332,8 +324,6 @@ class Cups:
         self._administer("cupsaccept", QUEUE)
 
     def _cupsd_answers(self) -> bool:
-        if not self._cupsd.runs:
-            raise CupsFailedError(self._cupsd.failed())
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as caller:
             caller.settimeout(1.0)
             try:

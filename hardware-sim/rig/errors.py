@@ -24,7 +24,10 @@
     ├── CupsUnavailableError      something is missing to run CUPS; one sentence says what
     ├── CupsFailedError           a part of it did not start, or refused what it was asked
     ├── SessionsUnavailableError  something is missing to run a desk with sessions; one sentence says what
-    ├── SessionsFailedError       a part of it did not start
+    ├── SessionsFailedError       a part of it did not start, or does not say what is on its screen
+    ├── SlapdFailedError          slapd did not start, or does not run
+    ├── PostgresUnavailableError  something is missing to run PostgreSQL; one sentence says what
+    ├── PostgresFailedError       one of its programs failed
     └── ControlError              the rig cannot be reached or answered with an error
 """
 
@@ -114,7 +117,19 @@ class SessionsUnavailableError(RigError):
 
 
 class SessionsFailedError(RigError):
-    """A part of a desk with sessions did not start."""
+    """A part of a desk with sessions did not start, or does not say what is on its screen."""
+
+
+class SlapdFailedError(RigError):
+    """Slapd did not start, or does not run."""
+
+
+class PostgresUnavailableError(RigError):
+    """Something is missing to run PostgreSQL."""
+
+
+class PostgresFailedError(RigError):
+    """One of PostgreSQL's programs failed."""
 
 
 class ControlError(RigError):

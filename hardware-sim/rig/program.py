@@ -4,6 +4,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from rig import leash
+from rig.errors import RigError
 
 _POLL_S: Final = 0.01
 FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
@@ -24,13 +26,21 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(FOLDERS))
 
 
-def wait_for(what: Callable[[], object], limit_s: float) -> bool:
-    """Return whether something became true within `limit_s` seconds."""
+def free_port() -> int:
+    """Return a port of 127.0.0.1 nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def wait_for(what: Callable[[], object], limit_s: float, *, pause_s: float = _POLL_S) -> bool:
+    """Return whether something that nobody tells us became true within `limit_s` seconds."""
     deadline = time.monotonic() + limit_s
     while not what():
         if time.monotonic() > deadline:
             return False
-        threading.Event().wait(_POLL_S)
+        threading.Event().wait(pause_s)
     return True
 
 
@@ -61,6 +71,20 @@ class Program:
     def runs(self) -> bool:
         """Whether it was started and has not ended."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        return self._process.pid if self._process is not None and self.runs else None
+
+    def wait_ready(self, ready: Callable[[], object], limit_s: float, error: type[RigError]) -> None:
+        """Return once `ready()` is true.
+
+        Raises:
+            RigError: of the class `error`: it ended before, or was not ready within `limit_s` seconds.
+        """
+        if not wait_for(lambda: ready() or not self.runs, limit_s) or not self.runs:
+            raise error(self.failed())
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens if it does not run."""

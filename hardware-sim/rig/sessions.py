@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from rig.errors import SessionsFailedError, SessionsUnavailableError
-from rig.program import Program, find_program, wait_for
+from rig.program import Program, find_program
 
 PROGRAMS: Final = ("dbus-daemon", "Xvfb", "xss-lock", "i3lock", "xwininfo")
 # Debian's own: python3-dbusmock, dbus and gi are no packages of ours.
 PYTHON: Final = "/usr/bin/python3"
 START_LIMIT_S: Final = 5.0
 STOP_LIMIT_S: Final = 5.0
+_LOOK_LIMIT_S: Final = 10.0
 _DOUBLE: Final = Path(__file__).with_name("logind_double.py")
 _BUS_CONF: Final = """\
 <!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
@@ -87,11 +88,6 @@ def _program(name: str, command: Sequence[str], log: Path, environment: Mapping[
     return Program(name, (path, *command[1:]), log, environment or {}, STOP_LIMIT_S)
 
 
-def _until(what: Callable[[], object], failed: Callable[[], str]) -> None:
-    if not wait_for(what, START_LIMIT_S):
-        raise SessionsFailedError(failed())
-
-
 class _Screen:
     """One session's screen with its locker."""
 
@@ -118,11 +114,12 @@ class _Screen:
             raise SessionsFailedError(f"Xvfb did not start; see {self._log}")
         self.display = f":{number.decode()}"
 
-    def start_locker(self) -> None:
-        """Start what locks the screen when logind says so."""
+    def start_locker(self, ready: Callable[[], bool]) -> None:
+        """Start what locks the screen when logind says so; returns once it is `ready`."""
         command = ("xss-lock", "-s", self._session.number, "--", "i3lock", "-n", "-c", "203040")
         self._locker = _program("xss-lock", command, self._log, {**self._environment, "DISPLAY": self.display})
         self._locker.start()
+        self._locker.wait_ready(ready, START_LIMIT_S, SessionsFailedError)
 
     def stop_locker(self) -> None:
         """End the locker; the screen is then as open as it is without one."""
@@ -136,12 +133,26 @@ class _Screen:
             self._server.end()
 
     def is_locked(self) -> bool:
-        """Tell whether the locker's window covers the screen."""
+        """Tell whether the locker's window covers the screen.
+
+        Raises:
+            SessionsFailedError: the screen does not say.
+        """
+        # A window that closes while they are listed fails the first look, not the next.
+        found = self._look() or self._look()
+        if found is None:
+            raise SessionsFailedError(f"the screen {self.display} does not say what is on it")
+        return b'"i3lock"' in found
+
+    def _look(self) -> bytes | None:
+        """Return the list of windows on the screen, None if there is none to be had."""
         xwininfo = find_program("xwininfo") or "xwininfo"
-        found = subprocess.run(  # noqa: S603  # as above
-            [xwininfo, "-display", self.display, "-root", "-children"], capture_output=True, timeout=10, check=False
-        )
-        return b'"i3lock"' in found.stdout
+        command = [xwininfo, "-display", self.display, "-root", "-children"]
+        try:
+            found = subprocess.run(command, capture_output=True, timeout=_LOOK_LIMIT_S, check=False)  # noqa: S603  # as above
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return found.stdout if found.returncode == 0 else None
 
 
 class Desk:
@@ -219,15 +230,14 @@ class Desk:
         """
         (self.folder / "bus").unlink(missing_ok=True)
         self._bus.start()
-        _until((self.folder / "bus").exists, lambda: f"the bus did not start; see {self._bus.log}")
+        self._bus.wait_ready((self.folder / "bus").exists, START_LIMIT_S, SessionsFailedError)
         self.start_logind()
         for number, screen in self._screens.items():
             self._start_locker(number, screen)
 
     def _start_locker(self, number: str, screen: _Screen) -> None:
         watched = self._asked_for(number)
-        screen.start_locker()
-        _until(lambda: self._asked_for(number) > watched, lambda: f"xss-lock did not start; see {self.folder}")
+        screen.start_locker(lambda: self._asked_for(number) > watched)
 
     def stop_bus(self) -> None:
         """End the bus and everything that hangs on it, lockers too: what was locked is open then."""
@@ -265,7 +275,7 @@ class Desk:
         command = (PYTHON, "-m", "dbusmock", "--system", "-t", str(_DOUBLE), "-p", json.dumps(parameters))
         self._logind = _program("logind", command, self._log, self.environment)
         self._logind.start()
-        _until(ready.exists, lambda: f"logind did not start; see {self._log}")
+        self._logind.wait_ready(ready.exists, START_LIMIT_S, SessionsFailedError)
 
     def stop_logind(self) -> None:
         """End logind alone."""
@@ -286,7 +296,11 @@ class Desk:
         return [Note(int(at_us), member, number) for at_us, member, number in lines]
 
     def is_locked(self, number: str) -> bool:
-        """Tell whether the lock window of a session is there."""
+        """Tell whether the lock window of a session is there.
+
+        Raises:
+            SessionsFailedError: its screen does not say.
+        """
         return self._screens[number].is_locked()
 
     @property

@@ -7,12 +7,10 @@ Needs Debian's packages slapd and ldap-utils. Nothing outside the given director
 
 import datetime as dt
 import ipaddress
-import os
 import secrets
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,11 +22,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from rig.errors import SlapdFailedError
+from rig.program import Program, free_port, wait_for
+
 SLAPD = Path("/usr/sbin/slapd")
 SLAPADD = Path("/usr/sbin/slapadd")
 SLAPCAT = Path("/usr/sbin/slapcat")
 START_LIMIT_S = 20.0
-_POLL_S = 0.01
+STOP_LIMIT_S = 20.0
 
 SUFFIX = "dc=corp,dc=example"
 ADMIN_DN = f"cn=admin,{SUFFIX}"
@@ -149,15 +150,11 @@ def to_ldif(entries: Iterable[Entry]) -> str:
     return "\n".join(lines)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 class Slapd:
-    """One slapd process with its own database; `start` may follow `stop` or `kill` any number of times."""
+    """One slapd process with its own database; `start` may follow `stop` or `kill` any number of times.
+
+    It dies with the thread that started it.
+    """
 
     suffix = SUFFIX
     bind_dn = READER_DN
@@ -167,9 +164,9 @@ class Slapd:
         """Write configuration, certificate and the first entries; nothing runs yet."""
         self.directory = directory
         self.options = options or SlapdOptions()
-        self._plain_port = _free_port()
-        self._tls_port = _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._plain_port = free_port()
+        self._tls_port = free_port()
+        self._program: Program | None = None
         for part in ("db", "run"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         self._config = directory / "slapd.conf"
@@ -242,19 +239,18 @@ class Slapd:
             file.unlink()
 
     def start(self, *, maintenance: bool = False) -> Self:
-        """Start and wait until a connection is accepted; for `maintenance` on the plain port only, where no TLS is."""
+        """Start and wait until a connection is accepted; for `maintenance` on the plain port only, where no TLS is.
+
+        Raises:
+            SlapdFailedError: it ended, or accepts none.
+        """
         ports = {self._plain_port: self.plain_url}
         if not maintenance:
             ports[self._tls_port] = self.url
-        with (self.directory / "slapd.log").open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603  # as above
-                [SLAPD, "-d", "0", "-f", self._config, "-h", " ".join(ports.values())], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + START_LIMIT_S
-        while not all(self._answers(port) for port in ports):
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"slapd did not start: {(self.directory / 'slapd.log').read_text()[-2000:]}")
-            threading.Event().wait(_POLL_S)
+        command = [str(SLAPD), "-d", "0", "-f", str(self._config), "-h", " ".join(ports.values())]
+        self._program = Program("slapd", command, self.directory / "slapd.log", stop_limit_s=STOP_LIMIT_S)
+        self._program.start()
+        self._program.wait_ready(lambda: all(map(self._answers, ports)), START_LIMIT_S, SlapdFailedError)
         return self
 
     @staticmethod
@@ -267,8 +263,8 @@ class Slapd:
 
     def stop(self) -> None:
         """End it in order; safe to call twice and while paused."""
-        if self._process is not None:
-            self.resume()
+        if self._program is not None:
+            self._program.send(signal.SIGCONT)
             self._end(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -276,28 +272,34 @@ class Slapd:
         self._end(signal.SIGKILL)
 
     def _end(self, number: signal.Signals) -> None:
-        if self._process is None:
-            return
-        self._process.send_signal(number)
-        self._process.wait(timeout=20)
-        self._process = None
+        program, self._program = self._program, None
+        if program is not None:
+            program.end(number)
 
     def pause(self) -> None:
-        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still."""
-        pid = self._running().pid
-        os.kill(pid, signal.SIGSTOP)
-        state = Path(f"/proc/{pid}/stat")
-        while state.read_text().rpartition(")")[2].split()[0] != "T":
-            threading.Event().wait(_POLL_S)
+        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still.
+
+        Raises:
+            SlapdFailedError: it does not run.
+        """
+        program = self._running()
+        program.send(signal.SIGSTOP)
+        state = Path(f"/proc/{program.pid}/stat")
+        if not wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", STOP_LIMIT_S):
+            raise SlapdFailedError("slapd does not stand still")
 
     def resume(self) -> None:
-        """SIGCONT."""
-        os.kill(self._running().pid, signal.SIGCONT)
+        """SIGCONT.
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError("slapd is not running")
-        return self._process
+        Raises:
+            SlapdFailedError: it does not run.
+        """
+        self._running().send(signal.SIGCONT)
+
+    def _running(self) -> Program:
+        if self._program is None:
+            raise SlapdFailedError("slapd is not running")
+        return self._program
 
     def _config_text(self) -> str:
         here = self.directory

@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from integrations.cups import ipp
 from integrations.cups.ipp import MAX_RESPONSE_BYTES
 
 _MAX_HEAD_BYTES: Final = 16 * 1024
 _MAX_INTERIM: Final = 3
 _MAX_CHUNKS: Final = 100_000
+# What is longer takes milliseconds to read, in which nobody else's tap would get on.
+MAX_DECODED_HERE_BYTES: Final = 32 * 1024
 _END_OF_HEAD: Final = b"\r\n\r\n"
 
 
@@ -118,6 +121,17 @@ class Connection:
         if self.authorization is not None:
             lines.append(f"Authorization: {self.authorization}")
         return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+async def decoded(body: bytes) -> ipp.Response:
+    """Read the body of an answer; a long one (everybody's waiting jobs) in a thread, beside the event loop.
+
+    Raises:
+        MalformedIpp: it is none.
+    """
+    if len(body) <= MAX_DECODED_HERE_BYTES:
+        return ipp.decode(body)
+    return await asyncio.to_thread(ipp.decode, body)
 
 
 def _unverified() -> ssl.SSLContext:

@@ -12,14 +12,14 @@ from urllib.parse import urlsplit
 
 from cardservice.printing.ports import Condition, PrinterState
 from integrations.cups import ipp
-from integrations.cups.connection import Address, Connection, NoAnswer, Refused
+from integrations.cups.connection import Address, Connection, NoAnswer, Refused, decoded
 from integrations.cups.ipp import Group, Operation, Tag
 
 UNREACHABLE: Final = "offline-error"
 MAX_DEVICES: Final = 2_000
 _PORT: Final = 631
 _CONDITIONS: Final[dict[int, Condition]] = {3: "idle", 4: "printing", 5: "stopped"}
-_FIELDS: Final = ("printer-state", "printer-state-reasons", "printer-is-accepting-jobs")
+FIELDS: Final = ("printer-state", "printer-state-reasons", "printer-is-accepting-jobs")
 
 
 def state_of(name: str, group: Group) -> PrinterState:
@@ -46,12 +46,12 @@ class Device:
             1,
             [
                 (Tag.URI, "printer-uri", [self.uri]),
-                (Tag.KEYWORD, "requested-attributes", list(_FIELDS)),
+                (Tag.KEYWORD, "requested-attributes", list(FIELDS)),
             ],
         )
         try:
             async with asyncio.timeout(self._limit_s):
-                response = ipp.decode(await self._exchange(request))
+                response = await decoded(await self._exchange(request))
         except (NoAnswer, Refused, ipp.MalformedIpp, TimeoutError):
             return _unreachable(name)
         if not response.successful or len(response.printers) != 1:

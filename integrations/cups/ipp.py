@@ -13,7 +13,7 @@ from typing import Final
 
 VERSION: Final = b"\x02\x00"
 MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
-# A waiting job is one group: more than MaxJobs of any sensible cupsd.
+# A waiting job is one group: more than the MaxJobs that docs/printing.md names.
 MAX_GROUPS: Final = 20_000
 _FIRST_VALUE_TAG: Final = 0x10
 _NAME_LIMIT: Final = 1_023
@@ -22,7 +22,6 @@ _NAME_LIMIT: Final = 1_023
 class Operation(IntEnum):
     """Operation codes: RFC 8011 section 5.4.15, CUPS' own from 0x4001 on."""
 
-    CANCEL_JOB = 0x0008
     GET_JOB_ATTRIBUTES = 0x0009
     GET_JOBS = 0x000A
     GET_PRINTER_ATTRIBUTES = 0x000B
@@ -34,9 +33,6 @@ class Operation(IntEnum):
 class Status(IntEnum):
     """The status codes that are told apart (RFC 8011 appendix B)."""
 
-    NOT_AUTHENTICATED = 0x0402
-    FORBIDDEN = 0x0401
-    NOT_AUTHORIZED = 0x0403
     NOT_POSSIBLE = 0x0404
     NOT_FOUND = 0x0406
     NOT_ACCEPTING_JOBS = 0x0506
@@ -113,10 +109,8 @@ def _encoded(attribute: Attribute) -> list[bytes]:
 
 
 def _content(tag: Tag, value: Value) -> bytes:
-    if tag in (Tag.INTEGER, Tag.ENUM):
+    if tag is Tag.INTEGER:
         return struct.pack(">i", value)
-    if tag is Tag.BOOLEAN:
-        return b"\x01" if value else b"\x00"
     content = str(value).encode()
     if len(content) > _NAME_LIMIT:
         raise ValueError("a value is too long for IPP")

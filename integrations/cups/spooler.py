@@ -28,7 +28,7 @@ from cardservice.printing.ports import (
     SpoolerDown,
 )
 from integrations.cups import ipp
-from integrations.cups.connection import Address, Connection, NoAnswer, Refused
+from integrations.cups.connection import Address, Connection, NoAnswer, Refused, decoded
 from integrations.cups.devices import Devices, state_of
 from integrations.cups.ipp import Attribute, Group, Operation, Response, Status, Tag
 
@@ -36,17 +36,15 @@ _QUEUE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,127}")
 _PENDING, _HELD, _PROCESSING, _STOPPED, _COMPLETED = 3, 4, 5, 6, 9
 _WAITING: Final = frozenset({_PENDING, _HELD})
 _LEFT: Final = frozenset({_PENDING, _PROCESSING, _STOPPED, _COMPLETED})
-_HELD_FIELDS: Final = (
+HELD_FIELDS: Final = (
     "job-id",
     "job-name",
     "job-originating-user-name",
-    "job-k-octets",
-    "job-media-sheets",
     "job-state",
     "time-at-creation",
 )
-_FATE_FIELDS: Final = ("job-state", "job-originating-user-name", "job-printer-uri", "time-at-creation")
-_PRINTER_FIELDS: Final = (
+FATE_FIELDS: Final = ("job-state", "job-originating-user-name", "job-printer-uri", "time-at-creation")
+PRINTER_FIELDS: Final = (
     "printer-state",
     "printer-state-reasons",
     "printer-is-accepting-jobs",
@@ -107,7 +105,7 @@ class CupsSpooler:
 
     async def held(self, owner: str) -> tuple[HeldJob, ...]:
         """Return what waits for `owner`, oldest first; at most MAX_HELD."""
-        waiting = await self._waiting(_HELD_FIELDS)
+        waiting = await self._waiting(HELD_FIELDS)
         mine = [self._held_job(group) for group in waiting if owner and self._owner(group) == owner]
         return tuple(sorted(mine, key=lambda job: job.number)[:MAX_HELD])
 
@@ -121,15 +119,6 @@ class CupsSpooler:
         """
         _require_name(printer)
         await self._twice(lambda: self._release(job, owner, printer))
-
-    async def delete(self, job: int, owner: str) -> None:
-        """Delete a waiting job with its document.
-
-        Raises:
-            JobGone: it does not wait any more, or is not `owner`'s.
-            SpoolerDown: no usable answer.
-        """
-        await self._twice(lambda: self._delete(job, owner))
 
     async def settle(self, job: int, since_ms: int, printer: str) -> Fate:
         """Find out what became of a release to `printer` that nobody saw the end of; a job still here waits again."""
@@ -202,21 +191,6 @@ class CupsSpooler:
             raise PrinterRefuses(f"CUPS has no queue {printer!r} that takes jobs")
         _require_success(answer, "moving a job")
 
-    async def _delete(self, number: int, owner: str) -> None:
-        job = await self._look(number)
-        if (
-            job is None
-            or not owner
-            or job.owner != owner
-            or job.queue != self._settings.queue
-            or job.state not in _WAITING
-        ):
-            raise JobGone(f"job {number} is not there")
-        answer = await self._ask(Operation.CANCEL_JOB, [_job_id(number)])
-        if answer.status in (Status.NOT_FOUND, Status.NOT_POSSIBLE):
-            raise JobGone(f"job {number} is not there")
-        _require_success(answer, "deleting a job")
-
     async def _settle(self, number: int, since_ms: int, printer: str) -> Fate:
         job = await self._look(number)
         if job is None or job.since_ms != since_ms:
@@ -234,7 +208,7 @@ class CupsSpooler:
             _require_success(answer, "holding a job")
 
     async def _look(self, number: int) -> _Job | None:
-        fields = (Tag.KEYWORD, "requested-attributes", list(_FATE_FIELDS))
+        fields = (Tag.KEYWORD, "requested-attributes", list(FATE_FIELDS))
         answer = await self._ask(Operation.GET_JOB_ATTRIBUTES, [_job_id(number), fields])
         if answer.status == Status.NOT_FOUND:
             return None
@@ -246,7 +220,7 @@ class CupsSpooler:
         return _Job(_state(group), self._owner(group), queue, _since_ms(group))
 
     async def _printer(self, name: str, known: "Devices.Asked | None") -> PrinterState:
-        asked: list[Attribute] = [(Tag.KEYWORD, "requested-attributes", list(_PRINTER_FIELDS))]
+        asked: list[Attribute] = [(Tag.KEYWORD, "requested-attributes", list(PRINTER_FIELDS))]
         answer = await self._ask(Operation.GET_PRINTER_ATTRIBUTES, asked, queue=name)
         if answer.status == Status.NOT_FOUND:
             raise PrinterRefuses(f"CUPS has no queue {name!r}")
@@ -270,7 +244,7 @@ class CupsSpooler:
         ]
         request = ipp.encode(operation, number, target, job_group)
         try:
-            response = ipp.decode(await self._connection.ask("/", request))
+            response = await decoded(await self._connection.ask("/", request))
         except NoAnswer as error:
             raise _Lost(f"CUPS does not answer at {self._settings.socket} ({error})") from None
         except Refused as error:
@@ -307,8 +281,6 @@ class CupsSpooler:
             number=ipp.number(group, "job-id") or 0,
             title=ipp.text(group, "job-name"),
             owner=self._owner(group),
-            size_bytes=(ipp.number(group, "job-k-octets") or 0) * 1024,
-            pages=ipp.number(group, "job-media-sheets"),
             since_ms=_since_ms(group),
         )
 

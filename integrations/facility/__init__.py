@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Reference client for facilities: lists doors, opens one once, follows events, over the public REST API."""
+"""Reference client for facilities: lists doors, opens one, locks down, follows events, over the public REST API."""
 
 from integrations.facility.client import Facility, FacilityError
 

@@ -33,6 +33,8 @@ def _run(facility: Facility, options: argparse.Namespace) -> None:
             _print(facility.open_once(options.door, options.reason))
         case "lockdown":
             facility.lock_down(options.zone, options.reason)
+        case "lockdowns":
+            _print(*facility.lockdowns())
         case "end-lockdown":
             facility.end_lock_down(options.zone)
         case _:
@@ -58,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     locking = commands.add_parser("lockdown", help="lock every door of a zone")
     locking.add_argument("zone")
     locking.add_argument("reason")
+    commands.add_parser("lockdowns", help="which zones are locked down")
     commands.add_parser("end-lockdown", help="end a lockdown").add_argument("zone")
     commands.add_parser("follow", help="print events as they come").add_argument("--after", help="cursor to go on from")
     return parser

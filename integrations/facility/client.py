@@ -8,9 +8,12 @@ from typing import Any, Final, Self
 
 import httpx2
 
+# Whoever calls waits for the answer anyway, and a service that has just come back is not overrun.
 _RETRY_S: Final = 0.5
 _PATIENCE_S: Final = 15.0
+# Answers after which asking again may help, unless the service itself says that what was asked for is away.
 _TRY_AGAIN: Final = frozenset({502, 503, 504})
+_AWAY: Final = frozenset({"agent_away"})
 _PAGE: Final = 100
 
 
@@ -67,6 +70,15 @@ class Facility:
         """
         self._checked("DELETE", f"/api/v1/zones/{zone}/lockdown")
 
+    def lockdowns(self) -> list[Mapping[str, Any]]:
+        """Return which zones are locked down, since when, and by which caller.
+
+        Raises:
+            FacilityError: the service refuses or does not answer.
+        """
+        lockdowns: list[Mapping[str, Any]] = self._checked("GET", "/api/v1/doors/lockdowns")["lockdowns"]
+        return lockdowns
+
     def follow(self, cursor: str | None = None, *, pause_s: float = 1.0) -> Iterator[Mapping[str, Any]]:
         """Yield the doors' events in order, without end; each carries the `cursor` from which to go on after it.
 
@@ -91,18 +103,18 @@ class Facility:
         while True:
             try:
                 response = self._http.request(method, path, json=body, headers=headers)
-            except httpx2.TransportError as error:
+            except httpx2.TransportError as lost:
                 if time.monotonic() > until_s:
-                    raise FacilityError("no_answer", "the service does not answer") from error
-                time.sleep(_RETRY_S)
-                continue
-            if response.status_code in _TRY_AGAIN and "Retry-After" in response.headers and time.monotonic() < until_s:
+                    raise FacilityError("no_answer", "the service does not answer") from lost
                 time.sleep(_RETRY_S)
                 continue
             if response.is_success:
                 answer: Mapping[str, Any] = response.json() if response.content else {}
                 return answer
-            raise _error(response)
+            error = _error(response)
+            if response.status_code not in _TRY_AGAIN or error.code in _AWAY or time.monotonic() > until_s:
+                raise error
+            time.sleep(_RETRY_S)
 
 
 def _error(response: httpx2.Response) -> FacilityError:

@@ -101,10 +101,10 @@ class LogindSessions:
     async def _sessions(self) -> list[_Session]:
         """Return what people have open on the seat: no remote logins, no greeter, nothing that is being closed."""
         (rows,) = await self._bus.call(MANAGER, f"{_MANAGER}.ListSessions")
+        # Remote logins and services have none, and there may be any number of them.
+        here = [(number, user, path) for number, _uid, user, seat, path in rows if seat == self._seat]
         found = []
-        for number, _uid, user, seat, path in rows[:MAX_SESSIONS]:
-            if seat != self._seat:
-                continue
+        for number, user, path in here[:MAX_SESSIONS]:
             session = await self._session(number, user, path)
             if session is not None:
                 found.append(session)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Doors on a Modbus TCP module: a coil for each strike, discrete inputs for contact, request to exit and tamper."""
 
-from integrations.modbus.board import ModbusBoard, open_board
+from integrations.modbus.board import ModbusBoard, open_outputs
 from integrations.modbus.door import ModbusDoor
 
-__all__ = ["ModbusBoard", "ModbusDoor", "open_board"]
+__all__ = ["ModbusBoard", "ModbusDoor", "open_outputs"]

@@ -8,6 +8,9 @@
 What the module reads back is believed, not what was written: a coil that is on without a pulse is switched off, one
 that the module switched off by itself ends the pulse. A pulse that a lost connection cuts is over: the first look at a
 module switches off what is on.
+
+The line is held for one request at a time, so that nobody who opens a door waits for a whole look. What a request says
+of a coil is taken before the next one leaves: no older answer ends a newer pulse.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -23,9 +26,9 @@ import structlog
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from cardservice.doors.ports import OutputFault
-from integrations.modbus.door import ModbusDoor, Observer
-from integrations.modbus.wiring import BoardSettings, runs
+from cardservice.doors.ports import OutputFault, OutputObserver
+from integrations.modbus.door import ModbusDoor
+from integrations.modbus.wiring import AgentWithModule, BoardSettings, runs
 
 RETRY_MIN_S = 0.1
 RETRY_MAX_S = 2.0
@@ -60,6 +63,8 @@ class ModbusBoard:
         self._doors: dict[str, ModbusDoor] = {}
         # Coil -> when its pulse ends, monotonic.
         self._pulses: dict[int, float] = {}
+        # What the module last said of each coil, to a reading or to a change.
+        self._coils: dict[int, bool] = {}
         self._trouble: str | None = f"{self._where}: not connected yet"
         self._client: AsyncModbusTcpClient | None = None
         self._loop = asyncio.new_event_loop()
@@ -76,7 +81,7 @@ class ModbusBoard:
         """Why the module cannot be used now, None if it can."""
         return self._trouble
 
-    def build(self, point: str, observer: Observer) -> ModbusDoor:
+    def build(self, point: str, observer: OutputObserver) -> ModbusDoor:
         """Make the output of `point`; the agent calls this once for each of its points."""
         door = ModbusDoor(point, observer, self._settings.points.get(point), self)
         if door.wiring is None:
@@ -124,7 +129,7 @@ class ModbusBoard:
             work.close()
             raise OutputFault(f"{self._where}: closed") from None
         try:
-            # One request may be under way before it.
+            # One request may be under way before it; no more, as nobody keeps the line between two.
             asked.result(2 * self._settings.timeout_ms / 1_000)
         except TimeoutError:
             asked.cancel()
@@ -178,8 +183,8 @@ class ModbusBoard:
         if not await self._client.connect():
             raise _Trouble(f"{self._where}: no connection")
         self._pulses.clear()
+        self._coils.clear()
         await self._look()
-        self._trouble = None
         _log.info("modbus_connected", module=self._where)
 
     async def _serve(self) -> None:
@@ -193,62 +198,90 @@ class ModbusBoard:
                 await self._write(coil, on=False)
 
     async def _look(self) -> None:
-        """End the pulses that are due, ask what the module reads, and tell the doors."""
+        """Ask what the module reads, end the pulses that are due, and tell the doors."""
+        for run in self._coil_runs:
+            await self._end_due()
+            async with self._line:
+                self._coils.update(await self._read(run, coils=True))
+                # Modules that time a coil themselves have ended the pulse.
+                for coil in [coil for coil in run if not self._coils[coil]]:
+                    self._pulses.pop(coil, None)
+        for coil in tuple(self._coils):
+            await self._end(coil, self._is_stray)
+        bits: dict[int, bool] = {}
+        for run in self._input_runs:
+            await self._end_due()
+            async with self._line:
+                bits.update(await self._read(run, coils=False))
+        # First, so that whoever sees a door ready finds it so.
+        self._trouble = None
+        for door in self._doors.values():
+            door.seen(self._coils, bits)
+
+    def _is_stray(self, coil: int) -> bool:
+        return self._coils[coil] and coil not in self._pulses
+
+    def _is_due(self, coil: int) -> bool:
+        return coil in self._pulses and self._pulses[coil] <= time.monotonic()
+
+    async def _end_due(self) -> None:
+        for coil in tuple(self._pulses):
+            await self._end(coil, self._is_due)
+
+    async def _end(self, coil: int, is_to_end: Callable[[int], bool]) -> None:
+        """Switch a coil off if it is still to end once the line is free."""
+        if not is_to_end(coil):
+            return
         async with self._line:
-            now_s = time.monotonic()
-            for coil in [coil for coil, end_s in self._pulses.items() if end_s <= now_s]:
+            if is_to_end(coil):
                 await self._write(coil, on=False)
                 self._pulses.pop(coil, None)
-            coils = await self._read(self._coil_runs, coils=True)
-            for coil, on in coils.items():
-                if on and coil not in self._pulses:
-                    await self._write(coil, on=False)
-                    coils[coil] = False
-                elif not on:
-                    # Modules that time a coil themselves have ended the pulse.
-                    self._pulses.pop(coil, None)
-            bits = await self._read(self._input_runs, coils=False)
-            for door in self._doors.values():
-                door.seen(coils, bits)
 
     async def _release(self, coil: int, open_ms: int) -> None:
         async with self._line:
+            self._must_serve()
             if coil not in self._pulses:
                 await self._write(coil, on=True)
             end_s = time.monotonic() + open_ms / 1_000
             self._pulses[coil] = max(end_s, self._pulses.get(coil, 0.0))
-        with contextlib.suppress(_Trouble):
-            # It is released; whatever goes wrong from here on the loop finds out by itself.
-            await self._look()
         # The loop waits for the end of another pulse, or for its next look.
         self._wake.set()
 
     async def _lock(self, coil: int) -> None:
         async with self._line:
+            self._must_serve()
             self._pulses.pop(coil, None)
             await self._write(coil, on=False)
-        await self._look()
+
+    def _must_serve(self) -> None:
+        """Refuse what waited for the line until the module was gone, or given up."""
+        if self._trouble is not None or self._closing:
+            raise _Trouble(self._trouble or f"{self._where}: closed")
 
     async def _write(self, coil: int, *, on: bool) -> None:
         client = self._client
         if client is None:
             raise _Trouble(f"{self._where}: not connected")
         await self._answered(client.write_coil(coil, on, device_id=self._settings.unit), f"coil {coil}")
+        self._coils[coil] = on
+        if self._trouble is not None:
+            # The first look is not over: nothing is ready.
+            return
+        for door in self._doors.values():
+            if door.wiring is not None and door.wiring.strike == coil:
+                door.moved(released=on)
 
-    async def _read(self, wanted: Sequence[range], *, coils: bool) -> dict[int, bool]:
+    async def _read(self, run: range, *, coils: bool) -> dict[int, bool]:
         client = self._client
         if client is None:
             raise _Trouble(f"{self._where}: not connected")
-        found: dict[int, bool] = {}
         ask, what = (client.read_coils, "coil") if coils else (client.read_discrete_inputs, "input")
-        for run in wanted:
-            answer = await self._answered(
-                ask(run.start, count=len(run), device_id=self._settings.unit), f"{what} {run.start}"
-            )
-            if len(answer.bits) < len(run):
-                raise _Trouble(f"{self._where}: {what} {run.start}: {len(answer.bits)} bits, asked for {len(run)}")
-            found.update(zip(run, answer.bits, strict=False))
-        return found
+        answer = await self._answered(
+            ask(run.start, count=len(run), device_id=self._settings.unit), f"{what} {run.start}"
+        )
+        if len(answer.bits) < len(run):
+            raise _Trouble(f"{self._where}: {what} {run.start}: {len(answer.bits)} bits, asked for {len(run)}")
+        return dict(zip(run, answer.bits, strict=False))
 
     async def _answered(self, asked: Any, what: str) -> _Answer:
         try:
@@ -280,6 +313,15 @@ class ModbusBoard:
             return
 
 
-def open_board(settings: BoardSettings) -> ModbusBoard:
-    """Begin to talk to the module that the agent's settings name; `build` then makes the points' outputs."""
-    return ModbusBoard(settings)
+@contextlib.contextmanager
+def open_outputs(settings: AgentWithModule) -> Iterator[Callable[[str, OutputObserver], ModbusDoor]]:
+    """Yield what makes the points' outputs; the agent calls this for the adapter its settings name.
+
+    One module for all points: its connection is opened once, and at the end no strike stays released.
+    """
+    assert settings.modbus is not None  # noqa: S101  # the settings are refused without it
+    board = ModbusBoard(settings.modbus)
+    try:
+        yield board.build
+    finally:
+        board.close()

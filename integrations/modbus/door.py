@@ -2,16 +2,19 @@
 """One point on a Modbus module: a `DoorOutput` with `DoorSensors`. The module has no reader's lights."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
-from cardservice.doors.ports import DoorInputs, InputListener, OutputFault, Shown, StrikeState
+from cardservice.doors.ports import (
+    DARK,
+    DoorInputs,
+    InputListener,
+    OutputFault,
+    OutputObserver,
+    Shown,
+    StrikeState,
+)
 from integrations.modbus.wiring import PointWiring
-
-# (point, what the strike does, what is shown); called for every change, in order, from the board's thread.
-Observer = Callable[[str, StrikeState, Shown], None]
-DARK = Shown("off", "silent")
 
 
 class Coils(Protocol):
@@ -29,7 +32,7 @@ class Coils(Protocol):
 class ModbusDoor:
     """One point; `wiring` is None if the settings do not name it: then it is a fault for ever."""
 
-    def __init__(self, point: str, observer: Observer, wiring: PointWiring | None, coils: Coils) -> None:
+    def __init__(self, point: str, observer: OutputObserver, wiring: PointWiring | None, coils: Coils) -> None:
         self._point = point
         self._observer = observer
         self.wiring = wiring
@@ -87,6 +90,10 @@ class ModbusDoor:
             released=released,
         )
         self._tell("released" if released else "locked", inputs)
+
+    def moved(self, *, released: bool) -> None:
+        """Take what the module has just confirmed of the strike; for the board."""
+        self._tell("released" if released else "locked", replace(self._inputs, released=released))
 
     def lost(self) -> None:
         """The module does not answer; for the board."""

@@ -2,7 +2,7 @@
 """What the adapter has to be told: where the module is, and what is wired where. Addresses count from 0."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 # Modbus Application Protocol V1.1b3, 6.1: one request reads at most 2000 bits.
 MOST_BITS = 2_000
@@ -76,8 +76,17 @@ class BoardSettings(Protocol):
         ...
 
     @property
-    def points(self) -> Mapping[str, Any]:
-        """The `PointWiring` of each point."""
+    def points(self) -> Mapping[str, PointWiring]:
+        """How each point is wired."""
+        ...
+
+
+class AgentWithModule(Protocol):
+    """The settings of an agent whose outputs are on a module."""
+
+    @property
+    def modbus(self) -> BoardSettings | None:
+        """The module; never None where the settings name this adapter."""
         ...
 
 

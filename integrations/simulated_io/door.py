@@ -7,15 +7,20 @@ errors are the port's: `OutputFault`.
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from cardservice.doors.ports import DoorInputs, InputListener, OutputFault, Shown, StrikeState
+from cardservice.doors.ports import (
+    DARK,
+    DoorInputs,
+    InputListener,
+    OutputFault,
+    OutputObserver,
+    Shown,
+    StrikeState,
+)
 
-# (point, what the strike does, what is shown); called for every change, in order, from any thread.
-Observer = Callable[[str, StrikeState, Shown], None]
-
-DARK = Shown("off", "silent")
 SHOWN_US = 3_000_000
 
 
@@ -28,7 +33,7 @@ class SimulatedDoor:
     def __init__(
         self,
         point: str,
-        observer: Observer,
+        observer: OutputObserver,
         *,
         clock_us: Callable[[], int] = lambda: time.monotonic_ns() // 1_000,
         own_timer: bool = True,
@@ -201,6 +206,13 @@ class SimulatedDoor:
                 self.advance()
 
 
-def build(point: str, observer: Observer) -> SimulatedDoor:
-    """Make the output of `point`; the agent calls this for the adapter its settings name."""
+def build(point: str, observer: OutputObserver) -> SimulatedDoor:
+    """Make the output of `point`."""
     return SimulatedDoor(point, observer)
+
+
+@contextmanager
+def open_outputs(settings: object) -> Iterator[Callable[[str, OutputObserver], SimulatedDoor]]:
+    """Yield what makes the points' outputs; the agent calls this for the adapter its settings name."""
+    del settings  # nothing can be set here
+    yield build

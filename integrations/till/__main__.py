@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"refused: {error.code}: {error}\n")
         return 2
     except UnknownOutcome as error:
-        sys.stderr.write(f"unknown: {error}; run 'settle'\n")
+        again = "run 'settle'" if options.command in {"pay", "settle"} else "run the same command again"
+        sys.stderr.write(f"unknown: {error}; {again}\n")
         return 3
 
 

@@ -5,6 +5,7 @@ The key of a payment is made and stored before the request leaves. Whatever happ
 the till switched off), asking again with the same key tells what came of it and books nothing a second time.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -16,10 +17,14 @@ from typing import Any, Final, Self
 
 import httpx2
 
+# A till has nothing else to do meanwhile, and a service that has just come back is not overrun.
 _RETRY_S: Final = 0.5
 _SPARE_S: Final = 10.0
-# Answers after which asking again with the same key may still bring the payment about.
+# Answers after which asking again may help, unless the service itself says that what was asked for is away.
 _TRY_AGAIN: Final = frozenset({502, 503, 504})
+_AWAY: Final = frozenset({"terminal_away"})
+# Refusals that the service makes knowing what became of the key: nothing was booked with it.
+_SETTLES: Final = frozenset({409, 422})
 
 
 class TillError(Exception):
@@ -31,7 +36,10 @@ class TillError(Exception):
 
 
 class UnknownOutcome(Exception):
-    """Nobody answered in time. The payment stays open on the till's disk: `settle_open` asks again."""
+    """It may have been done or not.
+
+    A payment stays on the till's disk, and `settle_open` asks again; a void or a refund is asked for again as it was.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +82,14 @@ class Till:
 
         Raises:
             TillError: the service refuses the request; nothing was booked.
-            UnknownOutcome: no answer; the payment stays open.
+            UnknownOutcome: no answer that settles it; the payment stays open.
         """
         if self._open_file.exists():
             raise TillError("payment_open", "an earlier payment is still open; settle it first")
         body = {"amount_cents": amount_cents, "lines": list(lines), "subsidised": subsidised, "timeout_s": wait_s}
         wanted = _Open(str(uuid.uuid4()), self._terminal, body)
         self._store(wanted)
-        return self._settle(wanted)
+        return self._settle(wanted, fresh=True)
 
     def settle_open(self) -> Outcome | None:
         """Find out what came of a payment that was open when the till went off; None if there is none.
@@ -91,11 +99,20 @@ class Till:
         """
         if not self._open_file.exists():
             return None
-        return self._settle(_Open(**json.loads(self._open_file.read_text("utf-8"))))
+        return self._settle(_Open(**json.loads(self._open_file.read_text("utf-8"))), fresh=False)
 
     def cancel(self) -> None:
-        """Stop waiting for a card; `pay` then answers `cancelled`, or `paid` if the card was faster."""
-        self._checked(self._http.delete(f"/api/v1/canteen/terminals/{self._terminal}/payments"))
+        """Stop waiting for a card; `pay` then answers `cancelled`, or `paid` if the card was faster.
+
+        Raises:
+            TillError: the service refuses, or nothing waits there.
+            UnknownOutcome: no answer; `pay` tells what came of it.
+        """
+        try:
+            response = self._http.delete(f"/api/v1/canteen/terminals/{self._terminal}/payments")
+        except httpx2.RequestError as error:
+            raise UnknownOutcome("the service does not answer") from error
+        _settled(response, fresh=True)
 
     def void(self, payment: str) -> Mapping[str, Any]:
         """Take back a whole payment.
@@ -103,7 +120,7 @@ class Till:
         Raises:
             TillError, UnknownOutcome: as `pay`.
         """
-        return self._repeat(f"/api/v1/canteen/payments/{payment}/void", f"void-{payment}", None, _SPARE_S)
+        return self._repeat(f"/api/v1/canteen/payments/{payment}/void", f"void-{payment}", None)
 
     def refund(self, payment: str, amount_cents: int, *, key: str) -> Mapping[str, Any]:
         """Give back part of a payment; `key` is the till's own number of this refund, the same when it is tried again.
@@ -112,40 +129,35 @@ class Till:
             TillError, UnknownOutcome: as `pay`.
         """
         body = {"amount_cents": amount_cents}
-        return self._repeat(f"/api/v1/canteen/payments/{payment}/refunds", key, body, _SPARE_S)
+        return self._repeat(f"/api/v1/canteen/payments/{payment}/refunds", key, body)
 
-    def _settle(self, wanted: _Open) -> Outcome:
+    def _settle(self, wanted: _Open, *, fresh: bool) -> Outcome:
         path = f"/api/v1/canteen/terminals/{wanted.terminal}/payments"
         try:
-            answer = self._repeat(path, wanted.key, wanted.body, wanted.body["timeout_s"] + _SPARE_S)
+            answer = self._repeat(path, wanted.key, wanted.body, wait_s=wanted.body["timeout_s"], fresh=fresh)
         except TillError:
             self._open_file.unlink(missing_ok=True)
             raise
+        outcome = Outcome(answer["status"], answer["amount_cents"], answer.get("payment"), answer)
         self._open_file.unlink(missing_ok=True)
-        return Outcome(answer["status"], answer["amount_cents"], answer.get("payment"), answer)
+        return outcome
 
-    def _repeat(self, path: str, key: str, body: Mapping[str, Any] | None, patience_s: float) -> Mapping[str, Any]:
-        """Send until there is an answer, always with the same key."""
-        until_s = time.monotonic() + patience_s
-        while True:
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                raise UnknownOutcome("the service does not answer; the payment stays open")
+    def _repeat(
+        self, path: str, key: str, body: Mapping[str, Any] | None, *, wait_s: float = 0.0, fresh: bool = True
+    ) -> Mapping[str, Any]:
+        """Send until there is an answer, always with the same key; `fresh` while it has never been sent."""
+        until_s = time.monotonic() + wait_s + _SPARE_S
+        while (left_s := until_s - time.monotonic()) > 0:
             try:
                 response = self._http.post(path, json=body, headers={"Idempotency-Key": key}, timeout=left_s)
-            except httpx2.TransportError:
-                time.sleep(min(_RETRY_S, left_s))
-                continue
-            if response.status_code in _TRY_AGAIN and _code(response) != "terminal_away":
-                time.sleep(min(_RETRY_S, left_s))
-                continue
-            return self._checked(response)
-
-    def _checked(self, response: httpx2.Response) -> Mapping[str, Any]:
-        if response.is_success:
-            answer: Mapping[str, Any] = response.json()
-            return answer
-        raise TillError(_code(response), _detail(response))
+            except httpx2.RequestError:
+                pass
+            else:
+                if response.status_code not in _TRY_AGAIN or _code(response) in _AWAY:
+                    return _settled(response, fresh=fresh)
+            fresh = False
+            time.sleep(min(_RETRY_S, left_s))
+        raise UnknownOutcome("the service does not answer")
 
     def _store(self, wanted: _Open) -> None:
         """Write the open payment so that it survives a power cut, before the request leaves."""
@@ -160,6 +172,25 @@ class Till:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _settled(response: httpx2.Response, *, fresh: bool) -> Mapping[str, Any]:
+    """Return an answer; `fresh` if nothing sent before it can have been booked.
+
+    Raises:
+        TillError: it says that nothing was booked.
+        UnknownOutcome: it says nothing about that, such as a token refused at a repetition, or an error inside.
+    """
+    if response.is_success:
+        with contextlib.suppress(ValueError):
+            answer = response.json()
+            if isinstance(answer, dict):
+                return answer
+        raise UnknownOutcome("what answers is not the service")
+    code = _code(response)
+    if response.status_code in _SETTLES or code in _AWAY or (fresh and response.is_client_error):
+        raise TillError(code, _detail(response))
+    raise UnknownOutcome(f"{code}: {_detail(response)}")
 
 
 def _problem(response: httpx2.Response, name: str, otherwise: str) -> str:

@@ -49,12 +49,12 @@ def upgrade() -> None:
     op.create_index(op.f("ix_ledger_entry_account_id"), "ledger_entry", ["account_id", "transfer_id"], unique=False)
     op.create_table(
         "ledger_request",
-        sa.Column("caller", sa.String(length=64), nullable=False),
         sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("caller", sa.String(length=64), nullable=False),
         sa.Column("digest", sa.LargeBinary(length=32), nullable=False),
         sa.Column("answer", sa.Text(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("caller", "key", name=op.f("pk_ledger_request")),
+        sa.PrimaryKeyConstraint("key", "caller", name=op.f("pk_ledger_request")),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -63,11 +63,11 @@ def upgrade() -> None:
             "transfer_id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False
         ),
         sa.Column("id", sa.String(length=32), nullable=False),
-        sa.Column("terminal", sa.String(length=40), nullable=False),
+        sa.Column("terminal", sa.String(length=64), nullable=False),
         sa.Column("caller", sa.String(length=64), nullable=False),
         sa.Column("amount_cents", sa.BigInteger(), nullable=False),
         sa.Column("wallet", sa.String(length=32), nullable=False),
-        sa.Column("event", sa.String(length=80), nullable=True),
+        sa.Column("event", sa.String(length=74), nullable=True),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("transfer_id", name=op.f("pk_canteen_payment")),
         sa.UniqueConstraint("event", name=op.f("uq_canteen_payment_event")),

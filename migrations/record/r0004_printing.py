@@ -16,7 +16,7 @@ def upgrade() -> None:
         sa.Column("queue", sa.String(length=127), nullable=False),
         sa.Column("job", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("made_ms", sa.BigInteger(), autoincrement=False, nullable=False),
-        sa.Column("event", sa.String(length=100), nullable=False),
+        sa.Column("event", sa.String(length=74), nullable=False),
         sa.Column("printer", sa.String(length=127), nullable=False),
         sa.Column("pseudonym", sa.String(length=32), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),

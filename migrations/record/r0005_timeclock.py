@@ -15,7 +15,7 @@ def upgrade() -> None:
         "timeclock_booking",
         sa.Column("number", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("pseudonym", sa.String(length=32), nullable=False),
-        sa.Column("event", sa.String(length=80), nullable=False),
+        sa.Column("event", sa.String(length=74), nullable=False),
         sa.Column("kind", sa.String(length=12), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("point", sa.String(length=64), nullable=False),
@@ -31,7 +31,7 @@ def upgrade() -> None:
     )
     op.create_table(
         "timeclock_unbooked",
-        sa.Column("event", sa.String(length=80), nullable=False),
+        sa.Column("event", sa.String(length=74), nullable=False),
         sa.Column("pseudonym", sa.String(length=32), nullable=False),
         sa.Column("code", sa.String(length=20), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Places of use: what a point's place needs to know of it, doors locked down, and what was asked for at the desk."""
+"""Places of use: what a point's place needs to know of it, lockdowns, requests at the desk, look-ups of people."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -31,9 +31,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_door_request")),
     )
     op.create_index(op.f("ix_door_request_at_ms"), "door_request", ["at_ms"], unique=False)
+    # Who signs in or gets money is looked up by these; hashes take values of any length.
+    for column in ("login", "personnel_number"):
+        op.create_index(op.f(f"ix_person_{column}"), "person", [column], unique=False, postgresql_using="hash")
 
 
 def downgrade() -> None:
+    op.drop_index(op.f("ix_person_personnel_number"), table_name="person")
+    op.drop_index(op.f("ix_person_login"), table_name="person")
     op.drop_index(op.f("ix_door_request_at_ms"), table_name="door_request")
     op.drop_table("door_request")
     op.drop_table("door_lockdown")

@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from readers import __version__
 from readers.kiosk.pages import STATIC_FILES, list_page, terminal_page
 from readers.kiosk.terminals import Terminal, Terminals
+from readers.kiosk.texts import LANGUAGES
 
 MAX_BODY_BYTES: Final = 256
 _BODY_WITHIN_S: Final = 5.0
@@ -95,11 +96,10 @@ class _Kiosk:
     async def language(self, request: Request) -> Response:
         _only_our_page(request)
         terminal, body = self._terminal(request), await _body(request)
-        match body.get("language"):
-            case "de" | "en" as language:
-                terminal.screen.speak(language)
-            case _:
-                raise HTTPException(422, "language: de or en")
+        wanted = next((language for language in LANGUAGES if language == body.get("language")), None)
+        if wanted is None:
+            raise HTTPException(422, f"language: {' or '.join(LANGUAGES)}")
+        terminal.screen.speak(wanted)
         return Response(status_code=204)
 
     def _terminal(self, request: Request) -> Terminal:

@@ -4,13 +4,15 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from cardservice.timeclock.rules import Kind
+
 Fact = int | bool | str
 _Check = Callable[[Fact], bool]
 
 # What a browser can count exactly.
 _MAX_NUMBER: Final = 2**53
 # The keys of a time clock, which are also the kinds of its bookings.
-BOOKING_KINDS: Final = ("in", "out", "break_start", "break_end")
+BOOKING_KINDS: Final = tuple(kind.value for kind in Kind)
 
 
 def _number(value: Fact) -> bool:
@@ -29,7 +31,7 @@ def _booking_kind(value: Fact) -> bool:
     return value in BOOKING_KINDS
 
 
-_OF_ANSWERS: Final[Mapping[str, Mapping[str, _Check]]] = {
+OF_ANSWERS: Final[Mapping[str, Mapping[str, _Check]]] = {
     "timeclock": {"kind": _booking_kind, "at_ms": _count, "today_ms": _count, "working": _yes_or_no},
     "canteen": {"amount_cents": _number, "own_share_cents": _number, "balance_cents": _number},
     "printer": {"released": _count, "waiting": _count},
@@ -39,7 +41,7 @@ _OF_PROMPTS: Final[Mapping[str, Mapping[str, _Check]]] = {"canteen": {"amount_ce
 
 def of_answer(use: str, facts: Mapping[str, Fact]) -> dict[str, Fact]:
     """Return the facts of an answer that a terminal of this use shows."""
-    return _known(_OF_ANSWERS.get(use, {}), facts)
+    return _known(OF_ANSWERS[use], facts)
 
 
 def of_prompt(use: str, facts: Mapping[str, Fact]) -> dict[str, Fact]:

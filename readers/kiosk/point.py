@@ -7,9 +7,10 @@ from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetu
 from cardservice.doors.ports import DoorOutput, OutputFault, Shown
 from readers.kiosk.screen import Tone
 from readers.kiosk.terminals import Terminals
+from readers.kiosk.texts import OF_USE
 
 # The uses whose points have a screen.
-SCREEN_USES: Final = ("timeclock", "canteen", "printer")
+SCREEN_USES: Final = tuple(OF_USE)
 _TONES: Final[dict[str, Tone]] = {"green": "ok", "red": "refused", "amber": "fault"}
 
 
@@ -26,7 +27,7 @@ class ScreenPoint:
         """Take what the centre says of the point."""
         self._screen.set_up(setup)
 
-    def choice(self) -> str | None:
+    def card_came(self) -> str | None:
         """Return, once, the key that was pressed for the card that comes now."""
         return self._screen.take_choice()
 

@@ -17,8 +17,10 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from cardservice.agents.messages import PointSetup, Prompt
+from cardservice.timeclock.rules import terminal_of
 from readers.clock import Clock
 from readers.kiosk.facts import BOOKING_KINDS, Fact, of_answer, of_prompt
+from readers.kiosk.texts import LANGUAGES, Language
 
 ANSWER_MS: Final = 4_000
 CHOICE_MS: Final = 10_000
@@ -30,7 +32,6 @@ SETTLE_MS: Final = 1_000
 MAX_PROMPT_MS: Final = 600_000
 
 Tone = Literal["ok", "refused", "fault"]
-Language = Literal["de", "en"]
 View = Literal["idle", "prompt", "reading", "answer", "away"]
 Content = TypeVar("Content")
 
@@ -88,7 +89,8 @@ class Screen:
         """The language of this moment: switched to by whoever stands here, else the terminal's own."""
         if self._language is not None:
             return self._language.content
-        return "en" if self._setup.options.get("language") == "en" else "de"
+        own = self._setup.options.get("language")
+        return next((language for language in LANGUAGES if language == own), LANGUAGES[0])
 
     @property
     def view(self) -> View:
@@ -130,14 +132,15 @@ class Screen:
         self._changed()
 
     def take_choice(self) -> str | None:
-        """Return the chosen key once; a card is being read from now on."""
+        """Return the chosen key, once, or what stands there to be answered; a card is being read from now on."""
         self._drop_what_is_over()
+        asked = None if self._prompt is None else self._prompt.content.asks
         chosen, self._choice = self._choice, None
         self._answer = None
         self._reading = self._lasting(None, self._setup.tap_budget_ms + self._setup.answer_budget_ms)
         self._stay_with_language(LANGUAGE_MS)
         self._changed()
-        return None if chosen is None else chosen.content
+        return asked if chosen is None else chosen.content
 
     def answer(self, tone: Tone, text: tuple[str, str], facts: Mapping[str, Fact]) -> None:
         """Show for a few seconds what came of a tap."""
@@ -182,7 +185,7 @@ class Screen:
             "use": self.use,
             "name": self.name,
             "language": self.language,
-            "holds_card_alone": self._setup.options.get("mode", "alternating") == "alternating",
+            "holds_card_alone": terminal_of(self._setup.options).alternating,
             "now_ms": self._clock.wall_ms(),
             "connected": self._connected,
             "choice": choice and {"key": choice.content, "of_ms": CHOICE_MS, "left_ms": self._left_ms(choice)},

@@ -13,6 +13,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from readers.kiosk.app import make_app
 from readers.kiosk.terminals import Terminals
+from readers.logs import is_worth_a_line
 
 MAX_CONNECTIONS: Final = 64
 _FIRST_REQUEST_WITHIN_S: Final = 10.0
@@ -75,8 +76,8 @@ class KioskServer:
             except Exception as error:  # noqa: BLE001  # doors must go on opening, whatever becomes of the pages
                 reason = f"{type(error).__name__}: {error}"
             failures = 1 if loop.time() - began_s > _LONGEST_PAUSE_S else failures + 1
-            # Powers of two: a port that stays taken does not fill the log.
-            if failures & (failures - 1) == 0:
+            # A port that stays taken does not fill the log.
+            if is_worth_a_line(failures):
                 _log.error("kiosk_down", address=self._address, port=self._port, failures=failures, reason=reason)
             await asyncio.sleep(min(_LONGEST_PAUSE_S, self._first_pause_s * 2 ** min(failures - 1, 16)))
 

@@ -2,8 +2,10 @@
 """What a kiosk page says by itself, in both languages; prompts and answers come from the centre."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal, get_args
 
+Language = Literal["de", "en"]
+LANGUAGES: Final[tuple[Language, ...]] = get_args(Language)
 Words = Mapping[str, str]
 
 _GERMAN: Final[Words] = {
@@ -62,8 +64,9 @@ _ENGLISH: Final[Words] = {
     "fact_released": "Printed",
     "fact_waiting": "Still waiting",
 }
-# By use: what stands there while nobody is there, and what is not possible while the centre is away.
-_OF_USE: Final[Mapping[str, Mapping[str, Words]]] = {
+# By use, and these are all that have a screen: what stands there while nobody is there, and what is not possible while
+# the centre is away.
+OF_USE: Final[Mapping[str, Mapping[str, Words]]] = {
     "timeclock": {
         "de": {
             "idle": "Bitte Buchung wählen",
@@ -109,5 +112,5 @@ _OF_USE: Final[Mapping[str, Mapping[str, Words]]] = {
 
 def words(use: str) -> dict[str, dict[str, str]]:
     """Return everything a page of this use says by itself, by language and name."""
-    own = _OF_USE.get(use, _OF_USE["printer"])
+    own = OF_USE[use]
     return {"de": {**_GERMAN, **own["de"]}, "en": {**_ENGLISH, **own["en"]}}

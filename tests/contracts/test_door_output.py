@@ -9,7 +9,7 @@ from support.modbus_module import ModuleProcess, running_module
 from support.waiting import wait_until
 
 from cardservice.doors.ports import Shown, StrikeState
-from integrations.modbus import open_board
+from integrations.modbus import ModbusBoard
 from integrations.simulated_io import SimulatedDoor
 from readers.settings import ModbusPoint, ModbusSection
 
@@ -52,7 +52,7 @@ class OnModbus:
         self._module = module
         self.told: list[StrikeState] = []
         self._close_loops()
-        self.board = open_board(ModbusSection(host="127.0.0.1", port=module.port, points={"door": wiring}))
+        self.board = ModbusBoard(ModbusSection(host="127.0.0.1", port=module.port, points={"door": wiring}))
         self.output = self.board.build("door", lambda _, state, __: self.told.append(state))
         wait_until(lambda: self.output.state() == "locked")
 

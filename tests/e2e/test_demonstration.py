@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from e2e.whole_city import free_port
 from support.service import python_environment, run_cli
 from support.traces import MARK, new_mark, processes_of
 from support.waiting import wait_until
+
+from rig.program import free_port
 
 LIMIT_S = 40.0
 READERS = [pytest.param("--require-pcsc", marks=pytest.mark.pcscd), "--in-process"]

@@ -4,7 +4,6 @@
 import contextlib
 import json
 import signal
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from city import building, people
 from rig.control import RigClient
 from rig.errors import RigError
 from rig.process import RigProcess
+from rig.program import free_port
 
 LIMIT_S = 20.0
 OPEN_MS = 300
@@ -179,14 +179,6 @@ class WholeCity:
         before = self.revision()
         set_disabled(self.slapd, dn_of(login), disabled=disabled)
         self.service.wait_health(lambda state: state["snapshot_revision"] > before)
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def ready_made(_files: CityFiles) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import sqlalchemy as sa
+from service.fake_clock import MONDAY_MS
 from sqlalchemy.engine import Connection
 
 from cardservice.canteen.service import (
@@ -33,8 +34,6 @@ from cardservice.ledger.service import Ledger
 from cardservice.ledger.store import balance_of, ledger_account, ledger_entry
 from cardservice.recorder import Recorder
 
-# 2026-03-16T09:00:00Z
-MONDAY_MS = 1_773_651_600_000
 LIMIT_S = 120.0
 WALLETS = [f"{number:032x}" for number in range(50)]
 # Every fifth may owe something.

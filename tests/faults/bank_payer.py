@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Pays until it is killed, and prints each payment once its future says that it is on disk.
 
-For every line `START` on standard input a child is forked, so that many deaths cost one start of the interpreter. It
-asks for the payments START, START + 1, ... in order, each under the key of its number, and prints `pid N`, then
-`number name` for each acknowledged one; when it is dead, its parent prints `ended`.
+A life is told `START`: it asks for the payments START, START + 1, ... in order, each under the key of its number, and
+says `number name` of each acknowledged one.
 """
 
-import os
 import sys
 import threading
 from concurrent.futures import Future
 from functools import partial
 
-from faults.bank import WALLETS, payment_number, request
+from faults.bank import payment_number, request
 from sqlalchemy.engine import Connection
+from support.lives import each_line, say
 
 from cardservice.canteen.service import Canteen, Paid
 from cardservice.database import open_databases
@@ -21,11 +20,6 @@ from cardservice.ledger.service import Answer, Ledger
 from cardservice.recorder import Recorder
 
 OUTSTANDING = 100
-
-
-def say(line: str) -> None:
-    """Print unbuffered: what was acknowledged must have left the process before it dies."""
-    os.write(1, f"{line}\n".encode())
 
 
 def pay_until_killed(url: str, start: int) -> None:
@@ -48,22 +42,11 @@ def pay_until_killed(url: str, start: int) -> None:
         say(f"{number} {future.result()['payment']}")
         room.release()
 
-    say(f"pid {os.getpid()}")
     for number in range(start, sys.maxsize):
         room.acquire()
-        canteen.expect(*request(number)[:2], payment_number(number))
+        canteen.expect_request(*request(number)[:2])
         recorder.submit(partial(unit, number)).add_done_callback(partial(acknowledged, number))
 
 
-def main() -> None:
-    assert len(WALLETS) > 1
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            pay_until_killed(sys.argv[1], int(line))
-        os.waitpid(child, 0)
-        say("ended")
-
-
 if __name__ == "__main__":
-    main()
+    each_line(lambda line: pay_until_killed(sys.argv[1], int(line)))

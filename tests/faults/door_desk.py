@@ -3,10 +3,9 @@
 
     python door_desk.py CONFIG
 
-For every line on standard input a child is forked, so that many deaths cost one start of the interpreter. The line is a
-JSON object: `ask`, the request ids to open in order; `die`, the step of the last of them after which it dies (one of
-`STEPS`, or a number: so many milliseconds after it was asked for; none: it ends by itself). The child prints
-`ID OUTCOME` once a request is answered; when it is dead, its parent prints `ended`.
+A life is told a JSON object: `ask`, the request ids to open in order; `die`, the step of the last of them after which
+it dies (one of `STEPS`, or a number: so many milliseconds after it was asked for; none: when all are answered). It says
+`ID OUTCOME` once a request is answered.
 """
 
 import asyncio
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from support.lives import each_line, say
 from support.service import AGENT
 from support.waiting import wait_until
 
@@ -30,13 +30,6 @@ from cardservice.settings import load
 
 DOOR, CALLER = "bauamt.aussen", "pforte"
 STEPS = ("claimed", "asked", "sent", "answered", "written", "finished", "acknowledged")
-# What the service prints goes to the log; this is the way to the test.
-_OUT = os.dup(1)
-
-
-def say(line: str) -> None:
-    """Print unbuffered: what was acknowledged must have left the process before it dies."""
-    os.write(_OUT, f"{line}\n".encode())
 
 
 def die(*_: object) -> None:
@@ -112,15 +105,5 @@ def live(config: Path, order: dict[str, Any]) -> None:
     service.server(on_ready=lambda: None).run(sockets=[listener])
 
 
-def main() -> None:
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            live(Path(sys.argv[1]), json.loads(line))
-        os.waitpid(child, 0)
-        say("ended")
-
-
 if __name__ == "__main__":
-    main()
+    each_line(lambda line: live(Path(sys.argv[1]), json.loads(line)))

@@ -222,19 +222,27 @@ class Port:
 
     @asynccontextmanager
     async def fragments(self, connections: int) -> AsyncIterator[None]:
-        """Send thousands of fragments at once on each of many connections that said no hello."""
-        opened = []
+        """Send thousands of fragments at once on each of many connections that said no hello.
+
+        The context begins when the centre has hung up on the first, and has the others' before it.
+        """
+        opened, strangers = [], []
         for _ in range(connections):
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-            await Intruder(reader, writer, self._city).upgraded()
+            strangers.append(Intruder(reader, writer, self._city))
             opened.append(writer)
+            await strangers[-1].upgraded()
         for writer in opened:
             writer.write(frame(b'{"type":"', fin=False) + frame(b"x", CONTINUATION, fin=False) * 9_000)
+        ends = [asyncio.ensure_future(who.listens()) for who in strangers]
         try:
+            ended, _ = await asyncio.wait(ends, timeout=LIMIT_S, return_when=asyncio.FIRST_COMPLETED)
+            assert ended, "the centre takes fragments without end"
             yield
         finally:
             for writer in opened:
                 writer.transport.abort()
+            await asyncio.gather(*ends, return_exceptions=True)
 
 
 @contextmanager

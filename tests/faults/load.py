@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 from faults.load_witness import Witness
 from support.service import CityFiles, DirectoryThread, ServiceProcess, directory_in_thread, python_environment
-from support.waiting import LIMIT_S, wait_until
+from support.waiting import LIMIT_S, let_run, wait_until
 
 from cardservice import changes
 from cardservice.access.store import point as points
@@ -31,6 +31,8 @@ from readers.identity import Identity
 
 PROGRAM = Path(__file__).with_name("load_agent.py")
 DRAIN_LIMIT_S = 60.0
+# So often a kill of the service comes while it waits for its disk.
+SLOW_DISK = 0.5
 # Ports the system does not give to whoever connects somewhere: the service must find its own free after every kill.
 KEPT_PORTS = range(20_000, 30_000)
 
@@ -181,6 +183,16 @@ class LoadedCity:
             connection.execute("BEGIN IMMEDIATE")
             yield
             connection.execute("ROLLBACK")
+
+    def kill(self, service: ServiceProcess, dice: random.Random, longest_s: float) -> None:
+        """Kill the service at a moment of chance, every second time while nothing can be written."""
+        let_run(dice, longest_s)
+        if dice.random() >= SLOW_DISK:
+            service.stop(signal.SIGKILL)
+            return
+        with self.slow_disk():
+            let_run(dice, longest_s)
+            service.stop(signal.SIGKILL)
 
     @contextmanager
     def agents(self, names: Mapping[str, int], dice: random.Random) -> Iterator[list[LoadAgent]]:

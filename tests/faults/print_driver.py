@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: EUPL-1.2
 """One tap at a printer in a process of its own, which kills itself before its Nth step.
 
-For every line on standard input (a JSON object, see `Tap`) a child is forked, so that many deaths cost one start of the
-interpreter; when it is dead, its parent prints how: an exit code, or -9. A step is what the release loop does to the
-world, with the moments before, in the middle of and after it: a request to cupsd or to a printer (not sent, sent but
-not answered, answered) and a unit of the record (not begun, not yet written, written but not committed, committed).
+A life is told a JSON object, see `Tap`; its exit code is 0 if the tap went well. A step is what the release loop does
+to the world, with the moments before, in the middle of and after it: a request to cupsd or to a printer (not sent, sent
+but not answered, answered) and a unit of the record (not begun, not yet written, written but not committed, committed).
 """
 
 import asyncio
 import json
 import os
 import signal
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import structlog
 from sqlalchemy.engine import Connection as Database
+from support.lives import each_line
 
 from cardservice.database import open_databases
 from cardservice.printing.rules import Code
@@ -105,16 +103,5 @@ async def tap(wanted: Tap) -> int:
     return 0 if answer.code in _WENT_WELL else 1
 
 
-def main() -> None:
-    # Standard output is for how the children died.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            os._exit(asyncio.run(tap(Tap(**json.loads(line)))))
-        _, status = os.waitpid(child, 0)
-        os.write(1, f"{os.waitstatus_to_exitcode(status)}\n".encode())
-
-
 if __name__ == "__main__":
-    main()
+    each_line(lambda line: asyncio.run(tap(Tap(**json.loads(line)))))

@@ -3,13 +3,13 @@
 
 import itertools
 import random
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 from faults.readers_city import PLACES, Place, ReaderCity
 from faults.readers_feed import Seen
+from support.waiting import let_run
 
 # Before the first card was seen, in its conversation, after its decision.
 MOMENTS = ("at once", "in mid conversation", "after the decision")
@@ -94,7 +94,7 @@ def swap_whenever(city: ReaderCity, dice: random.Random, commands: int) -> int:
     for swap in swaps:
         city.control.insert(swap.first, swap.place.reader)
     for swap in dice.sample(swaps, len(swaps)):
-        threading.Event().wait(dice.uniform(0, 0.12))
+        let_run(dice, 0.12)
         city.control.swap(swap.second, swap.place.reader)
     return sum(_last_is_right(city, swap, began, commands) for swap in swaps)
 

@@ -5,13 +5,12 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from faults.load import DRAIN_LIMIT_S, LoadAgent, LoadedCity
 from faults.restore_account import Restore
 from faults.restore_stores import Backup, answers_since_start
-from prometheus_client.parser import text_string_to_metric_families
+from support.metrics import values
 from support.service import ServiceProcess
 from support.waiting import wait_until
 
@@ -127,19 +126,9 @@ class DisabledSince:
         return reasons[:first].count("granted"), reasons[first:].count("granted")
 
 
-def address(service: ServiceProcess) -> tuple[str, int]:
-    parts = urlsplit(service.url)
-    return str(parts.hostname), int(parts.port or 0)
-
-
-def events_missing(service: ServiceProcess) -> dict[tuple[str, str], float]:
+def events_missing(service: ServiceProcess) -> dict[tuple[str, ...], float]:
     """The gauge, by agent and state."""
-    return {
-        (sample.labels["agent"], sample.labels["state"]): sample.value
-        for family in text_string_to_metric_families(service.get("/metrics")[1])
-        for sample in family.samples
-        if sample.name == "cardservice_agent_events_missing"
-    }
+    return values(service.get("/metrics")[1], "cardservice_agent_events_missing", "agent", "state")
 
 
 def says(service: ServiceProcess, sentences: Sequence[str]) -> None:

@@ -5,11 +5,8 @@ Balances are added up from the entries, never taken from the ledger that is test
 apart and compared at the end.
 """
 
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +16,8 @@ import pytest
 import sqlalchemy as sa
 from faults.bank import WALLETS, Bank, Reader, Till, balances, opened, payment_number, request
 from sqlalchemy.engine import Connection
-from support.postgres import PostgresServer, running_server
+from support.lives import Life, Lives
+from support.postgres import PostgresServer
 
 from cardservice.canteen.service import Paid, check
 from cardservice.canteen.store import canteen_payment
@@ -30,29 +28,27 @@ from cardservice.ledger.store import ledger_request
 
 TILLS = 8
 FIRST_CENTS = 500
-ROOT = Path(__file__).parents[2]
 LIMIT_S = 120.0
 KINDS = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with running_server() as running:
-        yield running
-
-
 @pytest.fixture(params=KINDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A place of its own, migrated."""
     if request.param == "sqlite":
-        made = f"sqlite:///{tmp_path / 'stores'}"
-    else:
-        running: PostgresServer = request.getfixturevalue("server")
-        made = running.url(running.new_database())
-    databases = open_databases(made)
+        yield migrated(f"sqlite:///{tmp_path / 'stores'}")
+        return
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = server.new_database()
+    yield migrated(server.url(name))
+    server.drop_database(name)
+
+
+def migrated(url: str) -> str:
+    databases = open_databases(url)
     upgrade(databases)
     databases.close()
-    return made
+    return url
 
 
 @pytest.fixture
@@ -153,23 +149,16 @@ def payments(databases: Databases) -> list[int]:
         return [at_ms - first_ms for at_ms in connection.execute(sa.select(canteen_payment.c.at_ms)).scalars()]
 
 
-def acknowledged_before_death(payer: "subprocess.Popen[str]", start: int, kill_after: int) -> dict[int, str]:
-    """Let a child pay from `start` on, kill it once it has acknowledged so many; return all it had acknowledged."""
-    assert payer.stdin is not None
-    assert payer.stdout is not None
-    payer.stdin.write(f"{start}\n")
-    payer.stdin.flush()
-    word, pid = payer.stdout.readline().split()
-    assert word == "pid"
+def acknowledged_before_death(life: Life, kill_after: int) -> dict[int, str]:
+    """Kill a child that pays once it has acknowledged so many; return all it had acknowledged."""
     told: dict[int, str] = {}
-    for line in payer.stdout:
-        if line == "ended\n":
-            return told
-        number, name = line.split()
+    for said in life:
+        number, name = said.split()
         told[int(number)] = name
         if len(told) == kill_after:
-            os.kill(int(pid), signal.SIGKILL)
-    raise AssertionError("the payer ended by itself")
+            life.kill()
+    assert life.exit_code == -signal.SIGKILL
+    return told
 
 
 def test_killed_in_the_middle_nothing_is_lost_and_nothing_paid_twice(
@@ -181,19 +170,14 @@ def test_killed_in_the_middle_nothing_is_lost_and_nothing_paid_twice(
     repeated = 0
     with opened(databases) as bank:
         bank.fill_up(1_000_000)
-    command = [sys.executable, str(Path(__file__).with_name("bank_payer.py")), url]
-    paths = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
-    environment = os.environ | {"PYTHONPATH": paths}
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as payer:
+    with Lives(Path(__file__).with_name("bank_payer.py"), url) as payer:
         for _ in range(lives):
-            new = acknowledged_before_death(payer, start, dice.randrange(30, 250))
+            new = acknowledged_before_death(payer.begin(str(start)), dice.randrange(30, 250))
             assert all(told.get(number, name) == name for number, name in new.items()), "the same key, another payment"
             repeated += len(told.keys() & new.keys())
             told |= new
             # Some that were acknowledged, and all that were not.
             start = max(0, max(told) - 20)
-        payer.stdin.close()
-    assert payer.returncode == 0
     with databases.record.connect() as connection:
         kept = set(connection.execute(sa.select(canteen_payment.c.id)).scalars())
         keys = set(connection.execute(sa.select(ledger_request.c.key)).scalars())

@@ -4,8 +4,7 @@
 import asyncio
 import hashlib
 import json
-import subprocess
-import sys
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -16,11 +15,12 @@ import pytest
 import sqlalchemy as sa
 from faults.door_desk import CALLER, DOOR, STEPS
 from faults.load import LoadedCity, loaded_city
+from support.lives import Lives
 from support.scripted_agent import ScriptedAgent
-from support.service import AGENT, python_environment
+from support.service import AGENT
 from websockets.exceptions import WebSocketException
 
-from cardservice.agents.messages import PointCommand, PointDone
+from cardservice.agents.messages import PointCommand
 from cardservice.database import read
 from cardservice.doors.store import door_request
 from cardservice.journal.service import verify
@@ -37,32 +37,24 @@ def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedCity]:
         yield made
 
 
-class Door(ScriptedAgent):
-    """The agent of the door: comes back whenever the centre does, opens whatever it is told, and counts."""
-
-    opened: Counter[str]
-
-    async def stay(self, stopping: asyncio.Event) -> None:
-        while not stopping.is_set():
-            try:
-                await self.join()
-                while True:
-                    message = await self.receive(60)
-                    if isinstance(message, PointCommand):
-                        self.opened[message.id] += 1
-                        await self.send(PointDone(id=message.id, point=message.point, done=True))
-            except (OSError, WebSocketException, TimeoutError):
-                await asyncio.sleep(0.02)
+async def stay(agent: ScriptedAgent, told: list[PointCommand]) -> None:
+    """Come back whenever the centre does, and open whatever one is told to."""
+    while True:
+        try:
+            await agent.join()
+            await agent.obey(told)
+        except (OSError, WebSocketException):
+            await asyncio.sleep(0.02)
 
 
 @contextmanager
-def door_agent(city: LoadedCity) -> Iterator[Counter[str]]:
-    """Keep the agent of the door running; yield how often it was told to open, by command."""
+def door_agent(city: LoadedCity) -> Iterator[list[PointCommand]]:
+    """Keep the agent of the door running; yield what it was told to open."""
     port = city.files.settings().service.port
-    agent = Door(f"ws://127.0.0.1:{port}/agents/v1", AGENT, city.files.enrol(AGENT))
-    agent.opened = Counter()
+    agent = ScriptedAgent(f"ws://127.0.0.1:{port}/agents/v1", AGENT, city.files.enrol(AGENT))
+    told: list[PointCommand] = []
     loop = asyncio.new_event_loop()
-    work = loop.create_task(agent.stay(asyncio.Event()))
+    work = loop.create_task(stay(agent, told))
 
     def run() -> None:
         with pytest.raises(asyncio.CancelledError):
@@ -70,46 +62,27 @@ def door_agent(city: LoadedCity) -> Iterator[Counter[str]]:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
-        yield agent.opened
+        yield told
     finally:
         loop.call_soon_threadsafe(work.cancel)
         thread.join(10)
         assert not thread.is_alive()
 
 
-@contextmanager
-def desk(city: LoadedCity) -> Iterator["subprocess.Popen[str]"]:
-    with (city.files.folder / "desk.log").open("ab") as log:
-        program = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("door_desk.py")), str(city.files.config)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            env=python_environment(PYTHONPATH=":".join(sys.path)),
-            text=True,
-        )
-    with program:
-        yield program
-        program.stdin.close()
-    assert program.returncode == 0
+def desk(city: LoadedCity) -> Lives:
+    program = Path(__file__).with_name("door_desk.py")
+    return Lives(program, str(city.files.config), log=city.files.folder / "desk.log")
 
 
-def live(program: "subprocess.Popen[str]", ask: list[str], die: str | float | None) -> dict[str, str]:
+def live(program: Lives, ask: list[str], die: str | float | None) -> dict[str, str]:
     """Let the service live once; return what it acknowledged before it died."""
-    assert program.stdin is not None
-    assert program.stdout is not None
-    program.stdin.write(json.dumps({"ask": ask, "die": die}) + "\n")
-    program.stdin.flush()
-    answers = {}
-    for line in program.stdout:
-        if line == "ended\n":
-            return answers
-        request, outcome = line.split()
-        answers[request] = outcome
-    raise AssertionError("the desk ended by itself")
+    life = program.begin(json.dumps({"ask": ask, "die": die}))
+    answers = dict(said.split() for said in life)
+    assert life.exit_code == -signal.SIGKILL
+    return answers
 
 
 def key_of(request: str) -> str:
@@ -122,7 +95,7 @@ def test_a_death_at_any_step_opens_nothing_twice_and_loses_no_answer(city, scale
     dice.shuffle(steps)
     told: dict[str, str] = {}
     again: dict[str, str] = {}
-    with door_agent(city) as opened, desk(city) as program:
+    with door_agent(city) as commands, desk(city) as program:
         for number, step in enumerate(steps):
             earlier = [f"request-{number - 1}"] if number else []
             answers = live(program, [*earlier, f"request-{number}"], step)
@@ -130,7 +103,7 @@ def test_a_death_at_any_step_opens_nothing_twice_and_loses_no_answer(city, scale
             told |= answers
         last = [f"request-{number}" for number in range(len(steps))]
         again |= live(program, last, None)
-    journal = journalled(city)
+    journal, opened = journalled(city), Counter(command.id for command in commands)
     requests = [f"request-{number}" for number in range(len(steps))]
     report(
         "kill -9 of the service while it opens a door",

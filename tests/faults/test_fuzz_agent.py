@@ -41,7 +41,9 @@ from faults.fuzz_peer import POINTS, READERS
 from faults.fuzz_taps import TapMachine
 from hypothesis.stateful import run_state_machine_as_test
 from prometheus_client import generate_latest
+from support.metrics import label_values
 from support.service import python_environment
+from support.waiting import wait_until
 from unit.readers.fakes import FakeCard, FakeDriver, NotingDoor
 from websockets.uri import parse_uri
 
@@ -66,7 +68,7 @@ from readers.errors import IdentityFault, OutboxFault, SettingsFault
 from readers.identity import Identity
 from readers.outbox import Outbox, read_aside
 from readers.points import PointMap
-from readers.ports import CardArrived, CardRemoved, ReaderAppeared, ReaderEvent, ReaderVanished
+from readers.ports import CardArrived, CardRemoved, ReaderAppeared, ReaderEvent, ReaderFaulted, ReaderVanished
 from readers.settings import ENVIRONMENT_PREFIX, AgentSettings, load_settings
 
 QUICK = AgentTimes(
@@ -79,6 +81,7 @@ HONEST_OPEN_MS = 600_000 - 1
 # The agent's own tasks, one for each reader and each tap that still waits for a late decision, and the test's.
 MAX_TASKS = 80
 MAX_LEFT_BYTES = 4 << 20
+EXTRA_ROUNDS = 4
 MAX_POINTS = 64
 OTHERS = (Health, TapEvent, EventsAccount, CardPresent, CardResponses)
 DRIVER_CLIENT = Path(__file__).parents[1] / "agent" / "pcsc_driver_client.py"
@@ -115,6 +118,10 @@ class Hunted:
 
     def pulses(self) -> Counter[int]:
         return Counter(open_ms for door in self.doors.values() for open_ms in door.pulses)
+
+    def opened(self) -> Counter[int]:
+        """The pulses that no honest centre asked for."""
+        return Counter({open_ms: times for open_ms, times in self.pulses().items() if open_ms != HONEST_OPEN_MS})
 
     async def hold_cards_to_readers(self, dice) -> None:
         """Cards come and go until cancelled; some answer nonsense."""
@@ -204,8 +211,11 @@ async def test_an_agent_outlives_every_attack_of_its_centre(tmp_path, dice, scal
     async with hunted(tmp_path, dice) as prey:
         await prey.serves_an_honest_centre()
         threads = threading.active_count()
-        for number in range(rounds):
-            if number == 1:
+        for number in range(rounds + EXTRA_ROUNDS):
+            # On a slow machine every permit of a round may come too late for its tap.
+            if number >= rounds and prey.opened():
+                break
+            if number == 1 and rounds > 1:
                 gc.collect()
                 tracemalloc.start()
             playing = asyncio.ensure_future(prey.hold_cards_to_readers(dice))
@@ -223,8 +233,7 @@ async def test_an_agent_outlives_every_attack_of_its_centre(tmp_path, dice, scal
             left, _ = tracemalloc.get_traced_memory()
             tracemalloc.stop()
         assert left <= MAX_LEFT_BYTES
-        moved, granted = prey.pulses(), prey.centre.armoury.permits.granted
-        moved.pop(HONEST_OPEN_MS)
+        moved, granted = prey.opened(), prey.centre.armoury.permits.granted
         assert set(moved) <= set(granted), "a door opened for no permit of its own"
         events = [granted[open_ms] for open_ms in moved.elements()]
         assert len(events) == len(set(events)), "a door opened twice for one tap"
@@ -415,13 +424,8 @@ async def test_readers_of_any_name_leave_the_others_at_work(tmp_path, dice, logs
     assert not logs.counts["tap_failed"]
 
 
-async def ends_but_for(limit: int, *, thread_prefix: str) -> bool:
-    """Return whether at most `limit` threads of that name are left; those told to end get five seconds for it."""
-    for _ in range(100):
-        if sum(thread.name.startswith(thread_prefix) for thread in threading.enumerate()) <= limit:
-            return True
-        await asyncio.sleep(0.05)
-    return False
+def threads_named(prefix: str) -> int:
+    return sum(thread.name.startswith(prefix) for thread in threading.enumerate())
 
 
 async def test_readers_that_come_and_go_are_forgotten(tmp_path, dice, logs):
@@ -436,8 +440,20 @@ async def test_readers_that_come_and_go_are_forgotten(tmp_path, dice, logs):
         async with asyncio.timeout(15):
             await prey.serves_an_honest_centre()
         assert len(asyncio.all_tasks()) <= MAX_TASKS
-        assert await ends_but_for(MAX_READERS, thread_prefix="reader Flaky ")
-        assert len(label_values(prey.agent, "reader")) <= MAX_READERS
+        # Those that were told to end have their time for it.
+        await asyncio.to_thread(wait_until, lambda: threads_named("reader Flaky ") <= MAX_READERS)
+        assert len(label_values(prey.agent.metrics.registry, "reader")) <= MAX_READERS
+
+
+async def test_readers_that_must_not_be_used_are_forgotten_too(tmp_path, dice, logs):
+    """Each of them is named for the administrator, and the metrics do not grow with them."""
+    del logs
+    async with hunted(tmp_path, dice) as prey:
+        for number in range(5 * MAX_READERS):
+            prey.driver.tell(ReaderFaulted(f"Strange {number:04}", "not ASCII"))
+        async with asyncio.timeout(15):
+            await prey.serves_an_honest_centre()
+        assert len(label_values(prey.agent.metrics.registry, "reader")) <= MAX_READERS + len(READERS)
 
 
 async def test_points_that_come_and_go_are_forgotten(tmp_path, dice, logs):
@@ -454,7 +470,7 @@ async def test_points_that_come_and_go_are_forgotten(tmp_path, dice, logs):
             await link.send(permit(event, open_ms=0))
             await prey.hears(link, TapEvent)
             prey.driver.remove(READERS[0])
-        assert len(label_values(prey.agent, "point")) <= MAX_POINTS
+        assert len(label_values(prey.agent.metrics.registry, "point")) <= MAX_POINTS
 
 
 async def test_a_flood_of_points_keeps_no_tap_waiting(tmp_path, dice, logs):
@@ -482,12 +498,6 @@ async def test_a_flood_from_the_centre_is_no_flood_of_log_lines(tmp_path, dice, 
         await link.send(*[ack] * 3_000)
         await prey.reads_everything(link)
         assert logs.lines - before <= 100
-
-
-def label_values(agent: Agent, label: str) -> set[str]:
-    """Return every value that a label has in the agent's metrics."""
-    samples = (sample for family in agent.metrics.registry.collect() for sample in family.samples)
-    return {sample.labels[label] for sample in samples if label in sample.labels}
 
 
 class DriverProcess:

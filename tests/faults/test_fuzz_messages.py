@@ -74,7 +74,7 @@ def test_heavy_frames_cost_little_native_memory(report):
         capture_output=True,
         check=True,
         timeout=60,
-        env=python_environment() | {"PYTHONPATH": python_environment()["PYTHONPATH"] + f":{PEAK.parents[1]}"},
+        env=python_environment(),
     )
     found = json.loads(said.stdout)
     assert found["frames"] == len(heavy())

@@ -3,7 +3,6 @@
 
 import random
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 
@@ -11,26 +10,18 @@ import pytest
 from faults.load import LoadAgent, LoadedCity, drain, loaded_city, ready
 from faults.load_account import Account
 from support.service import ServiceProcess
-from support.waiting import wait_until
+from support.waiting import let_run, wait_until
 
 READY_LIMIT_S = 5.0
 # One kill of four comes this soon, when the killed part may still be starting.
 EARLY = 0.25
 EARLY_S = 0.3
-# Every second kill of the centre comes while it waits for its disk this long.
-SLOW_DISK = 0.5
-SLOW_DISK_S = 1.0
 
 
 @pytest.fixture(scope="module")
 def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoadedCity]:
     with loaded_city(tmp_path_factory.mktemp("killed")) as made:
         yield made
-
-
-def let_run(seconds: float) -> None:
-    """Leave everything to itself: the moment of the next kill is chance."""
-    threading.Event().wait(seconds)
 
 
 class CentreLives:
@@ -56,16 +47,12 @@ class CentreLives:
 
 def kill(lives: CentreLives, agents: Sequence[LoadAgent], dice: random.Random, longest_s: float) -> None:
     """Kill the service while it starts, while it serves, or while what it serves waits for the disk."""
-    early = dice.random() < EARLY
-    if not early:
-        lives.become_ready(agents)
-    if early or dice.random() >= SLOW_DISK:
-        let_run(dice.uniform(0, EARLY_S if early else longest_s))
+    if dice.random() < EARLY:
+        let_run(dice, EARLY_S)
         lives.service.stop(signal.SIGKILL)
         return
-    with lives.city.slow_disk():
-        let_run(dice.uniform(0, SLOW_DISK_S))
-        lives.service.stop(signal.SIGKILL)
+    lives.become_ready(agents)
+    lives.city.kill(lives.service, dice, longest_s)
 
 
 def test_a_killed_centre_loses_nothing_it_acknowledged_and_doubles_nothing(city, scale, dice, report):
@@ -117,7 +104,7 @@ def test_a_killed_agent_ends_its_taps_as_abandoned_and_loses_nothing(city, scale
                 agent.start(service.agents_url)
             else:
                 live()
-            let_run(dice.uniform(0, EARLY_S if early else longest_s))
+            let_run(dice, EARLY_S if early else longest_s)
             agent.stop(signal.SIGKILL)
             epochs.append(agent.witness.epoch())
             left_open |= agent.witness.under_way()

@@ -86,7 +86,7 @@ async def test_after_the_cut_agents_send_again_and_nothing_is_stored_twice(desk,
             again = told.sent_by(cut)
             events += len(again)
             await go_on_after(desk.image, again)
-    report("events sent again after a power loss", power_cuts=len(cuts), events=events, stored_twice=0)
+    report("events sent again after a power loss", power_cuts=len(cuts), events=events)
     assert events > 0
 
 
@@ -106,7 +106,7 @@ def test_the_outbox_keeps_what_it_called_durable(desk, dice, scale, report):
         tell_outbox(story, dice, scale.of(4, 20))
         cuts = some_cuts(story, scale.of(SMALL_CUTS, FULL_CUTS), dice)
         finding = examine_cuts(story, desk.image, cuts, dice, examine_outbox)
-        report("power loss of the outbox", ids_given_twice=0, **numbers(story, finding))
+        report("power loss of the outbox", **numbers(story, finding))
     all_is_well(finding)
 
 
@@ -127,7 +127,7 @@ def test_an_upgrade_cut_in_the_middle_is_done_again(desk, dice, scale, report):
             require_writable(left)
             assert verify(left.record) == []
             left.close()
-    report("power loss during an upgrade", power_cuts=len(cuts), not_completed=0)
+    report("power loss during an upgrade", power_cuts=len(cuts))
 
 
 async def test_without_a_flush_at_every_commit_acknowledged_commits_are_lost(desk, dice, scale, report):

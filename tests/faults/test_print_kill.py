@@ -2,10 +2,7 @@
 """kill -9 between any two steps of a release: nothing is printed twice, nothing is forgotten, nothing is foreign."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from faults.print_driver import NEVER, Tap
 from support.cups import texts, write_pdf
+from support.lives import Lives
 from support.waiting import wait_until
 
 from cardservice.database import Databases, open_databases, upgrade
@@ -23,7 +21,6 @@ from integrations.cups import POLICIES
 from rig.cups import Cups
 
 pytestmark = pytest.mark.cups
-ROOT = Path(__file__).parents[2]
 ANNA, BERND = Cups.users[:2]
 PRINTERS = ("mfp1", "mfp2", "mfp3", "mfp4", "mfp5", "mfp6")
 POINTS = {f"printer.{name}": name for name in PRINTERS}
@@ -34,44 +31,22 @@ STEPS = 48
 PRINT_LIMIT_S = 60.0
 
 
-class Driver:
-    """Taps in processes of their own."""
-
-    def __init__(self) -> None:
-        path = os.pathsep.join(str(ROOT / part) for part in (".", "hardware-sim", "tests"))
-        self._process = subprocess.Popen(
-            [sys.executable, ROOT / "tests" / "faults" / "print_driver.py"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-
-    def tap(self, wanted: Tap) -> int:
-        """Return the exit code, or minus the signal."""
-        self._process.stdin.write(json.dumps(asdict(wanted)) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def end(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(timeout=20)
-        self._process.stdout.close()
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where it happens: a folder with the record in it, and who taps."""
 
     folder: Path
     databases: Databases
-    driver: Driver
+    driver: Lives
 
     def tap(self, cups: Cups, event: str, at: int, dies_at: int) -> int:
-        """Anna taps at the `at`-th printer, counted round and round."""
+        """Anna taps at the `at`-th printer, counted round and round; return the exit code, or minus the signal."""
         point = list(POINTS)[at % len(POINTS)]
         database = f"sqlite:///{self.folder / 'stores'}"
-        return self.driver.tap(Tap(database, str(cups.socket), POINTS, ANNA, point, event, dies_at))
+        wanted = Tap(database, str(cups.socket), POINTS, ANNA, point, event, dies_at)
+        life = self.driver.begin(json.dumps(asdict(wanted)))
+        assert list(life) == []
+        return life.exit_code
 
     def send(self, cups: Cups, user: str, text: str) -> None:
         cups.submit(user, write_pdf(self.folder / "sent.pdf", text))
@@ -81,9 +56,8 @@ class Place:
 def place(tmp_path: Path) -> Iterator[Place]:
     databases = open_databases(f"sqlite:///{tmp_path / 'stores'}")
     upgrade(databases)
-    driver = Driver()
-    yield Place(tmp_path, databases, driver)
-    driver.end()
+    with Lives(Path(__file__).with_name("print_driver.py")) as driver:
+        yield Place(tmp_path, databases, driver)
     databases.close()
 
 

@@ -3,18 +3,17 @@
 
 import random
 import signal
-import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
 from faults.conftest import Scale, is_full
 from faults.load import DRAIN_LIMIT_S, LoadAgent, LoadedCity, loaded_city, ready
 from faults.restore_account import RestoredAccount, lost_by_agents
-from faults.restore_centre import Centre, address, centre_of, events_missing, says
+from faults.restore_centre import Centre, centre_of, events_missing, says
 from faults.restore_stores import Backup, Range, alarms_since_start, gaps, names, ranges
 from support.fault_proxy import FAIR, FaultProxy, Weather, fault_proxy
 from support.service import ServiceProcess
-from support.waiting import wait_until
+from support.waiting import let_run, wait_until
 
 # How many days' backups an administrator keeps: a restore takes the newest one, or any of these.
 BACKUPS_KEPT = 4
@@ -45,11 +44,6 @@ def city_with_losses(city: LoadedCity) -> Iterator[LoadedCity]:
     before = Backup(city.files, "before", RECORD)
     yield city
     before.put_back()
-
-
-def let_run(seconds: float) -> None:
-    """Leave everything to itself: the moment of the next kill is chance."""
-    threading.Event().wait(seconds)
 
 
 def at_rest(agents: Sequence[LoadAgent]) -> None:
@@ -117,7 +111,7 @@ def lose_a_day_under_load(centre: Centre, url: str, scale: Scale, dice: random.R
     centre.disabled.disable(disabled=True)
     centre.hand_over(dice.randint(5, scale.of(10, 100)))
     begin_again(restless, url, scale.of(0, dice.randint(0, 2)), dice)
-    let_run(dice.uniform(0, scale.of(0.2, 2.0)))
+    let_run(dice, scale.of(0.2, 2.0))
     newest = dice.random() < NEWEST
     if dice.random() < ALL_ANEW:
         centre.city.directory.switches.forget_session_log()
@@ -138,14 +132,14 @@ def test_a_centre_restored_under_load_is_made_good(city, stores, scale, dice, re
     with (
         city.agents({f"{stores[0]}-1": 0, f"{stores[0]}-2": 1}, dice) as agents,
         centre_of(city, agents, stores) as centre,
-        fault_proxy(address(centre.service), FAIR, dice) as proxy,
+        fault_proxy(centre.service.address, FAIR, dice) as proxy,
     ):
         for agent in agents:
             agent.start(proxy.url)
         for cycle in range(cycles):
             lose_a_day_under_load(centre, proxy.url, scale, dice)
             if cycle < cycles - 1 and dice.random() < EARLY:
-                let_run(dice.uniform(0, EARLY_S))
+                let_run(dice, EARLY_S)
                 continue
             centre.make_good()
             refused_again_s.append(centre.disabled.refused_again_ms() / 1_000 - centre.began_s)

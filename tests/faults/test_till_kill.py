@@ -2,22 +2,19 @@
 """kill -9 of the service between any two steps of a payment: the till learns what came of each, and no cent is lost."""
 
 import asyncio
-import random
 import signal
 import threading
 from collections import Counter
 from pathlib import Path
 
-import httpx2
 import pytest
 import sqlalchemy as sa
 from faults.load import LoadedCity, loaded_city, ready
-from support.scripted_agent import CardInHand, ScriptedAgent, response
+from support.scripted_agent import ScriptedAgent
 from support.service import CALLERS, ServiceProcess
 from support.waiting import wait_until
 from websockets.exceptions import WebSocketException
 
-from cardservice.agents.messages import CardApdus, DecisionMessage, Prompt
 from cardservice.canteen.service import check
 from cardservice.canteen.store import canteen_payment
 from cardservice.database import read
@@ -30,6 +27,15 @@ AMOUNT_CENTS = 130
 START_CENTS = 1_000_000
 RETRY_S = 0.05
 LONGEST_S = 0.4
+# So often the guest looks up from the screen.
+LOOKS_UP_S = 0.5
+END_LIMIT_S = 60.0
+
+
+def end(thread: threading.Thread) -> None:
+    """Wait for a thread that was told to end; one that never began has ended."""
+    if thread.is_alive():
+        thread.join(END_LIMIT_S)
 
 
 class Guest:
@@ -39,36 +45,30 @@ class Guest:
         self._agent = agent
         self._card = card
         self._stopping = threading.Event()
-        self.thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="guest")
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="guest", daemon=True)
 
     def point_to(self, url: str) -> None:
         self._agent.url = url
 
     def stop(self) -> None:
         self._stopping.set()
-        self.thread.join(30)
+        end(self.thread)
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
             try:
                 await self._agent.join()
                 await self._serve()
-            except (OSError, WebSocketException, TimeoutError):
+            except (OSError, WebSocketException):
                 await asyncio.sleep(RETRY_S)
 
     async def _serve(self) -> None:
-        hand = CardInHand(self._card)
         while not self._stopping.is_set():
             try:
-                message = await self._agent.receive(0.5)
+                await self._agent.prompted(LOOKS_UP_S)
             except TimeoutError:
                 continue
-            if isinstance(message, Prompt) and message.text is not None:
-                await self._agent.send(self._agent.present(TERMINAL))
-            elif isinstance(message, CardApdus):
-                await self._agent.send(response(message, hand.answers(message.apdus)))
-            elif isinstance(message, DecisionMessage):
-                hand = CardInHand(self._card)
+            await self._agent.tap(self._card, TERMINAL)
         await self._agent.socket.close()
 
 
@@ -78,17 +78,24 @@ class Cashier:
     def __init__(self, folder: Path) -> None:
         self._file = folder / "open.json"
         self._stopping = threading.Event()
+        self._given_up = threading.Event()
         self.url = ""
         self.outcomes: list[Outcome] = []
         self.unknown = 0
-        self.thread = threading.Thread(target=self._run, name="cashier")
+        self.thread = threading.Thread(target=self._run, name="cashier", daemon=True)
 
     def stop(self) -> None:
+        """Take no more money, and find out what came of the last payment."""
         self._stopping.set()
-        self.thread.join(60)
+        end(self.thread)
+
+    def give_up(self) -> None:
+        """End whatever is still open: the service will not come back."""
+        self._given_up.set()
+        self.stop()
 
     def _run(self) -> None:
-        while not self._stopping.is_set() or self._file.exists():
+        while not self._given_up.is_set() and (not self._stopping.is_set() or self._file.exists()):
             with Till(self.url, CALLERS["till-1"][0], TERMINAL, self._file) as till:
                 try:
                     outcome = till.settle_open() or till.pay(AMOUNT_CENTS, wait_s=5)
@@ -109,12 +116,6 @@ def city(tmp_path_factory: pytest.TempPathFactory):
         yield made
 
 
-def top_up(url: str) -> None:
-    headers = {"Authorization": f"Bearer {CALLERS['payroll'][0]}", "Idempotency-Key": "the-only-top-up"}
-    body = {"personnel_number": "10017", "amount_cents": START_CENTS, "source": "payroll"}
-    assert httpx2.post(f"{url}/api/v1/canteen/top-ups", json=body, headers=headers).status_code == 200
-
-
 def wallet_cents(city: LoadedCity) -> int:
     """What the entries say the only wallet holds."""
     with city.files.stores() as databases, read(databases.record) as connection:
@@ -131,14 +132,14 @@ def test_a_killed_service_takes_each_payment_once_and_the_till_knows(city, scale
     service = city.serve()
     try:
         ready(service)
-        top_up(service.url)
+        assert service.top_up("10017", START_CENTS).status_code == 200
         _point_to(service, guest, cashier)
         guest.thread.start()
         cashier.thread.start()
         for _ in range(cycles):
             settled = len(cashier.outcomes)
             wait_until(lambda settled=settled: len(cashier.outcomes) > settled)
-            _kill(city, service, dice)
+            city.kill(service, dice, LONGEST_S)
             with city.files.stores() as databases:
                 check(databases.record)
             service = city.serve()
@@ -146,11 +147,12 @@ def test_a_killed_service_takes_each_payment_once_and_the_till_knows(city, scale
         cashier.stop()
         guest.stop()
         assert not cashier.thread.is_alive()
+        assert not guest.thread.is_alive()
         assert service.stop() == 0
     finally:
-        cashier.stop()
-        guest.stop()
         service.stop(signal.SIGKILL)
+        cashier.give_up()
+        guest.stop()
     statuses = Counter(outcome.status for outcome in cashier.outcomes)
     payments = {row.id for row in city.files.rows(canteen_payment)}
     report("kill -9 of the service while a till is paid", cycles=cycles, unknown=cashier.unknown, **statuses)
@@ -162,14 +164,3 @@ def test_a_killed_service_takes_each_payment_once_and_the_till_knows(city, scale
 def _point_to(service: ServiceProcess, guest: Guest, cashier: Cashier) -> None:
     guest.point_to(service.agents_url)
     cashier.url = service.url
-
-
-def _kill(city: LoadedCity, service: ServiceProcess, dice: random.Random) -> None:
-    """Kill the service at a moment of chance, every second time while its disk is slow."""
-    threading.Event().wait(dice.uniform(0, LONGEST_S))
-    if dice.random() < 0.5:
-        service.stop(signal.SIGKILL)
-        return
-    with city.slow_disk():
-        threading.Event().wait(dice.uniform(0, LONGEST_S))
-        service.stop(signal.SIGKILL)

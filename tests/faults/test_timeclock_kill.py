@@ -8,13 +8,12 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
 from faults.load import LoadedCity, loaded_city, ready
 from support.scripted_agent import CardInHand, ScriptedAgent
-from support.service import ServiceProcess
 from support.waiting import wait_until
 from websockets.exceptions import WebSocketException
 
@@ -32,8 +31,7 @@ CARDS = ("anna", "mehmet", "sabine")
 # No faster than an agent may report cards.
 PAUSE_S = (0.04, 0.12)
 RETRY_S = 0.05
-# Every second kill comes while the service waits for its disk.
-SLOW_DISK = 0.5
+END_LIMIT_S = 60.0
 
 
 @dataclass
@@ -92,24 +90,35 @@ class Terminals:
     def __init__(self, terminals: list[Terminal]) -> None:
         self.terminals = terminals
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="terminals")
+        self._given_up = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="terminals", daemon=True)
 
     async def _run(self) -> None:
-        await asyncio.gather(*(self._serve(terminal) for terminal in self.terminals))
+        every = asyncio.gather(*(self._serve(terminal) for terminal in self.terminals))
+        while not every.done() and not self._given_up.is_set():
+            await asyncio.wait({every}, timeout=RETRY_S)
+        if not every.done():
+            every.cancel()
+        with suppress(asyncio.CancelledError):
+            await every
 
     async def _serve(self, terminal: Terminal) -> None:
         await terminal.connected()
         await terminal.tap_until(self._stopping)
 
-    @contextmanager
-    def tapping(self) -> Iterator[None]:
-        """Tap while the context lasts; at its end every tap has its answer."""
+    def start(self) -> None:
         self._thread.start()
-        try:
-            yield
-        finally:
-            self._stopping.set()
-            self._thread.join(60)
+
+    def stop(self) -> None:
+        """Tap no more; return when every tap has its answer."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(END_LIMIT_S)
+
+    def give_up(self) -> None:
+        """End whatever is still without an answer: the service will not come back."""
+        self._given_up.set()
+        self.stop()
 
     @property
     def at_rest(self) -> bool:
@@ -147,17 +156,6 @@ def terminals(city: LoadedCity, dice: random.Random) -> list[Terminal]:
     return made
 
 
-def kill(city: LoadedCity, service: ServiceProcess, dice: random.Random, longest_s: float) -> None:
-    """Kill the service at a moment of chance, every second time while nothing can be written."""
-    threading.Event().wait(dice.uniform(0, longest_s))
-    if dice.random() >= SLOW_DISK:
-        service.stop(signal.SIGKILL)
-        return
-    with city.slow_disk():
-        threading.Event().wait(dice.uniform(0, longest_s))
-        service.stop(signal.SIGKILL)
-
-
 def test_a_killed_service_loses_no_booking_and_doubles_none(city, terminals, scale, dice, report):
     """What a terminal was told is what is stored, tap by tap: booked once, or not booked and never booked later."""
     cycles, longest_s = scale.of(3, 100), scale.of(0.8, 2.0)
@@ -167,16 +165,18 @@ def test_a_killed_service_loses_no_booking_and_doubles_none(city, terminals, sca
         ready(service)
         for terminal in terminals:
             terminal.agent.url = service.agents_url
-        with load.tapping():
-            for _ in range(cycles):
-                load.all_go_on()
-                kill(city, service, dice, longest_s)
-                service = city.serve()
+        load.start()
+        for _ in range(cycles):
             load.all_go_on()
+            city.kill(service, dice, longest_s)
+            service = city.serve()
+        load.all_go_on()
+        load.stop()
         assert load.at_rest
         assert service.stop() == 0
     finally:
         service.stop(signal.SIGKILL)
+        load.give_up()
     told = {event: answer for terminal in terminals for event, answer in terminal.told.items()}
     booked = {row.event: row for row in city.files.rows(timeclock_booking)}
     refused = {row.event: row.code for row in city.files.rows(timeclock_unbooked)}

@@ -5,13 +5,13 @@ Real parts throughout: OpenLDAP, both pcscds with vpcd's readers, the service an
 """
 
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from faults.readers_feed import is_present_again
 from faults.readers_sites import DECK, Gate, Site, Sites, two_sites
+from support.waiting import let_run
 
 from city.deck import CityCard
 
@@ -47,7 +47,7 @@ def test_twenty_four_readers_on_two_pcscds_are_served_at_once(sites, scale, repo
     taps = rounds * sum(len(site.gates) for site in sites.both)
     assert taps == rounds * 24
     assert 0 < opened < taps
-    report("24 readers on two pcscds", taps=taps, opened=opened, wrong=0)
+    report("24 readers on two pcscds", taps=taps, opened=opened)
 
 
 def test_a_killed_pcscd_leaves_the_readers_of_the_other_alone(sites, dice, scale, report):
@@ -59,7 +59,7 @@ def test_a_killed_pcscd_leaves_the_readers_of_the_other_alone(sites, dice, scale
         before, began = lost.last_good(), sites.feed.now()
         lost.insert(cards)
         left.insert(others)
-        threading.Event().wait(dice.uniform(0, 0.5))
+        let_run(dice, 0.5)
         lost.pcscd.kill()
         left.pcscd.until_only(gate.reader for gate in left.gates)
         sites.check(left, others, began)
@@ -72,7 +72,7 @@ def test_a_killed_pcscd_leaves_the_readers_of_the_other_alone(sites, dice, scale
         nothing_wrong(sites, lost, cards, before, began)
         lost.take_away(cards)
         all_decided(sites, number)
-    report("one of two pcscds killed", kills=rounds, taps_at_the_other=2 * rounds * 12, wrong=0)
+    report("one of two pcscds killed", kills=rounds, taps_at_the_other=2 * rounds * 12)
 
 
 def seen_again(sites: Sites, cards: Mapping[Gate, CityCard], since: int) -> None:

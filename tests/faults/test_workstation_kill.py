@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: EUPL-1.2
 """kill -9 of a PC's agent between any two of its steps: the session never stays open without a card in the reader."""
 
-import random
 import signal
-import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 from support.sessions import UTE
-from support.waiting import LIMIT_S, wait_until
+from support.waiting import LIMIT_S, let_run, wait_until
 from support.workplace import Workplace, workplace
 
 pytestmark = [pytest.mark.pcscd, pytest.mark.logind]
@@ -61,7 +59,6 @@ def test_a_killed_agent_never_leaves_a_session_open_without_a_card(pc, scale, di
         pc.wait_locked(limit_s=BACK_LIMIT_S)
         pc.wait_settled()
         back_s.append(time.monotonic() - began_s)
-        assert pc.is_locked(), f"open without a card after a kill at step {step}"
         pc.end_agent(signal.SIGKILL)
     report(
         "kill -9 of a PC's agent between two steps",
@@ -69,13 +66,13 @@ def test_a_killed_agent_never_leaves_a_session_open_without_a_card(pc, scale, di
         found_open=found_open,
         card_left_lying=stayed,
         slowest_locked_again_s=round(max(back_s), 2),
-        left_open=0,
     )
+    assert found_open or not scale.full
 
 
 def test_killed_at_random_moments_of_a_tap(pc, scale, dice, report):
     """The moment is chance, from the card's arrival until after its removal."""
-    cycles = scale.of(1, 30)
+    cycles, found_open = scale.of(1, 30), 0
     for _ in range(cycles):
         pc.start_agent()
         pc.wait_connected()
@@ -88,15 +85,12 @@ def test_killed_at_random_moments_of_a_tap(pc, scale, dice, report):
         pc.end_agent(signal.SIGKILL)
         if not taken:
             pc.eject()
+        found_open += not pc.is_locked()
         pc.start_agent()
         pc.wait_connected()
         pc.wait_settled()
         # Locked by the first agent or by the second; never opened by either means that it still is.
         pc.wait_locked(limit_s=LIMIT_S)
         pc.end_agent(signal.SIGKILL)
-    report("kill -9 of a PC's agent at random moments of a tap", cycles=cycles, left_open=0)
-
-
-def let_run(dice: random.Random, longest_s: float) -> None:
-    """Leave everything to itself: the moment of the next kill is chance."""
-    threading.Event().wait(dice.uniform(0, longest_s))
+    report("kill -9 of a PC's agent at random moments of a tap", cycles=cycles, found_open=found_open)
+    assert found_open or not scale.full

@@ -2,154 +2,33 @@
 """The demonstration's page in a real browser, as a visitor uses it: by keyboard, in two languages, at three sizes."""
 
 import re
-import shutil
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect, sync_playwright
-from support.waiting import wait_until
+from playwright.sync_api import Browser, Page, expect
 
-from cardservice.demo.city import AGENT, DemoCity, Options
-from cardservice.demo.page import serve_page
-from cardservice.demo.seeding import PLACES_AGENT
-from cardservice.demo.texts import Language, euros, page_words, script_words
+from cardservice.demo.city import DemoCity
+from pages.visitor import (
+    CLOCK,
+    ENGLISH,
+    GERMAN,
+    SIZES,
+    TILL,
+    USES,
+    Visitor,
+    hold,
+    in_both_languages,
+    mend_network,
+    open_page,
+    place,
+    press,
+    records,
+    running_city,
+    visit,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
-
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
-SIZES = {"phone": (390, 844), "desk": (1280, 900), "kiosk": (1024, 768)}
-CLOCK, TILL, PRINTER, OTHER_PRINTER = "zeit.eingang", "kantine.kasse-1", "druck.flur", "druck.bauamt"
-USES = ("door", "workstation", "timeclock", "printer", "canteen")
-
-
-@dataclass(frozen=True)
-class Visitor:
-    """Somebody with a language, and a card that nobody else uses at the time clock and the till."""
-
-    language: Language
-    locale: str
-    card: str
-    name: str
-
-    def says(self, name: str) -> str:
-        return {**page_words(self.language), **script_words(self.language)}[name]
-
-
-GERMAN = Visitor("de", "de-DE", "anna", "Anna Schmidt")
-ENGLISH = Visitor("en", "en-GB", "mehmet", "Mehmet Yılmaz")
-in_both_languages = pytest.mark.parametrize("visitor", [GERMAN, ENGLISH], ids=["de", "en"])
-
-
-@contextmanager
-def running_city(state: Path) -> Iterator[DemoCity]:
-    """A city without pcscd, started by a thread of its own: the browser's event loop has the one of the tests."""
-    city = DemoCity(Options(state, "never"), lambda _: None)
-    with ThreadPoolExecutor(1) as starter:
-        try:
-            starter.submit(city.start).result()
-            yield city
-        finally:
-            starter.submit(city.stop).result()
-
-
-@pytest.fixture(scope="module")
-def city(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DemoCity]:
-    with running_city(tmp_path_factory.mktemp("city") / "state") as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def address(city: DemoCity) -> Iterator[str]:
-    with serve_page(city, "127.0.0.1", 0) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        path = shutil.which("chromium")
-        chromium = playwright.chromium.launch(executable_path=path, args=list(CHROMIUM_FLAGS))
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def drawer(browser: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
-    """One open page, for many cards."""
-    page, complaints = open_page(browser, address)
-    yield page, complaints
-    page.close()
-
-
-def open_page(browser: Browser, address: str, *, locale: str = "de-DE", size: str = "desk") -> tuple[Page, list[str]]:
-    """Open the page; the list collects everything the browser complains about."""
-    width, height = SIZES[size]
-    page = browser.new_page(locale=locale, viewport={"width": width, "height": height})
-    complaints: list[str] = []
-
-    def note(message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"}:
-            complaints.append(message.text)
-
-    page.on("console", note)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(address)
-    return page, complaints
-
-
-@contextmanager
-def visit(browser: Browser, address: str, visitor: Visitor = GERMAN) -> Iterator[Page]:
-    """The page as a visitor has it, with their card in hand; at the end the browser must have had no complaint."""
-    page, complaints = open_page(browser, address, locale=visitor.locale)
-    assert page.locator("html").get_attribute("lang") == visitor.language
-    page.locator(f"input[value={visitor.card}]").check()
-    expect(page.locator("#apart-card")).to_have_text(visitor.name)
-    yield page
-    assert complaints == []
-    page.close()
-
-
-def hold(page: Page, card: str, point: str) -> None:
-    page.locator(f"input[value={card}]").check()
-    page.locator(f"button[data-point='{point}']").click()
-
-
-def place(page: Page, point: str) -> Locator:
-    return page.locator(f"[data-points~='{point}']")
-
-
-def press(page: Page, selector: str) -> None:
-    """Reach a button without a mouse and press it."""
-    button = page.locator(selector)
-    expect(button).to_be_enabled()
-    button.focus()
-    page.keyboard.press("Enter")
-
-
-def hold_by_keyboard(page: Page, point: str) -> None:
-    press(page, f"button[data-point='{point}']")
-
-
-def mend_network(city: DemoCity) -> None:
-    """Put the cable back; returns once both agents have noticed."""
-    city.set_network(plugged=True)
-    wait_until(lambda: {AGENT, PLACES_AGENT} <= set(city.health()["agents_online"]))
-
-
-def records(page: Page, use: str) -> Locator:
-    return page.locator(f".column[data-use={use}] .records")
 
 
 def test_a_card_opens_a_door(browser: Browser, address: str) -> None:
@@ -226,133 +105,6 @@ def test_by_keyboard_alone_in_english(browser: Browser, address: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Eine Karte für die Stadt")
     assert complaints == []
     page.close()
-
-
-@in_both_languages
-def test_the_time_clock_by_keyboard(browser: Browser, address: str, visitor: Visitor) -> None:
-    """A key and the card: the booking is said at the place, its reason stands below, and one use alone has a record."""
-    with visit(browser, address, visitor) as page:
-        clock = place(page, CLOCK)
-        expect(clock.locator(".answer")).to_have_text(visitor.says("no_card_yet"))
-        eaten = records(page, "canteen").inner_text()
-        press(page, ".key[data-key=in]")
-        expect(clock.locator(".key[data-key=in]")).to_have_attribute("aria-pressed", "true")
-        hold_by_keyboard(page, CLOCK)
-        expect(clock.locator(".answer.yes")).to_have_text(re.compile(r"\d\d:\d\d\.$"))
-        expect(clock.locator(".why")).to_contain_text("granted · booked_in")
-        expect(clock.locator(".why")).to_contain_text(visitor.says("at_reader"))
-        expect(clock.locator(".screen")).to_have_attribute("data-view", "ok")
-        expect(clock.locator(".key[data-key=in]")).to_have_attribute("aria-pressed", "false")
-        # The terminal takes no key for a second after an answer; the visitor need not know.
-        press(page, ".key[data-key=break_end]")
-        hold_by_keyboard(page, CLOCK)
-        expect(clock.locator(".answer.no")).to_be_visible()
-        expect(clock.locator(".why")).to_contain_text(visitor.says("place_refused"))
-        expect(records(page, "timeclock")).to_have_text("1")
-        expect(records(page, "canteen")).to_have_text(eaten)
-
-
-def test_without_money_nothing_is_charged(browser: Browser, address: str) -> None:
-    """The amount stands on the terminal before the card comes; the place refuses, and the till says so."""
-    with visit(browser, address) as page:
-        page.locator("input[value=sabine]").check()
-        till = place(page, TILL)
-        page.locator(".dish[data-dish=menu]").click()
-        expect(till.locator(".amount")).to_have_text(euros(980, "de"))
-        hold(page, "sabine", TILL)
-        expect(till.locator(".answer.no")).to_have_text("Das Guthaben reicht nicht. Es wurde nichts abgebucht.")
-        expect(till.locator(".why")).to_contain_text("no_funds")
-        expect(page.locator("#till-note")).to_have_text("Die Kasse meldet: nicht bezahlt.")
-        expect(records(page, "canteen")).to_have_text("0")
-
-
-@in_both_languages
-def test_eating_by_keyboard(browser: Browser, address: str, visitor: Visitor) -> None:
-    """Topped up, the menu is paid, and terminal and till both say so; two entries are the wallet's."""
-    with visit(browser, address, visitor) as page:
-        till, note = place(page, TILL), page.locator("#till-note")
-        price = euros(980, visitor.language)
-        press(page, "#top-up")
-        expect(note).to_have_text(visitor.says("topped_up"))
-        press(page, ".dish[data-dish=menu]")
-        expect(note).to_have_text(visitor.says("till_asks").replace("{amount}", price))
-        expect(page.locator("#cancel")).to_be_focused()
-        hold_by_keyboard(page, TILL)
-        expect(till.locator(".answer.yes")).to_contain_text(price)
-        expect(note).to_have_text(visitor.says("till_paid").replace("{amount}", price))
-        expect(till.locator(".facts")).to_contain_text(euros(1_020, visitor.language))
-        expect(records(page, "canteen")).to_have_text("2")
-
-
-def test_a_till_waits_for_everybody_and_is_called_off(browser: Browser, address: str) -> None:
-    """What it waits for is the same on every page: neither can ask for more, either can call it off."""
-    with visit(browser, address) as page, visit(browser, address, ENGLISH) as other:
-        page.locator(".dish[data-dish=coffee]").click()
-        expect(other.locator("#till-note")).to_contain_text("€1.40")
-        expect(other.locator(".dish[data-dish=menu]")).to_be_disabled()
-        other.locator("#cancel").click()
-        expect(page.locator("#till-note")).to_have_text("Abgebrochen. Es wurde nichts abgebucht.")
-        expect(page.locator(".dish[data-dish=menu]")).to_be_enabled()
-
-
-@pytest.mark.cups
-@in_both_languages
-def test_printing_by_keyboard(browser: Browser, address: str, visitor: Visitor) -> None:
-    """The document waits until the card is held, and comes out at that printer and at no other."""
-    with visit(browser, address, visitor) as page:
-        trays = [place(page, point).locator(".count") for point in (PRINTER, OTHER_PRINTER)]
-        expect(place(page, PRINTER).locator(".screen .headline")).not_to_be_empty()
-        before = [int(tray.inner_text()) for tray in trays]
-        press(page, "#print")
-        expect(page.locator("#print-note")).to_have_text(visitor.says("sent"), timeout=15_000)
-        hold_by_keyboard(page, PRINTER)
-        expect(place(page, PRINTER).locator(".answer.yes")).to_be_visible(timeout=15_000)
-        expect(place(page, PRINTER).locator(".why")).to_contain_text("released")
-        expect(trays[0]).to_have_text(str(before[0] + 1), timeout=20_000)
-        expect(trays[1]).to_have_text(str(before[1]))
-        expect(page.locator("#print-note")).to_be_empty()
-        expect(records(page, "printer")).to_have_text("1")
-
-
-@pytest.mark.logind
-@in_both_languages
-def test_the_pc_by_keyboard(browser: Browser, address: str, visitor: Visitor) -> None:
-    """Its holder's card opens the screen, taking it out locks it; nothing of it is written down."""
-    with visit(browser, address, visitor) as page:
-        page.locator("input[value=anna]").check()
-        monitor = page.locator(".monitor")
-        expect(monitor).to_have_attribute("data-locked", "true")
-        press(page, "#put-in")
-        expect(monitor).to_have_attribute("data-locked", "false")
-        expect(monitor).to_contain_text(visitor.says("screen_open"))
-        expect(page.locator("#pc .answer.yes")).to_be_visible()
-        expect(page.locator("#pc .slot")).to_contain_text("Anna Schmidt")
-        expect(page.locator("#take-out")).to_be_focused()
-        page.keyboard.press("Enter")
-        expect(monitor).to_have_attribute("data-locked", "true")
-        expect(page.locator("#pc .answer")).to_have_text(visitor.says("screen_locked"))
-        expect(page.locator("#pc .why")).to_contain_text("ms")
-        expect(page.locator("#put-in")).to_be_focused()
-        expect(records(page, "workstation")).to_have_text("0")
-
-
-@pytest.mark.logind
-def test_whoever_goes_on_takes_their_card_along(browser: Browser, address: str) -> None:
-    """A card in the PC opens a door as well: it is taken out before, and the PC locks. Nobody else opens the PC."""
-    with visit(browser, address) as page:
-        page.locator("#put-in").click()
-        expect(page.locator(".monitor")).to_have_attribute("data-locked", "false")
-        hold(page, "anna", "haupteingang.aussen")
-        expect(place(page, "haupteingang.aussen").locator(".answer")).to_have_text("Bitte eintreten.")
-        expect(page.locator(".monitor")).to_have_attribute("data-locked", "true")
-        expect(page.locator("#pc .answer")).to_have_text("Bildschirm gesperrt")
-        expect(page.locator("#pc .slot")).to_contain_text("keine Karte")
-        page.locator("input[value=sabine]").check()
-        page.locator("#put-in").click()
-        expect(page.locator("#pc .answer.no")).to_have_text("An diesem PC ist jemand anderes angemeldet.")
-        expect(page.locator(".monitor")).to_have_attribute("data-locked", "true")
-        page.locator("#take-out").click()
-        expect(page.locator("#pc .slot")).to_contain_text("keine Karte")
 
 
 def test_without_the_network(browser: Browser, city: DemoCity, address: str) -> None:

@@ -3,13 +3,13 @@
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
+from support.browser import complaints_of, launch_options
 from support.waiting import wait_until
 from unit.readers.fakes import NotingDoor
 
@@ -30,14 +30,6 @@ from readers.kiosk.terminals import Terminals
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
-CHROMIUM_FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SIZES = {"kiosk": (1024, 768), "desk": (1280, 800), "phone": (390, 844)}
 LONG = "Sie haben vor weniger als einer Minute schon gebucht. " * 4
 CLOCK = PointSetup(point="clock", reader="A", use="timeclock", name="Zeiterfassung Rathaus, Eingang Nord")
@@ -83,15 +75,10 @@ class Kiosk:
         self.points[point].show(Shown(led, "ok", (german, english)), decision)
 
 
-@pytest.fixture(scope="module")
-def browser_path() -> str:
-    return shutil.which("chromium") or "chromium-browser"
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser(browser_path: str) -> AsyncIterator[Browser]:
+async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=browser_path, args=list(CHROMIUM_FLAGS))
+        chromium = await playwright.chromium.launch(**launch_options())
         yield chromium
         await chromium.close()
 
@@ -114,9 +101,7 @@ async def opened(
         viewport={"width": width, "height": height}, has_touch=touch, timezone_id="Asia/Tokyo", locale="en-US"
     )
     page = await context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda said: complaints.append(said.text) if said.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    complaints = complaints_of(page)
     await page.goto(f"http://127.0.0.1:{kiosk.port}/{point}")
     await until_view(page, "idle")
     yield page, complaints
@@ -189,7 +174,7 @@ async def test_booking_by_keyboard_alone(browser, kiosk, monkeypatch, spoken):
         await page.keyboard.press("ArrowRight")
         await page.keyboard.press("Space")
         await until_view(page, "chosen")
-        assert kiosk.points["clock"].choice() == "break_end"
+        assert kiosk.points["clock"].card_came() == "break_end"
         await until_view(page, "reading")
         told = {"kind": "break_end", "at_ms": 1_760_000_000_000, "today_ms": 11_520_000, "working": True}
         kiosk.answer("clock", "green", "Pause beendet.", "Break ended.", **told)
@@ -214,7 +199,7 @@ async def test_paying(browser, kiosk, monkeypatch, spoken):
         ask = Sentence(de="Bitte Karte vorhalten", en="Please present your card")
         kiosk.points["till"].prompt(Prompt(point="till", text=ask, facts={"amount_cents": 545}, for_ms=60_000))
         await expect(page.locator("#amount")).to_have_text(spoken.amount)
-        kiosk.points["till"].choice()
+        kiosk.points["till"].card_came()
         kiosk.points["till"].prompt(Prompt(point="till"))
         kiosk.answer("till", "green", "Bezahlt.", "Paid.", amount_cents=545, own_share_cents=195, balance_cents=2_310)
         await expect(page.get_by_role("status")).to_contain_text(spoken.paid)
@@ -253,7 +238,7 @@ async def test_an_absent_centre_is_said_and_the_keys_are_dead(browser, kiosk):
         await page.keyboard.press("Enter")
         kiosk.points["clock"].centre(connected=True)
         await until_view(page, "idle")
-        assert kiosk.points["clock"].choice() is None
+        assert kiosk.points["clock"].card_came() is None
         assert complaints == []
 
 
@@ -286,7 +271,7 @@ async def test_a_double_tap_with_the_finger_is_one_choice(browser, kiosk):
         await key.tap()
         await until_view(page, "chosen")
         await expect(key).to_have_attribute("aria-pressed", "true")
-        assert (kiosk.points["clock"].choice(), kiosk.points["clock"].choice()) == ("out", None)
+        assert (kiosk.points["clock"].card_came(), kiosk.points["clock"].card_came()) == ("out", None)
         assert complaints == []
 
 
@@ -305,7 +290,7 @@ async def test_fits_every_screen_and_nothing_moves(browser, kiosk, size):
         assert len(heights) == 6
         assert min(heights) >= 44
         assert await keys.evaluate_all(places) == at_rest
-        kiosk.points["clock"].choice()
+        kiosk.points["clock"].card_came()
         kiosk.answer("clock", "red", LONG[:200], LONG[:200], kind="in", at_ms=1, today_ms=36_000_000, working=False)
         await until_view(page, "answer")
         assert await keys.evaluate_all(places) == at_rest

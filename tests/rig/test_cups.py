@@ -79,3 +79,14 @@ def test_what_is_missing_is_said_in_one_sentence(monkeypatch):
     monkeypatch.setattr(rig.cups, "PROGRAMS", ())
     monkeypatch.setattr(os, "geteuid", lambda: 1_000)
     assert rig.cups.why_not() == "sending documents as several people needs root"
+
+
+@pytest.mark.cups
+def test_a_command_that_hangs_is_an_error_of_the_rig(monkeypatch):
+    """A cupsd that stands still keeps nobody waiting for ever, and the error says which program did not end."""
+    with Cups(POLICIES, printers=["mfp1"]) as cups:
+        monkeypatch.setattr(rig.cups, "COMMAND_LIMIT_S", 0.2)
+        cups.pause_cupsd()
+        with pytest.raises(CupsFailedError, match=r"lpstat did not end within 0\.2 s"):
+            cups.run_as("root", "lpstat", "-o")
+        cups.resume_cupsd()

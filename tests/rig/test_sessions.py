@@ -8,7 +8,7 @@ from support.sessions import UTE, desk
 
 import rig.program
 import rig.sessions
-from rig.errors import SessionsUnavailableError
+from rig.errors import SessionsFailedError, SessionsUnavailableError
 from rig.sessions import Desk
 
 
@@ -56,3 +56,18 @@ def test_a_desk_without_lockers_needs_no_screen():
     with desk(UTE, lockers=False) as pc:
         assert pc.notes() == []
         assert not list(pc.folder.glob("screen-*"))
+
+
+@pytest.mark.logind
+def test_a_screen_that_is_gone_is_not_taken_for_an_open_one(monkeypatch):
+    """Whoever asks about a display that is not there, or that does not answer in time, gets an error of the rig."""
+    with desk(UTE) as pc:
+        screen = pc._screens[UTE.number]
+        with monkeypatch.context() as late:
+            late.setattr(rig.sessions, "_LOOK_LIMIT_S", 0)
+            with pytest.raises(SessionsFailedError, match="does not say"):
+                pc.is_locked(UTE.number)
+        assert not pc.is_locked(UTE.number)
+        screen._server.end()
+        with pytest.raises(SessionsFailedError, match=f"{screen.display} does not say"):
+            pc.is_locked(UTE.number)

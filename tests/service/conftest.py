@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 from service.fake_clock import FakeClock
-from support.postgres import PostgresServer, running_server
+from support.postgres import PostgresServer
 
 from cardservice.database import Databases, open_databases, upgrade
 
 KINDS = ("sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    with running_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

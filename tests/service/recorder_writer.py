@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Writes journal entries until it is killed, and prints each place once its future says that it is on disk.
 
-For every line on standard input a child is forked, so that many deaths cost one start of the interpreter. The child
-prints `pid N`, then `epoch sequence` for each acknowledged entry; when it is dead, its parent prints `ended`.
+A life says `epoch sequence` of each acknowledged entry.
 """
 
-import os
 import sys
 import threading
 from concurrent.futures import Future
+
+from support.lives import each_line, say
 
 from cardservice.database import open_databases
 from cardservice.journal.rules import Place
@@ -16,11 +16,6 @@ from cardservice.journal.service import Entry, Journal
 from cardservice.recorder import Recorder
 
 OUTSTANDING = 300
-
-
-def say(line: str) -> None:
-    """Print unbuffered: what was acknowledged must have left the process before it dies."""
-    os.write(1, f"{line}\n".encode())
 
 
 def write_until_killed(url: str) -> None:
@@ -36,7 +31,6 @@ def write_until_killed(url: str) -> None:
         say(f"{place.epoch} {place.sequence}")
         room.release()
 
-    say(f"pid {os.getpid()}")
     number = 0
     while True:
         number += 1
@@ -47,14 +41,5 @@ def write_until_killed(url: str) -> None:
         )
 
 
-def main() -> None:
-    for _ in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            write_until_killed(sys.argv[1])
-        os.waitpid(child, 0)
-        say("ended")
-
-
 if __name__ == "__main__":
-    main()
+    each_line(lambda _: write_until_killed(sys.argv[1]))

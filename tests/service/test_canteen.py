@@ -21,11 +21,11 @@ from cardservice.canteen.service import (
     Refunded,
     Refused,
     Source,
-    StatementLine,
     TopUp,
     check,
 )
 from cardservice.canteen.store import canteen_payment
+from cardservice.canteen.wallet import view_wallet
 from cardservice.database import Databases, write
 from cardservice.errors import BelowFloor, Conflict, LedgerBroken
 from cardservice.ledger.rules import AccountName
@@ -232,10 +232,10 @@ def test_payment_and_refund_in_one_batch(databases: Databases, canteen: Canteen,
         assert isinstance(paid, Paid)
         refunded = canteen.refund(connection, Refund(paid.payment, 80, MONDAY_MS))
         assert isinstance(refunded, Refunded)
-        lines = canteen.statement(connection, ANNA, 2)
-        return [refunded.rest_cents, [line.amount_cents for line in lines], canteen.balance_cents(connection, ANNA)]
+        return [refunded.rest_cents, canteen.balance_cents(connection, ANNA)]
 
-    assert run(all_at_once) == [900, [80, -980], 1_100]
+    assert run(all_at_once) == [900, 1_100]
+    assert [one.amount_cents for one in view_wallet(databases.record, ANNA, 2).movements] == [80, -980]
     check(databases.record)
 
 
@@ -256,25 +256,6 @@ def test_a_wallet_may_owe_up_to_its_limit(databases: Databases, canteen: Canteen
 
 
 @pytest.mark.usefixtures("filled")
-def test_the_statement_tells_what_happened_newest_first(canteen: Canteen, run: Run) -> None:
-    """Each movement with what the wallet held afterwards, and the payment it belongs to."""
-    paid = run(paying(canteen, meal(980, at_ms=MONDAY_MS + 1)))
-    assert isinstance(paid, Paid)
-    run(lambda connection: canteen.refund(connection, Refund(paid.payment, 80, MONDAY_MS + 2)))
-    run(paying(canteen, meal(980, wallet=BERT)))
-    expected = [
-        StatementLine("refund", MONDAY_MS + 2, 80, 1_100, paid.payment, "till-1"),
-        StatementLine("payment", MONDAY_MS + 1, -980, 1_020, paid.payment, "till-1"),
-        StatementLine("top_up", MONDAY_MS, 2_000, 2_000, None, None),
-    ]
-    assert run(lambda connection: canteen.statement(connection, ANNA, 10)) == expected
-    assert run(lambda connection: canteen.statement(connection, ANNA, 2)) == expected[:2]
-    assert run(lambda connection: canteen.statement(connection, ANNA, -1)) == []
-    assert run(lambda connection: canteen.statement(connection, BERT, 10)) == []
-    assert run(lambda connection: canteen.balance_cents(connection, BERT)) == 0
-
-
-@pytest.mark.usefixtures("filled")
 def test_a_request_sent_twice_pays_once(databases: Databases, canteen: Canteen, run: Run) -> None:
     """The same answer again, a refusal included; the same key for another amount is refused."""
 
@@ -286,7 +267,8 @@ def test_a_request_sent_twice_pays_once(databases: Databases, canteen: Canteen, 
 
             return make
 
-        canteen.expect("till", key, meal(cents, event=f"agent/1/{cents}"))
+        canteen.expect_request("till", key)
+        canteen.expect_tap(ANNA, f"agent/1/{cents}")
         digest = cents.to_bytes(32, "big")
         return lambda connection: canteen.once(connection, "till", key, digest, make_in(connection))
 
@@ -296,7 +278,7 @@ def test_a_request_sent_twice_pays_once(databases: Databases, canteen: Canteen, 
         run(asking("k", 981))
     assert run(asking("too much", 5_000)) == run(asking("too much", 5_000)) == {"refused": "no_funds"}
     with pytest.raises(ValueError, match="printable ASCII"):
-        canteen.expect("till", "k\n")
+        canteen.expect_request("till", "k\n")
     assert run(lambda connection: canteen.answered(connection, "till", "k", (980).to_bytes(32, "big"))) == first
     assert held(databases, ("wallet", ANNA)) == [1_020]
 

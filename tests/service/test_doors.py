@@ -13,11 +13,11 @@ from cardservice.access.service import City
 from cardservice.cards import service as cards
 from cardservice.database import Databases, write
 from cardservice.doors import store as doors
-from cardservice.doors.rules import door_options
+from cardservice.doors.rules import check_options
 from cardservice.errors import Conflict
 
 KEY = b"\x01anna's card"
-RULES = {Use.DOOR: door_options}
+RULES = {Use.DOOR: check_options}
 
 
 class World:
@@ -110,12 +110,13 @@ def test_options_spoilt_by_hand_cost_no_more_than_themselves(world: World, spoil
 @pytest.mark.parametrize(
     ("use", "options", "words"),
     [
-        (Use.DOOR, {"colour": "red"}, "point gate: option 'colour' is none of a door; allowed are held_open_ms"),
-        (Use.DOOR, {"held_open_ms": 1}, "point gate: option held_open_ms: 1; allowed are 1000 to"),
-        (Use.DOOR, {"locked_down": True}, "point gate: option 'locked_down' is none of a door"),
+        (Use.DOOR, {"colour": "red"}, "point gate: option colour: there is none; allowed are held_open_ms"),
+        (Use.DOOR, {"held_open_ms": 1}, "point gate: option held_open_ms: 1; allowed are whole numbers from 1000 to"),
+        (Use.DOOR, {"locked_down": True}, "point gate: option locked_down: there is none"),
         (Use.DOOR, {"Colour": "red"}, r"point gate: options \['Colour'\]; allowed are 16 names of a-z"),
-        (Use.DOOR, {"locking": ["fail_safe"]}, r"point gate: options \['locking'\]"),
-        (Use.DOOR, {"locking": "x" * 201}, r"point gate: options \['locking'\]"),
+        (Use.DOOR, {"locking": "fail_safe"}, "point gate: option locking: there is none"),
+        (Use.DOOR, {"contact": ["yes"]}, r"point gate: options \['contact'\]"),
+        (Use.DOOR, {"contact": "x" * 201}, r"point gate: options \['contact'\]"),
         (Use.DOOR, {"held_open_ms": 10**5_000}, r"point gate: options \['held_open_ms'\]"),
         (Use.DOOR, {f"o{n}": 1 for n in range(17)}, "point gate: options 17; allowed are 16"),
         (Use.CANTEEN, {"till": "1"}, "point gate: points of the use canteen have no options"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from support.postgres import PostgresServer, running_server
+from support.postgres import PostgresServer
 from support.scripted_agent import ScriptedAgent
 from support.service import AGENT, OTHER_AGENT, CityFiles, DirectoryThread, ServiceThread, directory_in_thread
 
@@ -39,12 +39,6 @@ class City:
 
 
 MakeCity = Callable[..., City]
-
-
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    with running_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

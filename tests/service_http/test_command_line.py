@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,14 @@ from support.service import (
     directory_in_thread,
     run_cli,
 )
+from support.waiting import LIMIT_S
 
 from cardservice.agents.service import Agents
+from cardservice.canteen.service import Canteen, Source, TopUp
 from cardservice.clock import SystemClock
 from cardservice.journal.service import Entry, Journal
+from cardservice.ledger.service import Ledger
+from cardservice.recorder import Recorder
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 PR_CAPBSET_DROP = 24
@@ -285,11 +290,19 @@ def test_an_agent_s_life_on_the_command_line(config):
         assert [view.locked for view in Agents(databases.state, SystemClock()).list()] == [False]
 
 
-def test_a_journal_somebody_changed_is_told(config, tmp_path):
-    """Exit code 70, and the entry that does not fit."""
-    config.configure({"database": {"url": f"sqlite:///{tmp_path / 'db'}"}})
-    config.database_url = f"sqlite:///{tmp_path / 'db'}"
+@pytest.fixture
+def stores(config: CityFiles, tmp_path: Path) -> Iterator[CityFiles]:
+    """The city with empty stores of its own, in `tmp_path / "db"`."""
+    before, config.database_url = config.database_url, f"sqlite:///{tmp_path / 'db'}"
+    config.configure({"database": {"url": config.database_url}})
     config.upgrade()
+    yield config
+    config.database_url = before
+
+
+def test_a_journal_somebody_changed_is_told(stores, tmp_path):
+    """Exit code 70, and the entry that does not fit."""
+    config = stores
     journal = Journal(lambda _stream, _purpose: b"s" * 32)
     with config.stores() as databases:
         journal.begin_epoch(databases.record, 1)
@@ -302,7 +315,27 @@ def test_a_journal_somebody_changed_is_told(config, tmp_path):
         record.execute("UPDATE journal_entry SET at_ms = 9 WHERE sequence = 2")
     record.close()
     complains(run_cli("journal", "verify", *where), 70, "entry 2")
-    config.database_url = f"sqlite:///{config.folder / 'db'}"
+
+
+def test_a_ledger_somebody_changed_is_told(stores, tmp_path):
+    """It adds up, and says of how much; after one entry is changed exit code 70, and the transfer that does not fit."""
+    ledger = Ledger()
+    canteen = Canteen(ledger)
+    with stores.stores() as databases:
+        recorder = Recorder(databases.record, (ledger,))
+        recorder.start()
+        for cents in (500, 700):
+            top_up = TopUp("0" * 32, cents, Source.PAYROLL, 1_773_651_600_000)
+            recorder.submit(partial(canteen.top_up, top_up=top_up)).result(LIMIT_S)
+        recorder.stop()
+    where = ("--config", str(stores.config))
+    told = run_cli("ledger", "check", *where)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout == "the ledger adds up: 2 accounts, 2 transfers, 4 entries, 0 answered requests\n"
+    with sqlite3.connect(tmp_path / "db" / "record.db") as record:
+        record.execute("UPDATE ledger_entry SET amount_cents = 701 WHERE amount_cents = 700")
+    record.close()
+    complains(run_cli("ledger", "check", *where), 70, "transfer 2")
 
 
 BLOCKER = """

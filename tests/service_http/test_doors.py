@@ -11,8 +11,8 @@ import pytest
 import sqlalchemy as sa
 from support.doors import DoorsDesk
 from support.scripted_agent import CardInHand
-from support.service import AGENT, OTHER_AGENT
-from support.waiting import wait_until
+from support.service import AGENT, CALLERS, OTHER_AGENT
+from support.waiting import LIMIT_S, wait_until
 
 from cardservice.access.rules import Use
 from cardservice.access.setup import AccessSetup, PointSetup, apply
@@ -21,15 +21,16 @@ from cardservice.agents.messages import DoorState, OutputState, PointCommand, Po
 from cardservice.agents.session import MAX_COMMANDS, AgentSession
 from cardservice.database import read, write
 from cardservice.doors import store
-from cardservice.doors.rules import door_options
-from cardservice.doors.service import KEPT_REQUESTS_MS, MAX_EVENTS, Opening
+from cardservice.doors.rules import check_options
+from cardservice.doors.service import KEPT_REQUESTS_MS, MAX_EVENTS, OPEN_WITHIN_MS, REMEMBERED_LINES, Opening
 from cardservice.errors import AgentAway, AgentSilent, Conflict, NotFound, Overloaded
 from cardservice.journal.rules import Place
 from cardservice.journal.service import verify
 from cardservice.journal.store import journal_entry
+from integrations.facility import Facility, FacilityError
 
 DOOR, ZONE = "bauamt.aussen", "bauamt"
-COMMAND = PointCommand(id="aa", point=DOOR, action="open_once", open_ms=1_000)
+COMMAND = PointCommand(id="aa", point=DOOR, action="open_once", open_ms=1_000, by_ms=1)
 
 
 @pytest.fixture
@@ -49,6 +50,15 @@ def lines(city, **wanted):
     city.service.recorded()
     rows = [row for row in city.files.rows(journal_entry) if row.stream == "door"]
     return [(row, json.loads(row.payload)) for row in rows if wanted.items() <= json.loads(row.payload).items()]
+
+
+def record(desk, *facts):
+    """Have these lines in the journal, as whatever happens at doors leaves them."""
+    desk.service.recorder.submit(desk.doors._unit(facts, None)).result(LIMIT_S)
+
+
+def calling(city, caller):
+    return Facility(city.service.url, CALLERS[caller][0])
 
 
 def done(command, **changes):
@@ -77,11 +87,13 @@ async def at_the_door(city):
 
 async def test_open_once_is_written_down_before_and_after(city, desk):
     """The command leaves with the line on disk, the answer comes with the second; who asked is sealed."""
-    request = fresh()
+    request, now_ms = fresh(), desk.service._clock.now_ms
     async with at_the_door(city) as agent:
+        from_ms = now_ms()
         opening = asyncio.create_task(desk.open(DOOR, request, caller="ute.klein", reason="Möbel für Herrn Krüger"))
         command = await agent.expect(PointCommand)
         assert (command.point, command.action, command.open_ms) == (DOOR, "open_once", 3_000)
+        assert from_ms <= command.by_ms - OPEN_WITHIN_MS <= now_ms()
         (asked,) = [found for found in lines(city, kind="open_once") if found[1]["request"].startswith(command.id)]
         key = asked[1]["request"]
         assert lines(city, kind="open_once_done", request=key) == []
@@ -182,7 +194,7 @@ async def test_a_lockdown_reaches_doors_and_decisions_at_once_and_its_end_too(ci
         assert await desk.blocking(desk.doors.lock_down, "rathaus", by="pforte", reason="Amok")
         assert not await desk.blocking(desk.doors.lock_down, "rathaus", by="nachts", reason="noch einmal")
         await agent.welcomed()
-        locked = {code for code, setup in agent.points.items() if setup.options.get("locked_down") is True}
+        locked = {code for code, setup in agent.points.items() if setup.locked_down}
         assert DOOR in locked
         assert "haupteingang.aussen" in locked
         assert "tiefgarage.aussen" not in locked
@@ -194,7 +206,7 @@ async def test_a_lockdown_reaches_doors_and_decisions_at_once_and_its_end_too(ci
         assert (standing.zone, standing.by, standing.reason) == ("rathaus", "pforte", "Amok")
         assert await desk.blocking(desk.doors.end_lock_down, "rathaus", by="leitung")
         await agent.welcomed()
-        assert not any("locked_down" in setup.options for setup in agent.points.values())
+        assert not any(setup.locked_down for setup in agent.points.values())
         assert (await agent.tap(city.card("anna"), DOOR)).permit
         assert not await desk.blocking(desk.doors.end_lock_down, "rathaus", by="leitung")
     assert lines(city, kind="lockdown_begun", zone="rathaus")
@@ -211,16 +223,16 @@ async def test_a_lockdown_reaches_doors_and_decisions_at_once_and_its_end_too(ci
 async def test_an_escape_route_is_not_locked_down(city, desk):
     """Name and options of a point come with its setup; an escape route in a locked zone opens as ever."""
     point = f"fluchtweg-{fresh()}"
-    options = {"escape_route": True, "locking": "fail_safe", "contact": True, "held_open_ms": 60_000}
+    options = {"escape_route": True, "contact": True, "held_open_ms": 60_000}
     async with at_the_door(city) as agent:
         with city.files.stores() as stores:
             setup = PointSetup(point, "Fluchtweg", ZONE, "office", agent=AGENT, reader=point, options=options)
-            apply(stores.state, 1, AccessSetup(points=[setup]), {Use.DOOR: door_options})
+            apply(stores.state, 1, AccessSetup(points=[setup]), {Use.DOOR: check_options})
         await agent.welcomed()
         assert (agent.points[point].name, agent.points[point].options) == ("Fluchtweg", options)
         assert await desk.blocking(desk.doors.lock_down, ZONE, by="pforte", reason="Amok")
         await agent.welcomed()
-        assert agent.points[point].options == options
+        assert (agent.points[point].options, agent.points[point].locked_down) == (options, False)
         opening = asyncio.create_task(desk.open(point, fresh()))
         await agent.send(done(await agent.expect(PointCommand)))
         assert (await opening).outcome == "opened"
@@ -274,6 +286,47 @@ async def test_alarms_are_journalled_when_they_begin_and_end(city, desk):
         ("alarm_begun", "held_open", 8_000),
         ("alarm_ended", "held_open", 9_000),
     ]
+
+
+def alarm_lines(city, *, since_ms):
+    """The alarms of the door from one moment of its clock on."""
+    told = [payload for _, payload in lines(city, point=DOOR) if payload["kind"].startswith("alarm_")]
+    return [(one["kind"], one["alarm"]) for one in told if one["door_ms"] >= since_ms]
+
+
+async def test_an_alarm_is_known_after_a_restart_however_many_taps_came_since(city, desk):
+    """Told again by the door that still has it, it is one line in the journal."""
+    begun_ms = desk.service._clock.now_ms()
+    forced = state("open", "forced", begun_ms)
+    async with at_the_door(city) as agent:
+        await agent.send(state(at_ms=begun_ms - 1), forced)
+        await seen(desk, lambda view: view.alarm == "forced")
+        city.service.recorded()
+        record(desk, *({"kind": "tap", "point": "tiefgarage.aussen"} for _ in range(REMEMBERED_LINES + 1)))
+        with desk.restarted() as later:
+            await agent.send(state("open", "forced", begun_ms + 1), state("closed", at_ms=begun_ms + 2))
+            await seen(later, lambda view: view.since_ms == begun_ms + 2)
+            city.service.recorded()
+    assert alarm_lines(city, since_ms=begun_ms) == [("alarm_begun", "forced"), ("alarm_ended", "forced")]
+
+
+async def test_what_an_agent_tells_twice_is_journalled_once(city, desk):
+    """After a broken connection it tells its last minute again: what arrived the first time, and what did not."""
+    begun_ms = desk.service._clock.now_ms()
+    story = [state("open", "forced", begun_ms), state(at_ms=begun_ms + 1)]
+    async with at_the_door(city) as agent:
+        await agent.send(state(at_ms=begun_ms - 1), *story)
+        await seen(desk, lambda view: view.since_ms == begun_ms + 1)
+    lost = [state("open", "forced", begun_ms + 2), state(at_ms=begun_ms + 3)]
+    async with at_the_door(city) as agent:
+        await agent.send(*story, *lost)
+        await seen(desk, lambda view: view.since_ms == begun_ms + 3)
+    city.service.recorded()
+    with desk.restarted() as later:
+        async with at_the_door(city) as agent:
+            await agent.send(*story, *lost, state(at_ms=begun_ms + 4))
+            await seen(later, lambda view: view.since_ms == begun_ms + 4)
+    assert alarm_lines(city, since_ms=begun_ms) == [("alarm_begun", "forced"), ("alarm_ended", "forced")] * 2
 
 
 async def test_another_agent_s_door_is_none_of_its_business(city, desk):
@@ -351,6 +404,42 @@ async def test_events_can_be_read_on_from_any_of_them(city, desk):
         cursor = some[-1].cursor
     assert len({event.cursor for event in everything}) == len(everything) == len(lines(city))
     assert len(desk.doors.events(limit=10**9)) <= MAX_EVENTS
+
+
+def test_a_caller_of_one_door_reads_on_past_whatever_happens_at_others(city, desk):
+    """More foreign events than a page holds: its own follow all the same, and none of the others with them."""
+    record(desk, {"kind": "tap", "point": DOOR})
+    (newest,) = desk.doors.events(limit=1)
+    foreign = ({"kind": "tap", "point": point} for point in ("bauamt.innen", "bauamt_aussen") for _ in range(60))
+    record(desk, *foreign, {"kind": "lockdown_begun", "zone": DOOR}, {"kind": "tap", "point": DOOR, "permit": True})
+    with calling(city, "annexe") as facility:
+        page = facility._checked("GET", f"/api/v1/doors/events?after={newest.cursor}")["events"]
+        assert [(event["door"], event["facts"]) for event in page] == [(DOOR, {"permit": True})]
+        latest = facility._checked("GET", "/api/v1/doors/events?limit=2")["events"]
+    assert [event["cursor"] for event in latest] == [newest.cursor, page[0]["cursor"]]
+
+
+def test_a_door_whose_agent_is_away_is_refused_as_such(city, desk):
+    """Nothing was asked of anybody: the same request may come again."""
+    with calling(city, "facility") as facility, pytest.raises(FacilityError, match="not connected") as refused:
+        facility.open_once(DOOR, "Lieferung")
+    assert refused.value.code == "agent_away"
+
+
+def test_facilities_see_what_is_locked_down(city, desk):
+    """Zone, since when and by which caller; who is bound to some doors is refused, as with lockdowns themselves."""
+    with calling(city, "facility") as facility:
+        assert facility.lockdowns() == []
+        from_ms = desk.service._clock.now_ms()
+        facility.lock_down(ZONE, "Amok")
+        (standing,) = facility.lockdowns()
+        assert from_ms <= standing["since_ms"] <= desk.service._clock.now_ms()
+        assert standing == {"zone": ZONE, "since_ms": standing["since_ms"], "by": "facility"}
+        facility.end_lock_down(ZONE)
+        assert facility.lockdowns() == []
+    with calling(city, "annexe") as bound, pytest.raises(FacilityError) as refused:
+        bound.lockdowns()
+    assert refused.value.code == "foreign_point"
 
 
 @pytest.mark.parametrize("cursor", ["", "1", "a.b", "-1.1", "1.1.1", "9" * 50 + ".1", "²-1", "²."])

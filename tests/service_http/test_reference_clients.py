@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 
 import pytest
-from support.scripted_agent import CardInHand, ScriptedAgent, response
+from support.scripted_agent import ScriptedAgent
 from support.service import CALLERS
 
-from cardservice.agents.messages import CardApdus, DecisionMessage, PointCommand, PointDone, Prompt
+from cardservice.agents.messages import PointCommand
 from cardservice.demo.seeding import PLACES_AGENT
 from integrations.facility import Facility, FacilityError
 from integrations.facility.__main__ import main as facility_main
@@ -24,23 +24,14 @@ def facility(city) -> Facility:
     return Facility(city.service.url, CALLERS["facility"][0])
 
 
-async def obey(agent: ScriptedAgent, opened: list[str]) -> None:
-    """Carry out what the desk asks for."""
-    while True:
-        message = await agent.receive(60)
-        if isinstance(message, PointCommand):
-            opened.append(message.point)
-            await agent.send(PointDone(id=message.id, point=message.point, done=True))
-
-
 async def test_facilities_list_doors_open_one_once_and_follow_what_happens(city):
     """The same request again opens no second time; a refused card shows up as an event that names nobody."""
-    opened: list[str] = []
+    told: list[PointCommand] = []
     with facility(city) as desk:
         before = desk._checked("GET", "/api/v1/doors/events?limit=500")["events"]
     start = before[-1]["cursor"] if before else None
     async with city.agent() as agent:
-        obeying = asyncio.create_task(obey(agent, opened))
+        obeying = asyncio.create_task(agent.obey(told))
         with facility(city) as desk:
             doors = {door["code"]: door for door in await asyncio.to_thread(desk.doors)}
             assert doors[DOOR]["online"]
@@ -48,7 +39,7 @@ async def test_facilities_list_doors_open_one_once_and_follow_what_happens(city)
             for _ in range(2):
                 answer = await asyncio.to_thread(desk.open_once, DOOR, "Lieferung", key="delivery-of-today")
                 assert answer["outcome"] == "opened"
-            assert opened == [DOOR]
+            assert [command.point for command in told] == [DOOR]
             obeying.cancel()
             await asyncio.gather(obeying, return_exceptions=True)
             assert (await agent.tap(city.card("sabine"), DOOR)).reason == "no_grant"
@@ -94,38 +85,74 @@ def said(capsys) -> dict:
     return document
 
 
-async def pay_with(agent: ScriptedAgent, city, card: str) -> None:
-    """Hold a card to the terminal once its screen asks for one."""
-    hand = CardInHand(city.card(card))
-    while True:
-        message = await agent.receive(20)
-        if isinstance(message, Prompt) and message.text is not None:
-            await agent.send(agent.present(TERMINAL))
-        elif isinstance(message, CardApdus):
-            await agent.send(response(message, hand.answers(message.apdus)))
-        elif isinstance(message, DecisionMessage):
-            return
+class TillCommand:
+    """The till's command line at one terminal, in this process."""
+
+    def __init__(self, city, folder: Path) -> None:
+        (folder / "token").write_text(CALLERS["till-1"][0])
+        self.open_file = folder / "open.json"
+        self._where = ["--url", city.service.url, "--token-file", str(folder / "token"), "--terminal", TERMINAL]
+        self._where += ["--open-file", str(self.open_file)]
+
+    async def run(self, *arguments: str) -> int:
+        return await asyncio.to_thread(till_main, [*self._where, *arguments])
+
+    async def pay(self, agent: ScriptedAgent, card, amount: str) -> int:
+        """Ask for the amount, and hold a card to the terminal once its screen asks for one."""
+        asked = asyncio.create_task(self.run("pay", amount, "--wait", "10"))
+        await agent.prompted()
+        await agent.tap(card, TERMINAL)
+        return await asked
 
 
-async def test_the_till_command_is_paid_and_takes_back(city, tmp_path: Path, capsys):
-    """Paid by the card that is held there; nothing open stays on the till's disk; taken back once."""
+@pytest.fixture(scope="module")
+def places(city):
+    """The city with the agent of its terminals enrolled."""
     city.enrol(PLACES_AGENT)
-    tokens = {}
-    for name in ("till-1", "payroll"):
-        tokens[name] = tmp_path / name
-        tokens[name].write_text(CALLERS[name][0])
-    till = ["--url", city.service.url, "--token-file", str(tokens["till-1"]), "--terminal", TERMINAL]
-    till += ["--open-file", str(tmp_path / "open.json")]
-    assert await asyncio.to_thread(till_main, [*till, "settle"]) == 0
+    return city
+
+
+@pytest.fixture
+def till(places, tmp_path: Path) -> TillCommand:
+    return TillCommand(places, tmp_path)
+
+
+async def test_the_till_command_says_what_it_was_refused(places, till, capsys):
+    """A wallet without money, a terminal that is away, an unknown payment; nothing open stays on the till's disk."""
+    assert await till.run("settle") == 0
     assert "nothing is open" in capsys.readouterr().out
-    async with city.agent(PLACES_AGENT) as agent:
-        paying = asyncio.create_task(pay_with(agent, city, "mehmet"))
-        assert await asyncio.to_thread(till_main, [*till, "pay", "1,30", "--wait", "10"]) == 1
-        await paying
+    async with places.agent(PLACES_AGENT) as agent:
+        assert await till.pay(agent, places.card("mehmet"), "1,30") == 1
     refused = said(capsys)
     assert (refused["status"], refused["reason"]) == ("refused", "no_funds")
-    assert not (tmp_path / "open.json").exists()
-    assert await asyncio.to_thread(till_main, [*till, "pay", "1.30"]) == 2
+    assert not till.open_file.exists()
+    assert await till.run("pay", "1.30") == 2
     assert "terminal_away" in capsys.readouterr().err
-    assert await asyncio.to_thread(till_main, [*till, "void", "0" * 32]) == 1
+    assert await till.run("void", "0" * 32) == 1
     assert said(capsys)["reason"] == "payment_unknown"
+
+
+async def test_the_till_command_is_paid_and_takes_back(places, till, capsys):
+    """Paid by the card that is held there; a refund asked for twice is given once; only a whole payment is voided."""
+    places.service.top_up("10017", 1_000)
+    async with places.agent(PLACES_AGENT) as agent:
+        assert await till.pay(agent, places.card("anna"), "1,30") == 0
+        paid = said(capsys)
+        assert (paid["status"], paid["amount_cents"]) == ("paid", 130)
+        assert not till.open_file.exists()
+        refund = ("refund", paid["payment"], "0,50", "--key", "first-refund")
+        assert await till.run(*refund) == 0
+        refunded = said(capsys)
+        assert (refunded["status"], refunded["amount_cents"], refunded["rest_cents"]) == ("refunded", 50, 80)
+        assert await till.run(*refund) == 0
+        assert said(capsys) == refunded
+        assert await till.run("refund", paid["payment"], "0,40", "--key", "first-refund") == 2
+        assert "conflict" in capsys.readouterr().err
+        assert await till.run("void", paid["payment"]) == 1
+        assert said(capsys)["reason"] == "partly_refunded"
+        assert await till.pay(agent, places.card("anna"), "2,00") == 0
+        assert await till.run("void", said(capsys)["payment"]) == 0
+        voided = said(capsys)
+        assert (voided["status"], voided["rest_cents"]) == ("refunded", 0)
+        balance = await agent.tap(places.card("anna"), TERMINAL)
+    assert balance.answer.facts == {"balance_cents": 1_000 - 130 + 50}

@@ -5,7 +5,7 @@ import itertools
 import json
 
 import pytest
-from support.scripted_agent import CardInHand, ScriptedAgent, report, response
+from support.scripted_agent import CardInHand, report, response
 from support.service import AGENT
 from support.waiting import wait_until
 
@@ -61,11 +61,6 @@ def nothing_booked_before(clocks):
         connection.execute(timeclock_unbooked.delete())
 
 
-async def tap(agent: ScriptedAgent, card, point: str, choice: str | None = None, **changes) -> DecisionMessage:
-    await agent.send(agent.present(point, choice=choice, **changes))
-    return await agent.converse(CardInHand(card))
-
-
 def kept(city, table=timeclock_booking):
     city.service.recorded()
     return city.files.rows(table)
@@ -78,7 +73,7 @@ def name_of(event) -> str:
 async def test_a_tap_books_and_tells(clocks):
     """One booking with the tap's event, on disk before the answer, which has words, time and total for the screen."""
     async with clocks.agent() as agent:
-        decision = await tap(agent, clocks.card("anna"), GATE)
+        decision = await agent.tap(clocks.card("anna"), GATE)
         assert decision.permit
         assert (decision.answer.done, decision.answer.code) == (True, "booked_in")
         assert "gekommen um " in decision.answer.text.de
@@ -92,9 +87,9 @@ async def test_a_tap_books_and_tells(clocks):
 
 async def test_holding_the_card_twice_books_once(clocks):
     async with clocks.agent() as agent:
-        first = await tap(agent, clocks.card("anna"), GATE)
-        second = await tap(agent, clocks.card("anna"), GATE)
-        colleague = await tap(agent, clocks.card("mehmet"), GATE)
+        first = await agent.tap(clocks.card("anna"), GATE)
+        second = await agent.tap(clocks.card("anna"), GATE)
+        colleague = await agent.tap(clocks.card("mehmet"), GATE)
     codes = [decision.answer.code for decision in (first, second, colleague)]
     assert codes == ["booked_in", "already_booked", "booked_in"]
     assert second.permit
@@ -107,7 +102,7 @@ async def test_holding_the_card_twice_books_once(clocks):
 async def test_a_choice_at_the_terminal_is_what_is_booked(clocks):
     async with clocks.agent() as agent:
         choices = ("in", "break_start", "break_end", "out", None, "in", "in")
-        codes = [(await tap(agent, clocks.card("anna"), KEYS, choice)).answer.code for choice in choices]
+        codes = [(await agent.tap(clocks.card("anna"), KEYS, choice=choice)).answer.code for choice in choices]
     assert codes == [
         "booked_in",
         "break_begun",
@@ -123,7 +118,7 @@ async def test_a_choice_at_the_terminal_is_what_is_booked(clocks):
 async def test_an_unknown_choice_is_refused_in_words(clocks):
     """The card was good, so the decision is a permit; the answer says that nothing is booked, and why."""
     async with clocks.agent() as agent:
-        decision = await tap(agent, clocks.card("anna"), GATE, "lunch")
+        decision = await agent.tap(clocks.card("anna"), GATE, choice="lunch")
     assert decision.permit
     assert (decision.answer.done, decision.answer.code) == (False, "choice_unknown")
     assert decision.answer.text.de == "Nicht gebucht: Diese Auswahl gibt es hier nicht."
@@ -133,7 +128,7 @@ async def test_an_unknown_choice_is_refused_in_words(clocks):
 async def test_a_card_that_may_not_books_nothing(clocks):
     async with clocks.agent() as agent:
         for card in ("petra", "tomasz", "unbekannt", "kopie", "uid", "kurz"):
-            decision = await tap(agent, clocks.card(card), GATE)
+            decision = await agent.tap(clocks.card(card), GATE)
             assert (decision.permit, decision.answer) == (False, None)
     assert kept(clocks) == kept(clocks, timeclock_unbooked) == []
 
@@ -194,8 +189,8 @@ async def test_many_at_once_are_each_booked_once(clocks):
 async def test_the_journal_says_what_became_of_it(clocks):
     """One line a tap in the stream of this use, with the answer's code and without the person; the chain verifies."""
     async with clocks.agent() as agent:
-        decisions = [await tap(agent, clocks.card("anna"), GATE) for _ in range(2)]
-        quiet = await tap(agent, clocks.card("anna"), QUIET, "out")
+        decisions = [await agent.tap(clocks.card("anna"), GATE) for _ in range(2)]
+        quiet = await agent.tap(clocks.card("anna"), QUIET, choice="out")
     clocks.service.recorded()
     lines = {
         payload["event"]: (row.stream, payload["answer"], payload["done"])

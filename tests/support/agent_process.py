@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Self
 from urllib.request import urlopen
 
-from prometheus_client.parser import text_string_to_metric_families
+from support.metrics import values
 from support.service import CityFiles, python_environment, to_toml
 from support.waiting import LIMIT_S
 
@@ -36,7 +36,7 @@ class AgentProcess:
         if not key.exists():
             files.enrol_key(name, Identity.create(key).public_key_hex())
         config = files.folder / f"{name}.toml"
-        values = {
+        settings = {
             "agent": name,
             "centre_url": centre_url,
             "key_file": str(key),
@@ -45,7 +45,7 @@ class AgentProcess:
             "log_level": "debug",
             **(changes or {}),
         }
-        config.write_text(to_toml({"": values}))
+        config.write_text(to_toml({"": settings}))
         with self.log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "readers", "--config", str(config), "run"],
@@ -63,9 +63,8 @@ class AgentProcess:
     def metric(self, name: str, label: str) -> dict[str, float]:
         """What the agent's metric `name` says, by the value of one label; the setting metrics_port must be made."""
         with urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=LIMIT_S) as response:
-            text = response.read().decode()
-        families = text_string_to_metric_families(text)
-        return {one.labels[label]: one.value for family in families for one in family.samples if one.name == name}
+            page = response.read().decode()
+        return {labelled: value for (labelled,), value in values(page, name, label).items()}
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal, wait for the end and return the exit code; a second call does nothing."""

@@ -5,7 +5,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Never, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import ClientConnection, connect
@@ -22,6 +22,9 @@ from cardservice.agents.messages import (
     EventRefused,
     Hello,
     Outcome,
+    PointCommand,
+    PointDone,
+    Prompt,
     TapEvent,
     Welcome,
     decode_from_centre,
@@ -129,15 +132,31 @@ class ScriptedAgent:
             message = await self.receive()
             if isinstance(message, DecisionMessage):
                 return message
-            if isinstance(message, CardOpen):
+            if isinstance(message, CardOpen | Prompt):
                 continue
             assert isinstance(message, CardApdus), f"unexpected {message!r}"
             await self.send(response(message, hand.answers(message.apdus)))
 
-    async def tap(self, card: Card, point: str) -> DecisionMessage:
+    async def tap(self, card: Card, point: str, **changes: Any) -> DecisionMessage:
         """Hold `card` to `point` until the centre has decided."""
-        await self.send(self.present(point))
+        await self.send(self.present(point, **changes))
         return await self.converse(CardInHand(card))
+
+    async def prompted(self, limit_s: float = LIMIT_S) -> Prompt:
+        """Return what a terminal's screen is asked to show next, passing over everything else."""
+        async with asyncio.timeout(limit_s):
+            while True:
+                message = await self.receive(limit_s)
+                if isinstance(message, Prompt) and message.text is not None:
+                    return message
+
+    async def obey(self, told: list[PointCommand]) -> Never:
+        """Carry out what the desk asks for, and note it, until somebody ends this."""
+        while True:
+            message = decode_from_centre(await self.socket.recv())
+            if isinstance(message, PointCommand):
+                told.append(message)
+                await self.send(PointDone(id=message.id, point=message.point, done=True))
 
     async def upload(self, event: TapEvent) -> EventAck | EventRefused:
         """Hand over an event and return the answer."""

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import httpx2
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -30,6 +32,7 @@ from cardservice.app import Service
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.clock import SystemClock
 from cardservice.database import Databases, open_databases, read, upgrade
+from cardservice.demo.processes import to_toml
 from cardservice.demo.seeding import seed_city
 from cardservice.server import Server, listen
 from cardservice.settings import Settings, load
@@ -51,28 +54,17 @@ CALLERS = {
     "till-1": ("till-canary-9b1f", ["canteen"]),
     "payroll": ("payroll-canary-04d7", ["payroll"]),
     "facility": ("facility-canary-c6a2", ["door"]),
-    "hr": ("hr-canary-77e0", ["timeclock"]),
+    "annexe": ("annexe-canary-77e0", ["door"]),
 }
+# Whoever is not named here may use every point of its uses.
+CALLER_POINTS = {"annexe": ["bauamt.aussen"]}
+TOP_UPS = "/api/v1/canteen/top-ups"
 
 
 def python_environment(**more: str) -> dict[str, str]:
     """Return the environment for a Python program of this checkout."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "hardware-sim"))), **more}
-
-
-def to_toml(sections: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return sections as TOML; JSON's strings, numbers, booleans and lists are TOML's."""
-    lines: list[str] = []
-    tables: list[str] = []
-    for section, values in sections.items():
-        lines += [f"[{section}]"] if section else []
-        for key, value in values.items():
-            if isinstance(value, list) and value and isinstance(value[0], dict):
-                for entry in value:
-                    tables += [f"[[{key}]]", *(f"{name} = {json.dumps(what)}" for name, what in entry.items())]
-            else:
-                lines.append(f"{key} = {json.dumps(value)}")
-    return "\n".join(lines + tables) + "\n"
+    path = os.pathsep.join(str(ROOT / part) for part in (".", "hardware-sim", "tests"))
+    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +155,12 @@ class CityFiles:
             "": {
                 "demonstration": True,
                 "callers": [
-                    {"name": name, "token_file": f"{folder}/{name}.token", "uses": uses}
+                    {
+                        "name": name,
+                        "token_file": f"{folder}/{name}.token",
+                        "uses": uses,
+                        "points": CALLER_POINTS.get(name, []),
+                    }
                     for name, (_, uses) in CALLERS.items()
                 ],
             },
@@ -244,20 +241,31 @@ class HttpSide:
     url = ""
 
     @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        parts = urlsplit(self.url)
+        return str(parts.hostname), int(parts.port or 0)
+
+    @property
     def agents_url(self) -> str:
         """Where agents connect."""
         return self.url.replace("http", "ws", 1) + "/agents/v1"
 
     def get(self, path: str, **headers: str) -> tuple[int, str]:
         """Return status and text of one request."""
-        address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=10)
+        connection = http.client.HTTPConnection(*self.address, timeout=10)
         try:
             connection.request("GET", path, headers=headers)
             response = connection.getresponse()
             return response.status, response.read().decode()
         finally:
             connection.close()
+
+    def top_up(self, number: str, cents: int, key: str | None = None) -> httpx2.Response:
+        """Put money onto the wallet of whoever has this personnel number, as payroll does."""
+        headers = {"Authorization": f"Bearer {CALLERS['payroll'][0]}", "Idempotency-Key": key or uuid.uuid4().hex}
+        body = {"personnel_number": number, "amount_cents": cents, "source": "payroll"}
+        return httpx2.post(self.url + TOP_UPS, json=body, headers=headers, timeout=20)
 
     def health(self) -> dict[str, Any]:
         """Return what `/health/ready` says, empty while nobody answers."""
@@ -274,8 +282,7 @@ class HttpSide:
     @contextmanager
     def watching(self) -> Iterator[http.client.HTTPResponse]:
         """Hold the live feed open; it has begun when the context does."""
-        address = urlsplit(self.url)
-        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=15)
+        connection = http.client.HTTPConnection(*self.address, timeout=15)
         try:
             connection.request("GET", "/api/v1/live", headers={"Authorization": f"Bearer {LIVE_TOKEN}"})
             response = connection.getresponse()

@@ -43,14 +43,14 @@ export function complain(text) {
 }
 
 export async function post(url, fields = {}) {
-  let response;
+  let response, body;
   try {
     response = await fetch(url, { method: "POST", body: new URLSearchParams(fields) });
-  } catch {
+    body = response.status === 204 ? {} : await response.json();
+  } catch { // nobody answers, or with something that is none of ours
     complain(words.no_connection);
     return null;
   }
-  const body = response.status === 204 ? {} : await response.json();
   complain(response.ok ? "" : words.problems[body.code] || body.detail);
   return response.ok ? body : null;
 }

@@ -45,7 +45,9 @@ on("tap", (event) => {
 
 function figures(facts, said) {
   const found = [];
-  if (facts.kind !== undefined && facts.at_ms !== undefined) found.push([said[facts.kind], moment(facts.at_ms)]);
+  if (facts.kind !== undefined && facts.at_ms !== undefined) {
+    found.push([said[facts.kind], (moment(facts.at_ms) + " " + said.o_clock).trim()]);
+  }
   if (facts.today_ms !== undefined) {
     const minutes = Math.floor(facts.today_ms / 60000);
     found.push([said.fact_today_ms, `${Math.floor(minutes / 60)} ${said.hours} ${minutes % 60} ${said.minutes}`]);
@@ -106,8 +108,11 @@ let asking = false; // until the terminal shows the amount
 all(".dish").forEach((dish) => dish.addEventListener("click", async () => {
   if (asking) return;
   asking = true;
-  await post("/till", { dish: dish.dataset.dish });
-  asking = false;
+  try {
+    await post("/till", { dish: dish.dataset.dish });
+  } finally {
+    asking = false;
+  }
 }));
 part("cancel").addEventListener("click", () => post("/till/cancel"));
 part("top-up").addEventListener("click", async () => {

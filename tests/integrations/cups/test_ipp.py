@@ -4,6 +4,7 @@
 import asyncio
 import contextlib
 import struct
+import threading
 from pathlib import Path
 from typing import Self
 
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integrations.cups import ipp
-from integrations.cups.connection import Address, Connection, NoAnswer, Refused
+from integrations.cups.connection import MAX_DECODED_HERE_BYTES, Address, Connection, NoAnswer, Refused, decoded
 from integrations.cups.ipp import MalformedIpp, Operation, Tag
 
 HEAD = b"\x02\x00\x00\x00\x00\x00\x00\x07"
@@ -113,6 +114,26 @@ def test_no_bytes_bring_anything_but_a_response_or_the_error(tail):
         except MalformedIpp:
             continue
         assert 0 <= response.status <= 0xFFFF
+
+
+async def test_a_long_answer_is_read_beside_the_event_loop(monkeypatch):
+    """A short one is read here, for a thread costs more; what is none is the same error from both."""
+    job = b"\x02" + attribute(0x21, b"job-id", b"\0\0\0\1")
+    short, long = HEAD + job + END, HEAD + job * (MAX_DECODED_HERE_BYTES // len(job) + 1) + END
+    really_decode, threads = ipp.decode, []
+
+    def watched(data: bytes) -> ipp.Response:
+        threads.append(threading.get_ident())
+        return really_decode(data)
+
+    monkeypatch.setattr(ipp, "decode", watched)
+    assert len((await decoded(short)).jobs) == 1
+    assert len((await decoded(long)).jobs) == MAX_DECODED_HERE_BYTES // len(job) + 1
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [True, False]
+    for broken in (short[:-1], long[:-1]):
+        with pytest.raises(MalformedIpp):
+            await decoded(broken)
 
 
 class Server:

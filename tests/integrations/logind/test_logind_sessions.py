@@ -12,7 +12,7 @@ from support.waiting import LIMIT_S
 
 from cardservice.workstations.ports import SessionFault
 from integrations.logind import LogindSessions
-from integrations.logind.sessions import build
+from integrations.logind.sessions import MAX_SESSIONS, build
 from rig.sessions import Desk, DeskSession
 
 pytestmark = pytest.mark.logind
@@ -131,6 +131,16 @@ async def test_only_the_session_at_this_pcs_screen_is_unlocked():
     assert told[0] == ("UnlockSession", "c1")
     assert sorted(told[1:3]) == [("LockSession", "c1"), ("LockSession", "c4")]
     assert sorted(told[3:]) == [("LockSession", "c1"), ("LockSession", "c2"), ("LockSession", "c4")]
+
+
+async def test_any_number_of_sessions_elsewhere_hides_none_of_this_pc():
+    """Remote logins and another seat's come first in logind's list, and are more than are looked at."""
+    elsewhere = [DeskSession(f"e{number}", "berger", seat="seat1") for number in range(MAX_SESSIONS + 1)]
+    with desk(*elsewhere, UTE, lockers=False) as pc:
+        adapter = LogindSessions(address=pc.bus_address)
+        assert await adapter.unlock("berger") == "unlocked"
+        assert [(note.member, note.number) for note in pc.notes()] == [("UnlockSession", "c1")]
+        await adapter.close()
 
 
 async def test_the_bus_of_the_environment_is_used(pc, monkeypatch):

@@ -5,6 +5,7 @@ pcscd, a PIV card that signs, the service that verifies, the agent as a process,
 """
 
 import signal
+import statistics
 import time
 from collections.abc import Iterator
 
@@ -57,7 +58,7 @@ def test_the_card_opens_its_holders_session_and_taking_it_away_locks_it_within_a
         took_s.append(time.monotonic() - began_s)
         pc.wait_settled()
     # On a busy machine one may be late; the promise is about the product.
-    assert min(took_s) <= REMOVAL_LIMIT_S
+    assert statistics.median(took_s) <= REMOVAL_LIMIT_S
     assert pc.is_locked(ANNA)
 
 

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ from support.modbus_module import ModuleProcess, running_module
 from support.waiting import wait_until
 
 from cardservice.doors.ports import DoorInputs, OutputFault
-from integrations.modbus import ModbusBoard, ModbusDoor, open_board
+from integrations.modbus import ModbusBoard, ModbusDoor
 from integrations.modbus.wiring import MOST_BITS, runs
 from readers.settings import ModbusPoint, ModbusSection
+
+READ_COILS, WRITE_COIL = 1, 5
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +36,7 @@ def module(plugged_in: ModuleProcess) -> ModuleProcess:
 
 @contextlib.contextmanager
 def board_of(port: int, **points: ModbusPoint) -> Iterator[ModbusBoard]:
-    board = open_board(ModbusSection(host="127.0.0.1", port=port, timeout_ms=200, points=points))
+    board = ModbusBoard(ModbusSection(host="127.0.0.1", port=port, timeout_ms=200, points=points))
     try:
         yield board
     finally:
@@ -272,3 +275,95 @@ def test_a_pulse_takes_little_of_the_caller_s_time(module):
             return sorted(took)[10]
 
         assert asyncio.run(median_s()) < 0.05
+
+
+class SlowModule:
+    """A module that takes 20 ms for every answer: coils and inputs in all addresses, and a note of what was asked."""
+
+    ANSWER_S = 0.02
+
+    def __init__(self) -> None:
+        self.coils: set[int] = set()
+        self.asked: list[tuple[int, int]] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        peer, _ = self._listener.accept()
+        with peer, contextlib.suppress(OSError):
+            while asked := peer.recv(300):
+                function, address, value = struct.unpack_from(">BHH", asked, 7)
+                self.asked.append((function, address))
+                if function == WRITE_COIL:
+                    (self.coils.add if value else self.coils.discard)(address)
+                    answer = asked[7:12]
+                else:
+                    on = function == READ_COILS and address in self.coils
+                    answer = bytes((function, 1, on))
+                time.sleep(self.ANSWER_S)
+                peer.sendall(asked[:4] + struct.pack(">HB", len(answer) + 1, asked[6]) + answer)
+
+    def close(self) -> None:
+        """Wait for the agent's side to go, then close."""
+        self._thread.join(5)
+        self._listener.close()
+        assert not self._thread.is_alive()
+
+
+@contextlib.contextmanager
+def slow_doors(count: int, told: list[str]) -> Iterator[tuple[SlowModule, list[ModbusDoor]]]:
+    """Points whose coils and inputs all have gaps between them: a look is two requests for each."""
+    points = {f"door-{n}": ModbusPoint(strike=2 * n, contact=2 * n) for n in range(count)}
+    with contextlib.closing(SlowModule()) as module, board_of(module.port, **points) as board:
+        doors = [board.build(point, lambda point, state, _: told.append(f"{point} {state}")) for point in points]
+        wait_until(lambda: all(door.state() == "locked" for door in doors))
+        yield module, doors
+
+
+def test_a_pulse_waits_for_one_request_and_not_for_a_whole_look():
+    """With ten doors a look takes 20 requests; whoever opens one is answered after the one under way and its own."""
+    with slow_doors(10, []) as (module, doors):
+        for door in doors:
+            before = len(module.asked)
+            began_s = time.monotonic()
+            door.pulse(60_000)
+            took_s = time.monotonic() - began_s
+            assert door.state() == "released"
+            sent = module.asked[before:].index((WRITE_COIL, 2 * doors.index(door)))
+            # One that had reached the module and is not counted here, or is; and one that was just leaving.
+            assert sent <= 2
+            assert took_s < 10 * SlowModule.ANSWER_S
+            door.lock()
+            assert door.state() == "locked"
+
+
+def test_what_an_older_look_read_ends_no_newer_pulse():
+    """Released at every moment of a look: the door stays so and says so, for as long as it was asked to."""
+    told: list[str] = []
+    with slow_doors(2, told) as (module, doors):
+        told.clear()
+        for moment in range(6):
+            reached = len(module.asked)
+            wait_until(lambda reached=reached, moment=moment: len(module.asked) > reached + moment)
+            doors[0].pulse(60_000)
+            looked = len(module.asked)
+            wait_until(lambda looked=looked: len(module.asked) > looked + 2 * 4)
+            assert doors[0].state() == "released"
+            assert 0 in module.coils
+            doors[0].lock()
+        assert told == ["door-0 released", "door-0 locked"] * 6
+
+
+def test_a_pulse_ends_in_time_in_the_middle_of_a_look():
+    """With ten doors a look takes 400 ms; a strike is not kept released until it is over."""
+    with slow_doors(10, []) as (module, doors):
+        took_s = []
+        for _ in range(3):
+            began_s = time.monotonic()
+            doors[0].pulse(100)
+            wait_until(lambda: 0 not in module.coils)
+            took_s.append(time.monotonic() - began_s)
+        assert min(took_s) >= 0.1
+        assert sorted(took_s)[1] < 0.35

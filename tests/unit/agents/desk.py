@@ -11,6 +11,7 @@ from typing import Any
 from cardservice.access.rules import REFUSED, CardRecord, CompiledPeriod, Decision, Level, PointRecord, Reason, Use
 from cardservice.access.snapshot import ShardedMap, Snapshot
 from cardservice.agents.messages import CardPresent, DecisionMessage, EventId
+from cardservice.agents.places import Place
 from cardservice.agents.taps import TapDesk, TapServices
 from cardservice.cards.keystore import CardMaster, SealedKeyStore, generate_masters
 from cardservice.cards.rules import desfire_credential, piv_credential
@@ -185,9 +186,19 @@ class City:
     def age_ms(self) -> int:
         return self.log_age
 
-    def desk(self) -> TapDesk:
-        recorder, journal, clock = self.recorder, self.journal, StandingClock()
-        return TapDesk(TapServices(self, self.directory, self.keys, self.trust, recorder, journal, self.metrics, clock))
+    def desk(self, *places: Place) -> TapDesk:
+        services = TapServices(
+            city=self,
+            directory=self.directory,
+            keys=self.keys,
+            trust=self.trust,
+            recorder=self.recorder,
+            journal=self.journal,
+            metrics=self.metrics,
+            clock=StandingClock(),
+            places={place.use: place for place in places},
+        )
+        return TapDesk(services)
 
     async def tap(self, card: Card, point: str = "door-1") -> DecisionMessage:
         """Hold `card` to `point`."""

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: EUPL-1.2
 """One tap at the centre, with virtual cards: every reason, what is kept, what is answered."""
 
+import asyncio
 import dataclasses
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -31,10 +33,11 @@ from unit.agents.desk import (
     present,
 )
 
-from cardservice.access.rules import Level, Reason
+from cardservice.access.rules import Level, Reason, Use
 from cardservice.access.sentences import SENTENCES
 from cardservice.agents import taps
 from cardservice.agents.messages import MAX_BATCH, decode_from_centre, encode
+from cardservice.agents.places import Answer, PermittedTap
 from cardservice.agents.receipts import Decided, open_receipt
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
 from cardservice.errors import DatabaseUnavailable, KeyStoreError, Overloaded
@@ -403,3 +406,63 @@ async def test_metrics_have_neither_card_nor_person():
         if name != "le"
     }
     assert {name.partition("=")[0] for name in labels} == {"use", "outcome", "reason", "stage"}
+
+
+@dataclasses.dataclass
+class Till:
+    """A place that books in the store and then does something outside of it that may fail."""
+
+    booked: Answer | None
+    then: Exception | Answer | None
+    wait_s: float = 0.0
+    use: Use = Use.DOOR
+    acted: int = 0
+    expected: list[str] = dataclasses.field(default_factory=list)
+    begun: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+
+    @property
+    def books(self) -> "Till":
+        return self
+
+    def expect(self, tap: PermittedTap) -> None:
+        self.expected.append(tap.event)
+
+    def record(self, _connection: Any, _tap: PermittedTap) -> Answer | None:
+        return self.booked
+
+    async def act(self, _tap: PermittedTap, _answer: Answer | None) -> Answer | None:
+        self.begun.set()
+        await asyncio.sleep(self.wait_s)
+        self.acted += 1
+        if isinstance(self.then, Exception):
+            raise self.then
+        return self.then
+
+
+PAID = Answer(done=True, code="paid", text_de="Bezahlt.", text_en="Paid.")
+TOO_LONG = dataclasses.replace(PAID, text_de="Bezahlt. " * 100)
+
+
+@pytest.mark.parametrize("then", [OSError("the till is gone"), TOO_LONG], ids=["fails", "says too much"])
+@pytest.mark.parametrize(("booked", "code"), [(PAID, "paid"), (None, "place_failed")], ids=["booked", "nothing booked"])
+async def test_a_place_that_fails_after_the_booking_leaves_nobody_without_the_truth(then, booked, code):
+    """Who was charged is told so; who was not is told that it did not work; the permit stands and is counted."""
+    city = City()
+    till = Till(booked, then)
+    answer = await city.desk(till).answer(present(), Exchange(desfire_card()))
+    assert answer.permit
+    assert till.expected == [str(EVENT)]
+    assert answer.answer is not None
+    assert (answer.answer.code, answer.answer.done) == (code, booked is not None)
+    assert city.taps_counted() == {("permitted", "granted"): 1}
+
+
+async def test_a_desk_that_closes_lets_a_place_finish():
+    """What a place has begun is not cut off while the rest of the service is still there."""
+    city, till = City(), Till(None, PAID, wait_s=0.05)
+    desk = city.desk(till)
+    tap = asyncio.ensure_future(desk.answer(present(), Exchange(desfire_card())))
+    await till.begun.wait()
+    await desk.close()
+    assert till.acted == 1
+    assert (await tap).answer.code == "paid"

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The benchmark of payments runs and reports as documented; its figures are not judged here."""
 
+from pathlib import Path
+
 import pytest
 
+import rig.postgres
+import rig.program
 from cardservice.bench import command, pay
 from cardservice.bench.pay import Size
+from cardservice.bench.report import Report
+
+MISSING = "PostgreSQL's server is not installed (Debian: apt-get install postgresql)"
 
 
 @pytest.mark.postgres
@@ -31,3 +38,16 @@ def test_pay_measures_both_databases_and_their_peers() -> None:
 
 def test_pay_can_be_asked_for() -> None:
     assert command.BENCHES["pay"] is pay.run
+
+
+def test_pay_without_postgresql_loses_nothing_that_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`all` says in one sentence what is missing, and still prints the other reports."""
+    monkeypatch.setattr(rig.postgres, "PROGRAMS", tmp_path)
+    monkeypatch.setattr(rig.program, "FOLDERS", (str(tmp_path),))
+    monkeypatch.setattr(command, "BENCHES", {"decide": lambda: Report("decide"), "pay": pay.run})
+    assert command.main(["all"]) == 1
+    told = capsys.readouterr()
+    assert told.err == "cardservice bench pay: " + MISSING + "\n"
+    assert "decide" in told.out

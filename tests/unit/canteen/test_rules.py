@@ -20,6 +20,8 @@ from cardservice.canteen.rules import (
     Split,
     Tariff,
     TopUp,
+    digest_of,
+    euros,
     negative,
     rate_at,
     split,
@@ -191,10 +193,10 @@ def test_the_other_way_round() -> None:
         ({"wallet": "\x00" * 32}, "pseudonym"),
         ({"wallet": "G" * 32}, "pseudonym"),
         ({"terminal": ""}, "printable"),
-        ({"terminal": "t" * 41}, "printable"),
+        ({"terminal": "t" * 65}, "printable"),
         ({"caller": "a\x00b"}, "printable"),
         ({"event": "ä/1/1"}, "printable"),
-        ({"event": "e" * 81}, "printable"),
+        ({"event": "e" * 75}, "printable"),
     ],
 )
 def test_what_is_no_payment(wrong: dict[str, object], why: str) -> None:
@@ -213,3 +215,33 @@ def test_what_is_no_refund_and_no_top_up() -> None:
         TopUp(WALLET, 0, Source.BANK, MONDAY_MS)
     with pytest.raises(ValueError, match="pseudonym"):
         TopUp("", 5, Source.BANK, MONDAY_MS)
+
+
+def test_a_terminal_may_be_called_as_long_as_any_point():
+    """64 characters; and the tap by an event of the longest agent, epoch and sequence."""
+    event = f"{'a' * 40}/{2**53 - 1}/{2**53 - 1}"
+    longest = payment(100, terminal="t" * 64, event=event)
+    assert (longest.terminal, longest.event) == ("t" * 64, event)
+
+
+@pytest.mark.parametrize(
+    ("cents", "german", "english"),
+    [
+        (0, "0,00\N{NO-BREAK SPACE}€", "€0.00"),
+        (980, "9,80\N{NO-BREAK SPACE}€", "€9.80"),
+        (2_005, "20,05\N{NO-BREAK SPACE}€", "€20.05"),
+        (-500, "-5,00\N{NO-BREAK SPACE}€", "-€5.00"),
+        (-1, "-0,01\N{NO-BREAK SPACE}€", "-€0.01"),
+    ],
+)
+def test_amounts_are_written_as_the_language_does(cents, german, english):
+    assert (euros(cents, "de"), euros(cents, "en")) == (german, english)
+
+
+def test_two_requests_are_the_same_by_what_they_say():
+    """Whatever the order of the names in them; any other value, or its kind, makes another request."""
+    body = {"amount_cents": 80, "lines": []}
+    asked = ["refund", "f" * 32, body]
+    assert digest_of(asked) == digest_of(["refund", "f" * 32, {"lines": [], "amount_cents": 80}])
+    others = (["void", asked[1], body], [*asked[:2], body | {"amount_cents": 81}], [*asked[:2], body | {"lines": "[]"}])
+    assert len({digest_of(one) for one in (asked, *others)}) == 4

@@ -85,6 +85,19 @@ def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: s
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("use", ["door", "canteen", "payroll"])
+def test_a_caller_may_have_what_a_route_asks_for(file: Path, use: str) -> None:
+    (caller,) = load_text(file, f'[[callers]]\nname = "one"\ntoken_file = "token"\nuses = ["{use}"]\n').callers
+    assert caller.uses == (use,)
+
+
+@pytest.mark.parametrize("use", ["timeclock", "workstation", "printer", "", "Door"])
+def test_a_use_that_no_route_asks_for_is_refused(file: Path, use: str) -> None:
+    """Nobody is given a right that opens nothing."""
+    with pytest.raises(SettingsError, match=r"callers\.0\.uses\.0: Input should be 'door', 'canteen' or 'payroll'"):
+        load_text(file, f'[[callers]]\nname = "one"\ntoken_file = "token"\nuses = ["{use}"]\n')
+
+
 def test_every_mistake_has_a_line(file: Path) -> None:
     with pytest.raises(SettingsError) as raised:
         load_text(file, '[service]\nport = "x"\nprot = 1\n[logging]\nlevel = "loud"\n')

@@ -1,24 +1,35 @@
 # SPDX-License-Identifier: EUPL-1.2
 """What a tap at a printer releases, and what the person reads."""
 
+import itertools
+
 import pytest
 
+from cardservice.agents.messages import Sentence
 from cardservice.printing.ports import HeldJob, PrinterState
-from cardservice.printing.rules import Code, Outcome, is_ready, released_by, sentence, trouble_sentence, troubles
+from cardservice.printing.rules import (
+    REASONS,
+    Code,
+    Outcome,
+    is_ready,
+    released_by,
+    sentence,
+    trouble_sentence,
+    troubles,
+)
 
-READY = PrinterState("mfp1", "idle", accepting=True)
+LONGEST_NAME = "n" * 127
 
 
 def job(number: int, owner: str) -> HeldJob:
-    return HeldJob(number, "Titel", owner, 1_024, None, 0)
+    return HeldJob(number, "Titel", owner, 0)
 
 
 def test_a_tap_releases_what_is_the_holders():
     """Also where the spooler has listed too much."""
     jobs = [job(1, "anna"), job(2, "bernd"), job(3, "anna")]
-    assert [one.number for one in released_by(jobs, "anna", READY)] == [1, 3]
-    assert released_by(jobs, "anna", PrinterState("mfp1", "stopped", accepting=True)) == ()
-    assert released_by(jobs, "anna", PrinterState("mfp1", "idle", accepting=False)) == ()
+    assert [one.number for one in released_by(jobs, "anna")] == [1, 3]
+    assert released_by(jobs, "") == ()
 
 
 @pytest.mark.parametrize(
@@ -45,6 +56,11 @@ def test_only_errors_keep_a_printer_from_printing(reason, trouble):
 
 def test_a_printer_that_prints_is_ready():
     assert is_ready(PrinterState("mfp1", "printing", accepting=True))
+
+
+def test_a_printer_that_is_stopped_or_takes_nothing_is_not():
+    assert not is_ready(PrinterState("mfp1", "stopped", accepting=True))
+    assert not is_ready(PrinterState("mfp1", "idle", accepting=False))
 
 
 @pytest.mark.parametrize(
@@ -86,3 +102,25 @@ def test_a_trouble_names_the_printer_each_cause_once_and_another_printer():
     )
     refusing = PrinterState("mfp1", "idle", accepting=False)
     assert "(nimmt keine Aufträge an)" in trouble_sentence(refusing, None)[0]
+
+
+def test_every_sentence_fits_the_wire():
+    """With names of 127 characters and whatever a printer complains of; what is cut off is seen to be."""
+    for reasons in itertools.permutations(REASONS, 2):
+        state = PrinterState(LONGEST_NAME, "stopped", accepting=True, reasons=(*reasons, *REASONS))
+        german, english = trouble_sentence(state, LONGEST_NAME)
+        Sentence(de=german, en=english)
+        assert german.count("…") == english.count("…") == 2
+    for state in (
+        PrinterState(LONGEST_NAME, "stopped", accepting=True),
+        PrinterState(LONGEST_NAME, "idle", accepting=False),
+    ):
+        german, english = trouble_sentence(state, LONGEST_NAME)
+        Sentence(de=german, en=english)
+    german, english = sentence(Outcome(0, 2, printer_refused=True), LONGEST_NAME)
+    Sentence(de=german, en=english)
+
+
+def test_a_cause_with_two_keywords_is_told_once():
+    state = PrinterState("mfp1", "stopped", accepting=True, reasons=("cover-open", "door-open"))
+    assert "(Klappe offen)" in trouble_sentence(state, None)[0]

@@ -13,14 +13,14 @@ from unit.readers.fakes import FakeClock, NotingDoor
 from cardservice.agents.messages import DecisionMessage, DoorState, EventId, PointCommand, PointSetup, Sentence
 from cardservice.doors import rules
 from cardservice.doors.ports import OutputFault
-from cardservice.doors.rules import EXIT_MS, LOCKED_DOWN
+from cardservice.doors.rules import EXIT_MS, GRACE_MS
 from integrations.simulated_io import SimulatedDoor
 from readers import door
 from readers.clock import SystemClock
-from readers.door import MAX_UNTOLD, DoorPoint
+from readers.door import DOUBTFUL_MS, MAX_UNTOLD, DoorPoint
 
 OPTIONS = {"contact": True, "rex": True, "held_open_ms": 10_000}
-COMMAND = PointCommand(id="aa", point="door", action="open_once", open_ms=4_000)
+COMMAND = PointCommand(id="aa", point="door", action="open_once", open_ms=4_000, by_ms=1)
 DECISION = DecisionMessage(
     event=EventId(agent="rathaus", epoch=1, sequence=1),
     decision="ab",
@@ -33,8 +33,8 @@ DECISION = DecisionMessage(
 )
 
 
-def setup(**options):
-    return PointSetup(point="door", reader="*", use="door", options=options)
+def setup(*, locked_down=False, **options):
+    return PointSetup(point="door", reader="*", use="door", options=options, locked_down=locked_down)
 
 
 class Place:
@@ -150,7 +150,7 @@ async def test_tampering_is_told(place):
 async def test_lockdown_ends_a_pulse_and_refuses_the_next(place):
     """A decision that was under way meanwhile opens nothing either; the way out works as ever."""
     await place.point.act(DECISION)
-    place.point.set_up(setup(**OPTIONS, **{LOCKED_DOWN: True}))
+    place.point.set_up(setup(**OPTIONS, locked_down=True))
     assert place.device.state() == "locked"
     with pytest.raises(OutputFault, match="locked down"):
         place.point.command(COMMAND)
@@ -172,14 +172,14 @@ async def test_lockdown_leaves_the_pulse_of_the_way_out_until_its_end(monkeypatc
     place.device.press_exit()
     await heard(place)
     place.point.command(COMMAND.model_copy(update={"open_ms": 60_000}))
-    place.point.set_up(setup(**OPTIONS, **{LOCKED_DOWN: True}))
+    place.point.set_up(setup(**OPTIONS, locked_down=True))
     assert place.device.state() == "released"
     await asyncio.to_thread(wait_until, lambda: place.device.state() == "locked")
     place.point.close()
 
 
 async def test_an_escape_route_is_not_shut_by_a_lockdown(place):
-    place.point.set_up(setup(**OPTIONS, escape_route=True, **{LOCKED_DOWN: True}))
+    place.point.set_up(setup(**OPTIONS, escape_route=True, locked_down=True))
     place.point.command(COMMAND)
     assert place.device.state() == "released"
 
@@ -194,6 +194,28 @@ async def test_what_happened_while_the_centre_was_away_is_told_in_order(place):
     place.away = False
     place.point.centre(connected=True)
     assert [(state.contact, state.alarm) for state in place.told[begun:]] == [("open", "forced"), ("closed", "none")]
+
+
+async def test_what_was_told_into_a_connection_that_was_gone_is_told_again_first(place):
+    """Of the last minute before the end was noticed, however long the centre then stays away; nothing older."""
+    place.pass_ms(DOUBTFUL_MS)
+    place.clock.advance_ms(1)
+    place.device.open_leaf(by_force=True)
+    await heard(place)
+    place.device.close_leaf()
+    await heard(place)
+    place.point.centre(connected=False)
+    place.away = True
+    place.pass_ms(10 * DOUBTFUL_MS)
+    place.device.tamper()
+    await heard(place)
+    place.away = False
+    for _ in range(2):
+        begun = len(place.told)
+        place.point.centre(connected=True)
+        said = [(state.contact, state.alarm) for state in place.told[begun:]]
+        assert said == [("open", "forced"), ("closed", "none"), ("closed", "tamper")]
+        place.point.centre(connected=False)
 
 
 async def test_a_centre_that_comes_back_is_told_how_the_door_is(place):
@@ -250,10 +272,20 @@ async def test_a_strike_that_does_not_move_is_a_fault_and_grants_nothing(place):
     place.device.press_exit(pressed=False)
 
 
-async def test_an_option_of_a_newer_centre_costs_no_door_its_strike():
-    place = Place(colour="green")
+async def test_an_option_of_a_newer_centre_costs_a_door_nothing_else():
+    """Strike, contact and the other options are as ever; a lockdown holds."""
+    place = Place(colour="green", held_open_ms="soon")
+    await place.said("closed")
     place.point.command(COMMAND)
     assert place.device.state() == "released"
+    place.pass_ms(4_000)
+    await heard(place)
+    place.pass_ms(GRACE_MS)
+    place.device.open_leaf(by_force=True)
+    await place.said("open", "forced")
+    place.point.set_up(setup(**OPTIONS, colour="green", locked_down=True))
+    with pytest.raises(OutputFault, match="locked down"):
+        place.point.command(COMMAND)
     place.point.close()
 
 

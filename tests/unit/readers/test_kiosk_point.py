@@ -105,13 +105,13 @@ async def test_prompt_and_connection_reach_the_screen(desk):
 
 async def test_a_terminal_opens_nothing(desk):
     with pytest.raises(OutputFault, match="nothing to open"):
-        desk.point.command(PointCommand(id="ab", point="till-1", action="open_once"))
+        desk.point.command(PointCommand(id="ab", point="till-1", action="open_once", by_ms=1))
 
 
 async def test_the_key_is_handed_out_once():
     desk = Desk(SETUP.model_copy(update={"use": "timeclock"}))
     desk.terminals.of("till-1").screen.choose("in")
-    assert (desk.point.choice(), desk.point.choice()) == ("in", None)
+    assert (desk.point.card_came(), desk.point.card_came()) == ("in", None)
 
 
 async def test_a_closed_point_takes_its_screen_down_and_ends_its_feeds(desk):

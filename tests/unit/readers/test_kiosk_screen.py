@@ -7,7 +7,11 @@ import pytest
 from unit.readers.fakes import FakeClock
 
 from cardservice.agents.messages import PointSetup, Prompt, Sentence
+from cardservice.timeclock.rules import terminal_of
+from readers.kiosk.facts import OF_ANSWERS, of_answer
+from readers.kiosk.point import SCREEN_USES
 from readers.kiosk.screen import Screen
+from readers.kiosk.texts import LANGUAGES, words
 
 CLOCK = PointSetup(point="clock-1", reader="R", use="timeclock", name="Eingang", answer_budget_ms=300)
 TILL = PointSetup(point="till-1", reader="R", use="canteen", options={"language": "en"})
@@ -254,3 +258,36 @@ def test_every_change_is_told_and_nothing_else():
     stage.screen.expire()
     stage.screen.choose("in")
     assert stage.changes == told
+
+
+@pytest.mark.parametrize(
+    ("options", "alone"),
+    [({}, True), ({"mode": "alternating"}, True), ({"mode": "keys"}, False), ({"mode": "spoken"}, True)],
+)
+def test_a_time_clock_asks_for_a_key_exactly_where_the_centre_needs_one(options, alone):
+    """An option that cannot be used counts as the usual one, here as there."""
+    setup = CLOCK.model_copy(update={"options": options})
+    assert Stage(setup).screen.state()["holds_card_alone"] is alone
+    assert terminal_of(options).alternating is alone
+
+
+def test_every_screen_has_words_and_facts_of_its_own():
+    """A use without its own would speak another's words: it has no screen instead."""
+    assert set(SCREEN_USES) == set(OF_ANSWERS)
+    for use in SCREEN_USES:
+        assert set(words(use)) == set(LANGUAGES)
+    for needs_own in (words, lambda use: of_answer(use, {})):
+        with pytest.raises(KeyError):
+            needs_own("locker")
+
+
+def test_a_card_that_comes_says_what_stood_on_the_screen():
+    """So that nobody pays what they have not seen: the prompt's name goes with the card, as long as it stands there."""
+    stage = Stage(TILL)
+    assert stage.screen.take_choice() is None
+    stage.after(10_000).screen.ask(FIVE_EUROS.model_copy(update={"asks": "charge_1"}))
+    assert stage.screen.take_choice() == "charge_1"
+    stage.after(10_000).screen.ask(FIVE_EUROS.model_copy(update={"asks": "charge_2"}))
+    assert stage.screen.take_choice() == "charge_2"
+    stage.after(30_000)
+    assert stage.screen.take_choice() is None

@@ -321,3 +321,13 @@ def test_an_outbox_of_the_first_layout_is_taken_over(tmp_path):
     outbox = opened(tmp_path)
     assert list(outbox.pending(10)) == [finished(event)]
     outbox.close()
+
+
+def test_a_damaged_outbox_that_is_looked_at_is_let_go_of(tmp_path):
+    """Whoever watches an agent's folder keeps no file open for each look."""
+    path = tmp_path / "outbox.sqlite"
+    path.write_bytes(b"no database at all" * 100)
+    # The error is kept, and with it whatever the call that failed still held.
+    with pytest.raises(OutboxFault, match="not a database") as _kept:
+        read_aside(path)
+    assert path not in [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]

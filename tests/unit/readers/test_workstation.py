@@ -115,7 +115,7 @@ class Pc:
 
     async def tap(self, user: str | None = "berger") -> None:
         """Put a card in; the centre permits it."""
-        self.point.choice()
+        self.point.card_came()
         await self.point.act(decision(user))
         self.point.show(Shown("green", "ok", ("Ja.", "Yes.")), decision(user))
 
@@ -196,7 +196,7 @@ async def test_a_card_taken_away_while_its_session_is_unlocked_ends_locked(make,
     sessions = SlowSessions("berger")
     sessions.unanswered = unanswered
     pc = make(sessions)
-    pc.point.choice()
+    pc.point.card_came()
     unlocking = asyncio.create_task(pc.point.act(decision()))
     await sessions.asked.wait()
     pc.point.card_left()
@@ -214,7 +214,7 @@ async def test_a_card_that_left_before_the_answer_unlocks_nothing(make):
     pc = make()
     changes = []
     pc.sessions._observer = lambda user, locked: changes.append((user, locked))
-    pc.point.choice()
+    pc.point.card_came()
     pc.point.card_left()
     with pytest.raises(OutputFault, match="card_gone"):
         await pc.point.act(decision())
@@ -225,9 +225,9 @@ async def test_a_card_that_left_before_the_answer_unlocks_nothing(make):
 async def test_two_cards_at_once_unlock_nothing(make):
     """Two readers at one PC: a permit for the card that left is not taken for the one that came."""
     pc = make()
-    pc.point.choice()
+    pc.point.card_came()
     pc.point.card_left()
-    pc.point.choice()
+    pc.point.card_came()
     with pytest.raises(OutputFault, match="two_cards"):
         await pc.point.act(decision())
     assert pc.is_locked(None)
@@ -262,7 +262,7 @@ async def test_comings_and_goings_do_not_prolong_the_grace_time(make):
     pc.point.card_left()
     async with asyncio.timeout(LIMIT_S):
         while not pc.is_locked():
-            pc.point.choice()
+            pc.point.card_came()
             pc.point.show(Shown("red", "refused"))
             pc.point.card_left()
             await asyncio.sleep(0.005)
@@ -293,7 +293,7 @@ async def test_taking_any_card_away_locks_whatever_is_open(make):
     pc = make()
     await pc.sessions.unlock("berger")
     pc.point.centre(connected=False)
-    pc.point.choice()
+    pc.point.card_came()
     pc.point.show(Shown("amber", "refused"))
     pc.point.card_left()
     await pc.until(locked=True)
@@ -453,4 +453,4 @@ async def test_killed_between_any_two_steps_it_is_locked_once_the_agent_is_back(
 async def test_nothing_is_unlocked_from_the_desk(make):
     """A command without a card is refused."""
     with pytest.raises(OutputFault, match="card"):
-        make().point.command(PointCommand(id="00", point="pc-1", action="open_once"))
+        make().point.command(PointCommand(id="00", point="pc-1", action="open_once", by_ms=1))

@@ -8,7 +8,6 @@ from datetime import date
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from unit.timeclock.book import at
 
 from cardservice.timeclock.csv_export import month_csv
 from cardservice.timeclock.rules import Kind
@@ -17,7 +16,7 @@ from cardservice.timeclock.service import BookingView, DayView, MonthView
 
 def booking(kind: Kind, text: str, point: str = "pforte") -> BookingView:
     day, clock = text.split()
-    return BookingView(kind, at(text), date.fromisoformat(day), clock, "UTC+01:00", point)
+    return BookingView(kind, date.fromisoformat(day), clock, "UTC+01:00", point)
 
 
 def day(number: int, *bookings: BookingView, minutes: int = 0, **flags: bool) -> DayView:
