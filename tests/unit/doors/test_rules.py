@@ -18,14 +18,15 @@ CLOSED, OPEN = DoorInputs(contact="closed"), DoorInputs(contact="open")
 class Story:
     """Everything that ever happened at a door, and what follows from it."""
 
-    grants: list[tuple[int, int]] = field(default_factory=list)
+    # When, for how long, and after how many samples: a card may come in the very millisecond of a sample.
+    grants: list[tuple[int, int, int]] = field(default_factory=list)
     lockdowns: list[int] = field(default_factory=list)
     samples: list[tuple[int, DoorInputs]] = field(default_factory=list)
 
     def granted_until(self, at_ms: int) -> int:
         ends = [
             min([begin + length, *(cut for cut in self.lockdowns if begin <= cut <= at_ms)])
-            for begin, length in self.grants
+            for begin, length, _ in self.grants
             if begin <= at_ms
         ]
         return max(ends, default=-(10**9))
@@ -51,7 +52,7 @@ class Story:
             return False
         until = self.samples[: number + 1]
         at_ms, inputs = until[-1]
-        story = Story([g for g in self.grants if g[0] <= at_ms], self.lockdowns, until)
+        story = Story([grant for grant in self.grants if grant[2] <= number], self.lockdowns, until)
         released = [False, *(sample.released for _, sample in until)]
         seen = [when for (when, _), was, now in zip(until, released, released[1:], strict=False) if was or now]
         ends = [story.granted_until(at_ms), story.exit_until(at_ms), *seen]
@@ -100,7 +101,7 @@ def test_a_door_does_what_its_whole_story_says(steps):
                 door.granted(deed, now_ms)
         else:
             door = door.granted(deed, now_ms)
-            story.grants.append((now_ms, deed))
+            story.grants.append((now_ms, deed, len(story.samples)))
         until_ms = max(story.granted_until(now_ms), story.exit_until(now_ms))
         assert max(door.released_until_ms, now_ms) == max(until_ms, now_ms)
         assert door.alarm(now_ms) == story.alarm(now_ms)
