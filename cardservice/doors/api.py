@@ -120,7 +120,7 @@ def doors_router(doors: Doors, callers: Callers) -> APIRouter:
     @router.get("/doors/lockdowns", summary="Which zones are locked down")
     async def list_lockdowns(caller: facility) -> LockdownList:
         _require_all(caller)
-        standing = await asyncio.to_thread(doors.lockdowns)
+        standing = await asyncio.to_thread(doors.lockdowns.standing)
         return LockdownList(
             lockdowns=[StandingLockdown(zone=one.zone, since_ms=one.since_ms, by=one.by) for one in standing]
         )
@@ -128,19 +128,19 @@ def doors_router(doors: Doors, callers: Callers) -> APIRouter:
     @router.post("/doors/{door}/open", summary="Open a door once, from the desk")
     async def open_once(door: DoorCode, body: ReasonBody, key: IdempotencyKey, caller: facility) -> OpeningAnswer:
         caller.require_point(door)
-        opening = await doors.open_once(door, caller=caller.name, reason=body.reason, request_id=key)
+        opening = await doors.openings.open_once(door, caller=caller.name, reason=body.reason, request_id=key)
         return OpeningAnswer(door=door, outcome=opening.outcome, message=opening.message, repeated=opening.repeated)
 
     @router.put("/zones/{zone}/lockdown", summary="Lock every door of a zone for everybody")
     async def lock_down(zone: ZoneCode, body: ReasonBody, caller: facility) -> LockdownAnswer:
         _require_all(caller)
-        changed = await asyncio.to_thread(doors.lock_down, zone, by=caller.name, reason=body.reason)
+        changed = await asyncio.to_thread(doors.lockdowns.begin, zone, by=caller.name, reason=body.reason)
         return LockdownAnswer(zone=zone, locked_down=True, changed=changed)
 
     @router.delete("/zones/{zone}/lockdown", summary="End a lockdown")
     async def end_lock_down(zone: ZoneCode, caller: facility) -> LockdownAnswer:
         _require_all(caller)
-        changed = await asyncio.to_thread(doors.end_lock_down, zone, by=caller.name)
+        changed = await asyncio.to_thread(doors.lockdowns.end, zone, by=caller.name)
         return LockdownAnswer(zone=zone, locked_down=False, changed=changed)
 
     return router

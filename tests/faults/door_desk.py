@@ -24,7 +24,8 @@ from support.waiting import wait_until
 
 from cardservice.agents import session
 from cardservice.app import Service
-from cardservice.doors import service as doors
+from cardservice.doors.openings import Openings
+from cardservice.doors.record import DoorJournal
 from cardservice.server import listen
 from cardservice.settings import load
 
@@ -63,20 +64,20 @@ def dying(step: Callable[..., Any], *, before: bool = False, nth: int = 1) -> Ca
 
 def arm(step: str) -> None:
     """From now on the service dies at `step`."""
-    kind, agents = doors.Doors, session.AgentSession
+    agents = session.AgentSession
     match step:
         case "claimed":
-            kind._claim = dying(kind._claim)
+            Openings._claim = dying(Openings._claim)
         case "asked":
-            kind._record_here = dying(kind._record_here)
+            DoorJournal.keep_here = dying(DoorJournal.keep_here)
         case "sent":
             agents.command = dying(agents.command)
         case "answered":
             agents._done = dying(agents._done, before=True)
         case "written":
-            kind._record_here = dying(kind._record_here, nth=2)
+            DoorJournal.keep_here = dying(DoorJournal.keep_here, nth=2)
         case "finished":
-            kind._finish = dying(kind._finish)
+            Openings._finish = dying(Openings._finish)
 
 
 def ask(service: Service, order: dict[str, Any]) -> None:
@@ -90,7 +91,7 @@ def ask(service: Service, order: dict[str, Any]) -> None:
             timer = threading.Timer(step / 1_000, die)
             timer.daemon = True
             timer.start()
-        work = service._doors.open_once(DOOR, caller=CALLER, reason="Probe", request_id=request)
+        work = service._doors.openings.open_once(DOOR, caller=CALLER, reason="Probe", request_id=request)
         assert service._loop is not None
         say(f"{request} {asyncio.run_coroutine_threadsafe(work, service._loop).result(20).outcome}")
     die()

@@ -8,9 +8,10 @@ import pytest
 import sqlalchemy as sa
 from service.fake_clock import FakeClock
 from structlog.testing import capture_logs
+from support.points import a_point
 from support.waiting import wait_until
 
-from cardservice.access.rules import Decision, Level, PointRecord, Reason, Use
+from cardservice.access.rules import Use
 from cardservice.agents.places import Answer, PermittedTap
 from cardservice.database import Databases, write
 from cardservice.errors import DatabaseUnavailable
@@ -60,20 +61,8 @@ class GatedSpooler:
 
 
 def tap(answer_budget_ms: int = 300) -> PermittedTap:
-    point = PointRecord(
-        code="printer.east",
-        use=Use.PRINTER,
-        always=frozenset(),
-        timed=(),
-        blocks=(),
-        level=Level.CARD,
-        timed_levels=(),
-        freshness_ms=60_000,
-        stale_permits=False,
-        granted=Decision(permit=True, reason=Reason.GRANTED),
-        answer_budget_ms=answer_budget_ms,
-        options={"printer": "mfp1"},
-    )
+    options = {"printer": "mfp1"}
+    point = a_point("printer.east", Use.PRINTER, answer_budget_ms=answer_budget_ms, options=options)
     return PermittedTap("agent/1/1", point, at_ms=0, person=ANNA)
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from service.fake_clock import MONDAY_MS, FakeClock
+from support.points import a_point
 from support.waiting import wait_until
-from unit.agents.desk import DOOR
 
 from cardservice.access.rules import PointRecord, Use
 from cardservice.agents.messages import Prompt
@@ -23,8 +23,7 @@ from cardservice.ledger.service import Ledger
 from cardservice.recorder import Recorder
 
 ANNA, BERT = 11, 12
-TERMINAL = replace(DOOR, code="kantine.kasse-1", use=Use.CANTEEN, agent="kantine")
-OTHER = replace(TERMINAL, code="kantine.kasse-2")
+TERMINAL, OTHER = (a_point(f"kantine.kasse-{n}", Use.CANTEEN, agent="kantine") for n in (1, 2))
 _EVENTS = count(1)
 
 

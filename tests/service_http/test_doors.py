@@ -21,11 +21,13 @@ from cardservice.agents.messages import DoorState, OutputState, PointCommand, Po
 from cardservice.agents.session import MAX_COMMANDS, AgentSession
 from cardservice.database import read, write
 from cardservice.doors import store
+from cardservice.doors.openings import KEPT_REQUESTS_MS, OPEN_WITHIN_MS, Opening
+from cardservice.doors.record import REMEMBERED_LINES
 from cardservice.doors.rules import check_options
-from cardservice.doors.service import KEPT_REQUESTS_MS, MAX_EVENTS, OPEN_WITHIN_MS, REMEMBERED_LINES, Opening
+from cardservice.doors.service import MAX_EVENTS
 from cardservice.errors import AgentAway, AgentSilent, Conflict, NotFound, Overloaded
 from cardservice.journal.rules import Place
-from cardservice.journal.service import verify
+from cardservice.journal.service import Entry, verify
 from cardservice.journal.store import journal_entry
 from integrations.facility import Facility, FacilityError
 
@@ -37,8 +39,8 @@ COMMAND = PointCommand(id="aa", point=DOOR, action="open_once", open_ms=1_000, b
 def desk(city):
     made = DoorsDesk(city.service.service)
     yield made
-    for lockdown in made.doors.lockdowns():
-        made.doors.end_lock_down(lockdown.zone, by="test")
+    for lockdown in made.doors.lockdowns.standing():
+        made.doors.lockdowns.end(lockdown.zone, by="test")
 
 
 def fresh():
@@ -54,7 +56,14 @@ def lines(city, **wanted):
 
 def record(desk, *facts):
     """Have these lines in the journal, as whatever happens at doors leaves them."""
-    desk.service.recorder.submit(desk.doors._unit(facts, None)).result(LIMIT_S)
+    journal, at_ms = desk.service._journal, desk.service._clock.now_ms()
+    entries = [Entry(store.STREAM, at_ms, line) for line in facts]
+
+    def append(connection):
+        for entry in entries:
+            journal.append(connection, entry)
+
+    desk.service.recorder.submit(append).result(LIMIT_S)
 
 
 def calling(city, caller):
@@ -169,11 +178,11 @@ async def test_what_cannot_be_opened_is_refused_and_costs_no_request(city, desk)
         with pytest.raises(error):
             await desk.open(where, request)
     async with at_the_door(city) as agent:
-        assert await desk.blocking(desk.doors.lock_down, ZONE, by="pforte", reason="Alarm")
+        assert await desk.blocking(desk.doors.lockdowns.begin, ZONE, by="pforte", reason="Alarm")
         await agent.welcomed()
         with pytest.raises(Conflict, match="locked down"):
             await desk.open(DOOR, request)
-        assert await desk.blocking(desk.doors.end_lock_down, ZONE, by="pforte")
+        assert await desk.blocking(desk.doors.lockdowns.end, ZONE, by="pforte")
         await agent.welcomed()
         assert len(lines(city)) == before + 2
         opening = asyncio.create_task(desk.open(DOOR, request))
@@ -191,8 +200,8 @@ async def test_a_lockdown_reaches_doors_and_decisions_at_once_and_its_end_too(ci
     """The zone and those inside it, nothing beside it; the journal says what, and sealed who and why."""
     async with at_the_door(city) as agent:
         assert (await agent.tap(city.card("anna"), DOOR)).permit
-        assert await desk.blocking(desk.doors.lock_down, "rathaus", by="pforte", reason="Amok")
-        assert not await desk.blocking(desk.doors.lock_down, "rathaus", by="nachts", reason="noch einmal")
+        assert await desk.blocking(desk.doors.lockdowns.begin, "rathaus", by="pforte", reason="Amok")
+        assert not await desk.blocking(desk.doors.lockdowns.begin, "rathaus", by="nachts", reason="noch einmal")
         await agent.welcomed()
         locked = {code for code, setup in agent.points.items() if setup.locked_down}
         assert DOOR in locked
@@ -202,22 +211,22 @@ async def test_a_lockdown_reaches_doors_and_decisions_at_once_and_its_end_too(ci
         assert (refused.permit, refused.reason) == (False, "locked_down")
         views = {view.code: view.locked_down for view in desk.doors.list()}
         assert {code for code, shut in views.items() if shut} >= locked
-        (standing,) = desk.doors.lockdowns()
+        (standing,) = desk.doors.lockdowns.standing()
         assert (standing.zone, standing.by, standing.reason) == ("rathaus", "pforte", "Amok")
-        assert await desk.blocking(desk.doors.end_lock_down, "rathaus", by="leitung")
+        assert await desk.blocking(desk.doors.lockdowns.end, "rathaus", by="leitung")
         await agent.welcomed()
         assert not any(setup.locked_down for setup in agent.points.values())
         assert (await agent.tap(city.card("anna"), DOOR)).permit
-        assert not await desk.blocking(desk.doors.end_lock_down, "rathaus", by="leitung")
+        assert not await desk.blocking(desk.doors.lockdowns.end, "rathaus", by="leitung")
     assert lines(city, kind="lockdown_begun", zone="rathaus")
     (ended, payload) = lines(city, kind="lockdown_ended", zone="rathaus")[-1]
     assert payload["since_ms"] == standing.since_ms
     with city.files.stores() as stores, stores.record.connect() as connection:
         sealed = desk.service._journal.open_sealed(connection, Place("door", ended.epoch, ended.sequence))
     assert sealed == {"by": "leitung", "begun_by": "pforte", "reason": "Amok"}
-    for work in (desk.doors.lock_down, desk.doors.end_lock_down):
+    for work, more in ((desk.doors.lockdowns.begin, {"reason": "x"}), (desk.doors.lockdowns.end, {})):
         with pytest.raises(NotFound, match="no zone"):
-            await desk.blocking(work, "mond", by="pforte", **({"reason": "x"} if work == desk.doors.lock_down else {}))
+            await desk.blocking(work, "mond", by="pforte", **more)
 
 
 async def test_an_escape_route_is_not_locked_down(city, desk):
@@ -230,7 +239,7 @@ async def test_an_escape_route_is_not_locked_down(city, desk):
             apply(stores.state, 1, AccessSetup(points=[setup]), {Use.DOOR: check_options})
         await agent.welcomed()
         assert (agent.points[point].name, agent.points[point].options) == ("Fluchtweg", options)
-        assert await desk.blocking(desk.doors.lock_down, ZONE, by="pforte", reason="Amok")
+        assert await desk.blocking(desk.doors.lockdowns.begin, ZONE, by="pforte", reason="Amok")
         await agent.welcomed()
         assert (agent.points[point].options, agent.points[point].locked_down) == (options, False)
         opening = asyncio.create_task(desk.open(point, fresh()))
@@ -451,7 +460,7 @@ async def test_a_cursor_of_nobody_s_making_is_refused(desk, cursor):
 async def test_a_welcome_follows_only_what_changed(city, desk):
     """An agent without a door in the locked zone hears nothing."""
     async with at_the_door(city) as agent, city.agent(OTHER_AGENT) as other:
-        await desk.blocking(desk.doors.lock_down, ZONE, by="pforte", reason="Probe")
+        await desk.blocking(desk.doors.lockdowns.begin, ZONE, by="pforte", reason="Probe")
         assert isinstance(await agent.receive(), Welcome)
         await other.send(other.present("besuch.eigene-karte"))
         assert not isinstance(await other.receive(), Welcome)

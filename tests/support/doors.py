@@ -27,7 +27,8 @@ class DoorsDesk:
 
     async def open(self, point: str, request_id: str, *, caller: str = "pforte", reason: str = "Lieferung") -> Any:
         """Open a door once."""
-        return await self.there(self.doors.open_once(point, caller=caller, reason=reason, request_id=request_id))
+        opening = self.doors.openings.open_once(point, caller=caller, reason=reason, request_id=request_id)
+        return await self.there(opening)
 
     async def blocking(self, work: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
         """Run what reads or writes a store beside the loop."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from cardservice.access.rules import REFUSED, CardRecord, CompiledPeriod, Decision, Level, PointRecord, Reason, Use
+from support.points import a_point
+
+from cardservice.access.rules import REFUSED, CardRecord, CompiledPeriod, Decision, PointRecord, Reason, Use
 from cardservice.access.snapshot import ShardedMap, Snapshot
 from cardservice.agents.messages import CardPresent, DecisionMessage, EventId
 from cardservice.agents.places import Place
@@ -80,18 +82,11 @@ def snapshot_with(point: PointRecord) -> Snapshot:
     return Snapshot(41, ShardedMap.of(cards), {point.code: point}, CompiledPeriod(NOW_MS - 10**9, NOW_MS + 10**10))
 
 
-DOOR = PointRecord(
-    code="door-1",
-    use=Use.DOOR,
+DOOR = a_point(
+    "door-1",
+    Use.DOOR,
     always=frozenset({GROUP}),
-    timed=(),
-    blocks=(),
-    level=Level.CARD,
-    timed_levels=(),
-    freshness_ms=60_000,
-    stale_permits=False,
     granted=Decision(permit=True, reason=Reason.GRANTED, open_ms=5_000),
-    methods=("desfire",),
     journal="full",
     agent=EVENT.agent,
 )

@@ -5,9 +5,10 @@ import itertools
 from typing import Any
 
 from sqlalchemy.engine import Engine
+from support.points import a_point
 from unit.timeclock.book import at
 
-from cardservice.access.rules import Decision, Level, PointRecord, Reason, Use
+from cardservice.access.rules import PointRecord, Use
 from cardservice.agents.places import Answer, PermittedTap
 from cardservice.database import write
 from cardservice.timeclock.place import TimeClock
@@ -21,19 +22,7 @@ def secret() -> bytes:
 
 
 def clock_point(code: str = "pforte", **options: Any) -> PointRecord:
-    return PointRecord(
-        code=code,
-        use=Use.TIMECLOCK,
-        always=frozenset(),
-        timed=(),
-        blocks=(),
-        level=Level.CARD,
-        timed_levels=(),
-        freshness_ms=60_000,
-        stale_permits=False,
-        granted=Decision(permit=True, reason=Reason.GRANTED),
-        options=options,
-    )
+    return a_point(code, Use.TIMECLOCK, options=options)
 
 
 def permitted(when: str | int, choice: str | None = None, *, person: int = ANNA, **changes: Any) -> PermittedTap:

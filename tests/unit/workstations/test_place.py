@@ -4,26 +4,16 @@
 import asyncio
 
 import pytest
+from support.points import a_point
 
-from cardservice.access.rules import Decision, Level, PointRecord, Reason, Use
+from cardservice.access.rules import Use
 from cardservice.agents.messages import PlaceAnswer, Sentence
 from cardservice.agents.places import PermittedTap, Place
 from cardservice.workstations import place as place_of_workstations
 from cardservice.workstations.place import WorkstationPlace
 from cardservice.workstations.rules import login_from
 
-POINT = PointRecord(
-    code="pc-1",
-    use=Use.WORKSTATION,
-    always=frozenset(),
-    timed=(),
-    blocks=(),
-    level=Level.CARD,
-    timed_levels=(),
-    freshness_ms=0,
-    stale_permits=False,
-    granted=Decision(permit=True, reason=Reason.GRANTED),
-)
+POINT = a_point("pc-1", Use.WORKSTATION)
 
 
 def tap(person: int = 7) -> PermittedTap:
