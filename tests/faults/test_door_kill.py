@@ -100,6 +100,8 @@ def test_a_death_at_any_step_opens_nothing_twice_and_loses_no_answer(city, scale
             earlier = [f"request-{number - 1}"] if number else []
             answers = live(program, [*earlier, f"request-{number}"], step)
             again |= {request: answers.pop(request) for request in earlier}
+            if isinstance(step, str):
+                assert bool(answers) == (step == STEPS[-1]), f"it did not die at {step!r}"
             told |= answers
         last = [f"request-{number}" for number in range(len(steps))]
         again |= live(program, last, None)
