@@ -14,7 +14,8 @@ from cryptography import x509
 from fastapi import APIRouter, FastAPI
 
 from cardservice import __version__
-from cardservice.access.rules import PointRecord
+from cardservice.access.own.service import OwnPoints
+from cardservice.access.rules import PointRecord, Use
 from cardservice.access.service import City
 from cardservice.agents.api import live_router
 from cardservice.agents.events import EventDesk
@@ -38,6 +39,7 @@ from cardservice.claim import claim
 from cardservice.clock import UNKNOWN_AGE_MS, Clock, SystemClock
 from cardservice.database import open_databases, require_head, require_writable
 from cardservice.doors.api import doors_router
+from cardservice.doors.pages import doors_page
 from cardservice.doors.service import Doors, DoorServices
 from cardservice.errors import CardServiceError, Conflict, SettingsError
 from cardservice.follower import ChangeFollower
@@ -69,6 +71,7 @@ from cardservice.web.callers import Caller, Callers, digest
 from cardservice.web.health import DirectoryHealth, Health, health_router
 from cardservice.web.pages import Pages
 from cardservice.web.signin import SignIn
+from cardservice.workstations.pages import workstations_page
 from cardservice.workstations.place import WorkstationPlace
 from integrations.cups import CupsSettings, CupsSpooler
 from integrations.ldap import (
@@ -299,6 +302,9 @@ class Service:
         sign_in = self._sign_in
         yield time_pages(sheets, sign_in, pages)
         yield wallet_page(self._wallet_view, sign_in, pages)
+        own = OwnPoints(self.city, self._databases.state, self._clock, self.directory.age_ms)
+        yield doors_page(partial(own.view, Use.DOOR), sign_in, pages)
+        yield workstations_page(partial(own.view, Use.WORKSTATION), self.directory.login_of, sign_in, pages)
         if self._spooler is not None:
             yield waiting_page(self._spooler, self._print_account_of, sign_in, pages)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeGuard
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from cardservice.database import STATE, RowNumber
 
@@ -143,3 +144,9 @@ access_rule = sa.Table(
         name="one_target",
     ),
 )
+
+
+def zone_names(connection: Connection, use: str) -> dict[str, str]:
+    """Return point -> name of the zone it is in, for every point of `use`."""
+    named = sa.select(point.c.code, zone.c.name).join(zone, point.c.zone_id == zone.c.id).where(point.c.use == use)
+    return {row.code: row.name for row in connection.execute(named)}

@@ -43,6 +43,16 @@ _USE_PREFIX: Final = {"door": 0x01, "timeclock": 0x02, "printer": 0x03, "canteen
 _PIV_PREFIX: Final = 0x10
 
 
+def first_bytes(use: str) -> tuple[int, ...]:
+    """Return how the credentials begin that count at points of `use`: its own numbers', and those of all PIV cards."""
+    return (_USE_PREFIX[use], _PIV_PREFIX) if use in _USE_PREFIX else (_PIV_PREFIX,)
+
+
+def is_piv(credential: bytes) -> bool:
+    """Tell whether a credential is a PIV card, which has no number of its own for each use."""
+    return credential[:1] == bytes((_PIV_PREFIX,))
+
+
 def desfire_credential(use: str, number: bytes) -> bytes:
     """Return the key under which the number of one use (12 bytes) is known.
 

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cardservice.cards.rules import CardState
+from cardservice.cards.rules import CardState, first_bytes
 from cardservice.database import STATE, RowNumber, row_id
 
 card = sa.Table(
@@ -67,3 +67,16 @@ def find_card(connection: Connection, reference: str) -> sa.Row[Any] | None:
 def set_state(connection: Connection, number: int, state: CardState, reason: str | None) -> None:
     """Store a card's state and the reason for it."""
     connection.execute(sa.update(card).where(card.c.id == number).values(state=state.value, state_reason=reason))
+
+
+def keys_of_person(connection: Connection, person_id: int, use: str, limit: int) -> list[bytes]:
+    """Return what the cards of a person are known by at points of `use`, cards in use first, then the newest.
+
+    Their numbers of other uses are not read.
+    """
+    key = credential.c.key
+    fits = sa.or_(*(sa.and_(key >= bytes((first,)), key < bytes((first + 1,))) for first in first_bytes(use)))
+    in_use_first = sa.case((card.c.state == CardState.ACTIVE.value, 0), else_=1)
+    chosen = sa.select(key).join(card).where(card.c.person_id == person_id, ~credential.c.retired, fits)
+    rows = connection.execute(chosen.order_by(in_use_first, card.c.id.desc(), credential.c.id).limit(limit))
+    return [bytes(row.key) for row in rows]

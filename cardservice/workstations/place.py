@@ -10,7 +10,7 @@ from typing import Final
 
 from cardservice.access.rules import Use
 from cardservice.agents.places import Answer, PermittedTap
-from cardservice.workstations.rules import MAX_LOGIN_LENGTH, SENTENCES, USER_FACT, AnswerCode
+from cardservice.workstations.rules import SENTENCES, USER_FACT, AnswerCode, is_login
 
 # From the row number of a person to their login; None if they have none.
 LoginOf = Callable[[int], Awaitable[str | None]]
@@ -35,7 +35,7 @@ class WorkstationPlace:
         """
         async with asyncio.timeout(LOGIN_LIMIT_S):
             login = await self._login_of(tap.person)
-        if not login or len(login) > MAX_LOGIN_LENGTH:
+        if not is_login(login):
             return _answer(AnswerCode.NO_LOGIN, done=False)
         return _answer(AnswerCode.UNLOCK, done=True, user=login)
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum, unique
 from types import MappingProxyType
-from typing import Final, Literal, Self
+from typing import Final, Literal, Self, TypeGuard
 
 from cardservice.access.options.rules import Option, Options, one_of, require, usable, whole
 
@@ -52,10 +52,15 @@ def check_options(options: Options) -> None:
     require(options, OPTIONS)
 
 
+def is_login(user: object) -> TypeGuard[str]:
+    """Tell whether this can be the name of a session."""
+    return isinstance(user, str) and 0 < len(user) <= MAX_LOGIN_LENGTH
+
+
 def login_from(facts: Mapping[str, int | bool | str]) -> str | None:
     """Return whose session an answer is for, None if it names nobody."""
     user = facts.get(USER_FACT)
-    return user if isinstance(user, str) and 0 < len(user) <= MAX_LOGIN_LENGTH else None
+    return user if is_login(user) else None
 
 
 @unique

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from faults.conftest import FULL_TIMEOUT_S, Scale
-from simulation.campaign import Campaign, play, play_in_processes
+from simulation.campaign import Campaign, play_in_processes
 from simulation.defects import DEFECTS
 from simulation.place import scratch
 from simulation.town import Town
@@ -44,7 +44,7 @@ def test_worlds_of_faults_break_no_promise(scale: Scale, seed: int, report: Call
     """50 worlds of a week, or 1,000 of two weeks, and not one promise broken in any."""
     worlds, days = scale.of(50, 1_000), scale.of(7, 14)
     seeds = range(seed, seed + worlds)
-    found = play_in_processes(seeds, days, 2) if scale.full else play(seeds, days)
+    found = play_in_processes(seeds, days, 2)
     report("simulated worlds", worlds=worlds, days=days, broken=len(found.broken), **_counts(found))
     assert not found.broken, f"{len(found.broken)} of {worlds} worlds\n" + "\n".join(found.broken[:3])
     # Worlds in which little happens prove little.

@@ -20,7 +20,7 @@ from cardservice.journal.store import journal_entry, journal_subject, journal_su
 from cardservice.pseudonyms import pseudonym_of
 from cardservice.timeclock.store import timeclock_booking
 from cardservice.use_guard import UsesLinked, uses_of
-from city import seed
+from city import people, seed
 
 # What belongs to no use: the journal keeps one stream for each, agents' events say which reader and nothing else.
 SHARED = {
@@ -36,6 +36,15 @@ PREFIXES = {
 }
 # Shorter texts are words; longer ones could tell somebody apart.
 TELLING = 12
+# One's own pages, each of one use.
+OWN_PAGES = {
+    "/my/canteen": Use.CANTEEN,
+    "/my/doors": Use.DOOR,
+    "/my/pc": Use.WORKSTATION,
+    "/my/printing": Use.PRINTER,
+    "/my/time": Use.TIMECLOCK,
+    "/my/time.csv": Use.TIMECLOCK,
+}
 # Facts that say where the directory copy came from, the same for everybody at that moment.
 COMMON_FACTS = {"directory"}
 
@@ -134,6 +143,24 @@ def test_a_caller_with_points_of_its_own_sees_and_opens_no_other_door(city):
             assert (refused.status_code, refused.json()["code"]) == (403, "foreign_point"), path
         # Its own door is asked, and away.
         assert annexe.post(f"/api/v1/doors/{own}/open", json={"reason": "Probe"}).status_code != 403
+
+
+def test_every_page_of_ones_own_is_one_uses_own(city):
+    """Somebody who may use every place reads on each page of that use's points alone; no caller's token opens one."""
+    described = [path for path in json.loads(city.service.get("/openapi.json")[1])["paths"] if path.startswith("/my/")]
+    # Without a print system there is no page of it.
+    assert set(described) == OWN_PAGES.keys() - {"/my/printing"}
+    points = city.service.service.city.snapshot.points.values()
+    auth = (people.ANNA.login, people.password_of(people.ANNA.login))
+    with httpx2.Client(base_url=city.service.url, timeout=15) as client:
+        for path in described:
+            page = client.get(path, auth=auth)
+            assert page.status_code == 200
+            named = {point.use for point in points if point.name in page.text or point.code in page.text}
+            assert named <= {OWN_PAGES[path]}, path
+            for token, _ in CALLERS.values():
+                refused = client.get(path, headers={"Authorization": f"Bearer {token}"})
+                assert (refused.status_code, refused.json()["code"]) == (401, "not_signed_in")
 
 
 def person_columns(tables: Iterable[sa.Table]) -> dict[str, set[str]]:
