@@ -22,6 +22,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.engine import Connection, Engine, make_url
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from cardservice.errors import DatabaseUnavailable, MigrationMissing, SettingsError
 from cardservice.use_guard import keep_apart
@@ -76,9 +77,14 @@ class Databases:
     record: Engine
 
     def close(self) -> None:
-        """Close every pooled connection."""
-        self.state.dispose()
-        self.record.dispose()
+        """Close every connection; what a thread still has is closed when it brings it back."""
+        for engine in (self.state, self.record):
+            sa.event.listen(engine, "checkin", _close_late)
+            engine.dispose()
+
+
+def _close_late(_: object, late: ConnectionPoolEntry) -> None:
+    late.invalidate()
 
 
 def open_databases(url: str) -> Databases:

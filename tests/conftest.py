@@ -8,6 +8,7 @@ skip into a failure, so that a green run there has used every real part.
 import importlib.util
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 if TYPE_CHECKING:
     from support.postgres import PostgresServer
 
+LACKS = "lacks"
 SERVER_FOLDERS = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 
 
@@ -70,8 +72,6 @@ WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
     "browser": lacks_browser,
 }
 
-skipped_for: dict[str, int] = {}
-
 
 @cache
 def lacking(part: str) -> tuple[str, ...]:
@@ -101,12 +101,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         reason = f"{part} is missing here ({', '.join(lacking(part))}); scripts/debian-packages.sh test installs it"
         if all_parts_are_required():
             pytest.fail(reason, pytrace=False)
-        skipped_for[part] = skipped_for.get(part, 0) + 1
+        # It travels with the report, whichever process ran the test.
+        item.user_properties.append((LACKS, part))
         pytest.skip(reason)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end, in one place, which real parts this run has not used."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    skipped_for = Counter(part for report in skipped for name, part in report.user_properties if name == LACKS)
     if not skipped_for:
         return
     terminalreporter.section("NOT TESTED HERE: real parts are missing", sep="!", red=True, bold=True)

@@ -7,7 +7,9 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from service.chains import LIMIT_S, appending, begin, entry
@@ -117,6 +119,21 @@ def test_a_reader_sees_one_moment(databases: Databases, place: Place) -> None:
         assert connection.execute(count).scalar_one() == before == 0
     other.close()
     assert codes(databases) == {"works"}
+
+
+def test_what_outlives_the_service_leaves_no_connection_open(place: Place) -> None:
+    """A thread that still reads while the stores are closed, and one that comes later: both are let go of."""
+    databases = open_databases(place.url)
+    opened: list[Any] = []
+    sa.event.listen(databases.state, "connect", lambda made, _: opened.append(made))
+    with read(databases.state) as connection:
+        databases.close()
+        connection.execute(sa.select(organisation)).all()
+    assert codes(databases) == set()
+    assert len(opened) == 2
+    for made in opened:
+        with pytest.raises((sqlite3.ProgrammingError, psycopg.OperationalError), match="closed"):
+            made.cursor().execute("SELECT 1")
 
 
 def test_two_writers_queue_instead_of_failing(databases: Databases, place: Place) -> None:
