@@ -101,9 +101,10 @@ async def test_without_a_bus_every_call_ends_in_time_with_a_sentence(tmp_path):
 
 
 async def test_a_logind_that_hangs_is_not_waited_for(pc):
-    """The call ends at its limit; the one after it works again."""
+    """The call ends at its limit, though what it asked for still comes; the one after it works again."""
     adapter = LogindSessions(address=pc.bus_address, call_s=0.3)
     await adapter.lock("berger")
+    await asyncio.to_thread(wait_locked, pc, UTE)
     pc.behave(delay_ms=800)
     try:
         began_s = time.monotonic()
@@ -112,9 +113,13 @@ async def test_a_logind_that_hangs_is_not_waited_for(pc):
         assert time.monotonic() - began_s < 0.7
     finally:
         pc.behave()
+    await asyncio.to_thread(wait_open, pc, UTE)
     patient = LogindSessions(address=pc.bus_address)
-    await patient.lock("berger")
-    await asyncio.to_thread(wait_locked, pc, UTE)
+    async with asyncio.timeout(15):
+        # xss-lock passes over a Lock that comes while its locker is still ending; the agent repeats it too.
+        while not await asyncio.to_thread(pc.is_locked, UTE.number):
+            await patient.lock("berger")
+            await asyncio.sleep(0.2)
     await adapter.close()
     await patient.close()
 
