@@ -4,7 +4,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from functools import wraps
 from pathlib import Path
@@ -157,7 +157,8 @@ def db_upgrade(config: ConfigOption = None) -> None:
     settings = _settings(config)
     from cardservice.database import open_databases, upgrade
 
-    upgrade(open_databases(settings.database.url))
+    with closing(open_databases(settings.database.url)) as databases:
+        upgrade(databases)
     typer.echo("both stores are at the newest revision")
 
 

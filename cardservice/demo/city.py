@@ -74,6 +74,7 @@ class DemoCity:
         self._say = say
         self._run = Path(tempfile.mkdtemp(prefix="onecard-"))  # sockets need short names
         self._shop = Workshop(options.state)
+        self._databases = open_databases(f"sqlite:///{options.state}")
         self._doors = Bench(AGENT, doors(len(building.DOORS)))
         self._places = Bench(PLACES_AGENT, [Device(place.device, (place.interface,)) for place in building.PLACES])
         self.around = Around(self._run)
@@ -109,6 +110,7 @@ class DemoCity:
         """Stop everything, last started first; leaves nothing running."""
         for bench in (self._doors, self._places):
             bench.close()
+        self._databases.close()
         self._shop.close()
         shutil.rmtree(self._run, ignore_errors=True)
 
@@ -235,7 +237,6 @@ class DemoCity:
             masters=masters,
             demonstration=True,
         )
-        self._databases = open_databases(f"sqlite:///{state}")
         upgrade(self._databases)
 
     def _start_directory(self) -> None:
