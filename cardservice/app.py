@@ -174,7 +174,7 @@ class Service:
         places: list[Place] = [
             TimeClock(self._pseudonyms("timeclock"), self._clock),
             self._till_desk,
-            WorkstationPlace(self._login_of),
+            WorkstationPlace(self.directory.login_of),
         ]
         self._spooler = _spooler(self._settings.printing)
         self._printing = None if self._spooler is None else self._print_place(self._spooler)
@@ -247,12 +247,9 @@ class Service:
             release, self.recorder.submit_here, owner_of=self._print_account_of, secret=self._pseudonyms("printer")
         )
 
-    async def _print_account_of(self, person: int) -> str | None:
-        login = await self._login_of(person)
+    def _print_account_of(self, person: int) -> str | None:
+        login = self.directory.login_of(person)
         return None if login is None else self._settings.printing.accounts.get(login, login)
-
-    async def _login_of(self, person: int) -> str | None:
-        return self.directory.login_of(person)
 
     def _check_password(self, login: str, password: str) -> int | None:
         """Ask the directory whether this is somebody's password; return whose."""

@@ -123,7 +123,7 @@ class Tour:
         while (why_not := self._cannot_choose(point, key)) is not None:
             if time.monotonic() > until_s or not self._city.cable.plugged:
                 raise NotPossible("no_keys_now", why_not)
-            time.sleep(0.1)  # nothing tells us
+            time.sleep(0.1)  # the kiosk tells nobody when it takes keys again
 
     def _cannot_choose(self, point: str, key: str) -> str | None:
         try:

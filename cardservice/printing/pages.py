@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """An employee's own page: which of their documents wait for their card."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends
@@ -34,15 +34,13 @@ _TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
 }
 
 
-def waiting_page(
-    spooler: Spooler, owner_of: Callable[[int], Awaitable[str | None]], sign_in: SignIn, pages: Pages
-) -> APIRouter:
+def waiting_page(spooler: Spooler, owner_of: Callable[[int], str | None], sign_in: SignIn, pages: Pages) -> APIRouter:
     """Return the page; it shows whoever signed in their own documents and nobody else's."""
     router = own_pages()
 
     @router.get("/printing", summary="My documents that wait", response_class=HTMLResponse)
     async def waiting(person: Annotated[int, Depends(sign_in)], language: PageLanguage) -> HTMLResponse:
-        owner = await owner_of(person)
+        owner = owner_of(person)
         jobs: tuple[HeldJob, ...] = ()
         trouble = False
         if owner is not None:

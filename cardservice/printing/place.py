@@ -2,7 +2,7 @@
 """The printers as a tap meets them: the holder's waiting documents come out here, nobody else's."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
@@ -69,7 +69,7 @@ class PrintPlace:
         release: PrintRelease,
         submit: Submit,
         *,
-        owner_of: Callable[[int], Awaitable[str | None]],
+        owner_of: Callable[[int], str | None],
         secret: Callable[[], bytes],
     ) -> None:
         self._release = release
@@ -91,7 +91,7 @@ class PrintPlace:
     async def _released(self, tap: PermittedTap) -> Answer:
         try:
             async with asyncio.timeout(RELEASE_LIMIT_S):
-                owner = await self._owner_of(tap.person)
+                owner = self._owner_of(tap.person)
                 if owner is None:
                     return Answer(done=False, code="no_account", text_de=_NOBODY[0], text_en=_NOBODY[1])
                 pseudonym = pseudonym_of(self._secret(), tap.person)

@@ -4,18 +4,15 @@
 Nothing is kept: the journal has the tap, and neither the agent nor the centre writes down when a PC was in use.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from cardservice.access.rules import Use
 from cardservice.agents.places import Answer, PermittedTap
 from cardservice.workstations.rules import SENTENCES, USER_FACT, AnswerCode, is_login
 
-# From the row number of a person to their login; None if they have none.
-LoginOf = Callable[[int], Awaitable[str | None]]
-# Whoever stands before a locked PC is told something by then.
-LOGIN_LIMIT_S: Final = 2.0
+# From the row number of a person to their login, out of memory; None if they have none.
+LoginOf = Callable[[int], str | None]
 
 
 class WorkstationPlace:
@@ -28,13 +25,8 @@ class WorkstationPlace:
         self._login_of = login_of
 
     async def act(self, tap: PermittedTap, answer: Answer | None) -> Answer | None:
-        """Return whose session the agent is to unlock.
-
-        Raises:
-            TimeoutError: nobody said within `LOGIN_LIMIT_S`.
-        """
-        async with asyncio.timeout(LOGIN_LIMIT_S):
-            login = await self._login_of(tap.person)
+        """Return whose session the agent is to unlock."""
+        login = self._login_of(tap.person)
         if not is_login(login):
             return _answer(AnswerCode.NO_LOGIN, done=False)
         return _answer(AnswerCode.UNLOCK, done=True, user=login)

@@ -106,7 +106,7 @@ class Facility:
             except httpx2.TransportError as lost:
                 if time.monotonic() > until_s:
                     raise FacilityError("no_answer", "the service does not answer") from lost
-                time.sleep(_RETRY_S)
+                time.sleep(_RETRY_S)  # so that a service that comes back is not overrun
                 continue
             if response.is_success:
                 answer: Mapping[str, Any] = response.json() if response.content else {}
@@ -114,7 +114,7 @@ class Facility:
             error = _error(response)
             if response.status_code not in _TRY_AGAIN or error.code in _AWAY or time.monotonic() > until_s:
                 raise error
-            time.sleep(_RETRY_S)
+            time.sleep(_RETRY_S)  # so that a service that comes back is not overrun
 
 
 def _error(response: httpx2.Response) -> FacilityError:

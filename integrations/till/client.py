@@ -156,7 +156,7 @@ class Till:
                 if response.status_code not in _TRY_AGAIN or _code(response) in _AWAY:
                     return _settled(response, fresh=fresh)
             fresh = False
-            time.sleep(min(_RETRY_S, left_s))
+            time.sleep(min(_RETRY_S, left_s))  # so that a service that comes back is not overrun
         raise UnknownOutcome("the service does not answer")
 
     def _store(self, wanted: _Open) -> None:

@@ -3,11 +3,7 @@
 
 import asyncio
 import gc
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 import tracemalloc
@@ -15,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import hypothesis
 import pytest
@@ -36,13 +32,11 @@ from faults.fuzz_files import (
 )
 from faults.fuzz_frames import bend_bytes
 from faults.fuzz_logs import CountedLog, counted_logs
-from faults.fuzz_pcscd import hostile_pcscd
 from faults.fuzz_peer import POINTS, READERS
 from faults.fuzz_taps import TapMachine
 from hypothesis.stateful import run_state_machine_as_test
 from prometheus_client import generate_latest
 from support.metrics import label_values
-from support.service import python_environment
 from support.waiting import wait_until
 from unit.readers.fakes import FakeCard, FakeDriver, NotingDoor
 from websockets.uri import parse_uri
@@ -68,7 +62,7 @@ from readers.errors import IdentityFault, OutboxFault, SettingsFault
 from readers.identity import Identity
 from readers.outbox import Outbox, read_aside
 from readers.points import PointMap
-from readers.ports import CardArrived, CardRemoved, ReaderAppeared, ReaderEvent, ReaderFaulted, ReaderVanished
+from readers.ports import CardArrived, CardRemoved, ReaderAppeared, ReaderFaulted, ReaderVanished
 from readers.settings import ENVIRONMENT_PREFIX, AgentSettings, load_settings
 
 QUICK = AgentTimes(
@@ -84,7 +78,6 @@ MAX_LEFT_BYTES = 4 << 20
 EXTRA_ROUNDS = 4
 MAX_POINTS = 64
 OTHERS = (Health, TapEvent, EventsAccount, CardPresent, CardResponses)
-DRIVER_CLIENT = Path(__file__).parents[1] / "agent" / "pcsc_driver_client.py"
 # CPU time that reading a file at the start may cost.
 MAX_START_S = 5.0
 
@@ -498,47 +491,3 @@ async def test_a_flood_from_the_centre_is_no_flood_of_log_lines(tmp_path, dice, 
         await link.send(*[ack] * 3_000)
         await prey.reads_everything(link)
         assert logs.lines - before <= 100
-
-
-class DriverProcess:
-    """The test's end of a `PcscDriver` in a process of its own."""
-
-    def __init__(self, socket: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(DRIVER_CLIENT), str(socket)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=python_environment(),
-            text=True,
-        )
-
-    def __call__(self, op: str, **fields: int) -> dict[str, Any]:
-        """Run one command of the client; fail with what it wrote if it ended."""
-        self.process.stdin.write(json.dumps({"op": op, **fields}) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, f"the driver ended: {self.process.stderr.read()[-500:]}"
-        return json.loads(line)
-
-
-@pytest.mark.pcscd
-@pytest.mark.parametrize("not_utf8", [False, True], ids=["UTF-8", "not UTF-8"])
-def test_whatever_pcscd_says_the_driver_goes_on(dice, scale, report, not_utf8):
-    """Names, states and answers to reset without sense are events or a fault; `wait` always comes back."""
-    with tempfile.TemporaryDirectory(prefix="pcscd-") as folder:
-        socket = Path(folder) / "s"
-        with hostile_pcscd(socket, dice, not_utf8=not_utf8) as daemon:
-            driver = DriverProcess(socket)
-            try:
-                said = driver("waits", calls=scale.of(15, 200))
-                named = driver("readers")["readers"]
-            finally:
-                driver.process.communicate(timeout=15)
-            assert daemon.looks > 10
-    assert set(said["events"]) <= {event.__name__ for event in get_args(ReaderEvent)}
-    # A name no text can be made of puts all readers out of reach.
-    expected = {"DriverDown"} if not_utf8 else {"DriverUp", "ReaderAppeared", "CardArrived"}
-    assert expected <= set(said["events"])
-    assert all(len(name) <= 127 for name, _, _ in named)
-    report("looks at a hostile pcscd", utf8=not not_utf8, looks=daemon.looks, events=len(said["events"]))

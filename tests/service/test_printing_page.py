@@ -35,7 +35,7 @@ async def page(spooler):
     async def signed_in(person: int = 1) -> int:
         return person
 
-    async def owner_of(person: int) -> str | None:
+    def owner_of(person: int) -> str | None:
         return {1: "anna"}.get(person)
 
     app = FastAPI()

@@ -82,7 +82,7 @@ class Hall:
             secret=lambda: b"printing pseudonyms of a test...",
         )
 
-    async def _owner_of(self, person: int) -> str | None:
+    def _owner_of(self, person: int) -> str | None:
         found = self.owners.get(person)
         if isinstance(found, Exception):
             raise found

@@ -302,7 +302,7 @@ class SlowModule:
                 else:
                     on = function == READ_COILS and address in self.coils
                     answer = bytes((function, 1, on))
-                time.sleep(self.ANSWER_S)
+                time.sleep(self.ANSWER_S)  # the slowness is what is tested
                 peer.sendall(asked[:4] + struct.pack(">HB", len(answer) + 1, asked[6]) + answer)
 
     def close(self) -> None:
