@@ -6,12 +6,11 @@ both. Writers take the write lock at once (`BEGIN IMMEDIATE`), so that two of th
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache, lru_cache
-from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
@@ -30,11 +29,11 @@ from cardservice.use_guard import keep_apart
 StoreName = Literal["state", "record"]
 STORES: Final[tuple[StoreName, ...]] = ("state", "record")
 BUSY_TIMEOUT_MS: Final = 5_000
-# The statements of every number of rows stay prepared.
-_MOST_ROWS: Final = 64
 # 32 MB of SQLite's log before it is taken over into the file: a page that many transactions change is copied once.
 _LOG_PAGES: Final = 8_000
 _PREPARED_STATEMENTS: Final = 512
+# A connection that was left alone for longer is tried before it is used.
+_ALONE_S: Final = 1.0
 
 _NAMING = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -148,10 +147,62 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-@lru_cache(maxsize=8)
-def _writing(engine: Engine) -> Engine:
-    """Return the engine whose transactions write; making it costs as much as a transaction's begin."""
-    return engine.execution_options(write=True)
+class Writer:
+    """The connection of a store's only writer, kept from one transaction to the next. Used by one thread at a time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+        self._used_s = 0.0
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Run one transaction that writes; commits at the end, rolls back on any error.
+
+        Raises:
+            DatabaseUnavailable: locked, read-only, full or unreachable.
+        """
+        with _said_plainly(self._engine):
+            try:
+                connection = self._connected()
+                with connection.begin():
+                    yield connection
+            except BaseException:
+                self.close()
+                raise
+        self._used_s = monotonic()
+
+    def _connected(self) -> Connection:
+        """Return the connection; one that was left alone for a while may be gone."""
+        if self._connection is not None and monotonic() - self._used_s > _ALONE_S and not _answers(self._connection):
+            self.close()
+        if self._connection is None:
+            self._connection = self._engine.connect().execution_options(write=True)
+            if self._engine.dialect.name == "postgresql":
+                _never_scan(self._connection)
+        return self._connection
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _answers(connection: Connection) -> bool:
+    try:
+        connection.exec_driver_sql("SELECT 1")
+        connection.rollback()
+    except sa.exc.DBAPIError:
+        return False
+    return True
+
+
+def _never_scan(connection: Connection) -> None:
+    """Take the connection out of the pool and let it ask indexes only: its plans last longer than tables are small."""
+    connection.detach()
+    connection.exec_driver_sql("SET enable_seqscan = off")
+    connection.commit()
 
 
 @contextmanager
@@ -161,9 +212,14 @@ def write(engine: Engine) -> Iterator[Connection]:
     Raises:
         DatabaseUnavailable: locked, read-only, full or unreachable.
     """
+    with _said_plainly(engine), engine.execution_options(write=True).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _said_plainly(engine: Engine) -> Iterator[None]:
     try:
-        with _writing(engine).begin() as connection:
-            yield connection
+        yield
     except _BLAMES_THE_STATEMENT:
         raise
     except sa.exc.DBAPIError as error:
@@ -185,28 +241,6 @@ def insert_or(connection: Connection, table: sa.Table) -> sqlite_dialect.Insert 
     if connection.dialect.name == "postgresql":
         return postgresql_dialect.insert(table)
     return sqlite_dialect.insert(table)
-
-
-def insert_rows(connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows that have a value for every column of `table`, in its order, with as few statements as possible.
-
-    The driver hands the interpreter back and forth once per statement, not once per row: on the way of a tap that is
-    most of what a row costs.
-    """
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    done = 0
-    while done < len(rows):
-        size = min(_MOST_ROWS, len(rows) - done)
-        values = tuple(chain.from_iterable(rows[done : done + size]))
-        connection.exec_driver_sql(_insert_text(table, size, mark), values)
-        done += size
-
-
-@cache
-def _insert_text(table: sa.Table, rows: int, mark: str) -> str:
-    row = f"({', '.join([mark] * len(table.columns))})"
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    return f'INSERT INTO "{table.name}" ({names}) VALUES {", ".join([row] * rows)}'  # noqa: S608  # our own names
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import structlog
 from sqlalchemy.engine import Connection, Engine
 
-from cardservice.database import is_the_databases_fault, require_store_writable, write
+from cardservice.database import Writer, is_the_databases_fault, require_store_writable
 from cardservice.errors import CardServiceError, DatabaseUnavailable, Overloaded
+from cardservice.hot_sql import together
 
 MAX_WAITING: Final = 10_000
 MAX_BATCH: Final = 512
@@ -56,7 +57,7 @@ class Participant(Protocol):
         ...
 
     def flush(self, connection: Connection) -> None:
-        """Write what was gathered; from now on write at once."""
+        """Write what was gathered, asking nothing; from now on write at once."""
         ...
 
     def mark(self) -> object:
@@ -84,6 +85,7 @@ class Recorder:
         self, engine: Engine, participants: Sequence[Participant] = (), max_waiting: int = MAX_WAITING
     ) -> None:
         self.engine = engine
+        self._writer = Writer(engine)
         self._participants = tuple(participants)
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._max_waiting = max_waiting
@@ -152,6 +154,7 @@ class Recorder:
             try:
                 first = self._queue.get_nowait()
             except queue.Empty:
+                self._writer.close()
                 return
             batch, _ = self._take(first)
             if batch:
@@ -163,6 +166,7 @@ class Recorder:
             batch, stopping = self._take(self._first())
             if batch:
                 self._write(batch)
+        self._writer.close()
 
     def _take(self, item: _Waiting | None) -> tuple[list[_Waiting], bool]:
         """Return `item` and what waits behind it, and whether the recorder is to stop after that."""
@@ -217,7 +221,7 @@ class Recorder:
         """Run all units in one transaction; None when one failed and nothing of them is left."""
         marks = [participant.mark() for participant in self._participants]
         try:
-            with write(self.engine) as connection:
+            with self._writer.transaction() as connection:
                 return self._run_all(connection, batch)
         except _UnitFailed:
             for participant, mark in zip(self._participants, marks, strict=True):
@@ -229,8 +233,7 @@ class Recorder:
             for participant in self._participants:
                 participant.gather()
             outcomes = [_Outcome(waiting.unit(connection), None) for waiting in batch]
-            for participant in self._participants:
-                participant.flush(connection)
+            self._flush(connection)
         except Exception as error:
             if is_the_databases_fault(error):
                 raise
@@ -239,7 +242,7 @@ class Recorder:
 
     def _run_apart(self, batch: Sequence[_Waiting]) -> list[_Outcome]:
         """Run each unit inside a savepoint of its own, in one transaction."""
-        with write(self.engine) as connection:
+        with self._writer.transaction() as connection:
             return [self._run_one(connection, waiting.unit) for waiting in batch]
 
     def _run_one(self, connection: Connection, unit: Unit[Any]) -> _Outcome:
@@ -261,8 +264,7 @@ class Recorder:
             for participant in self._participants:
                 participant.gather()
             yield
-            for participant in self._participants:
-                participant.flush(connection)
+            self._flush(connection)
             savepoint.commit()
         except Exception as error:
             if not is_the_databases_fault(error):
@@ -270,6 +272,11 @@ class Recorder:
                 for participant, mark in zip(self._participants, marks, strict=True):
                     participant.back_to(mark)
             raise
+
+    def _flush(self, connection: Connection) -> None:
+        with together(connection):
+            for participant in self._participants:
+                participant.flush(connection)
 
     def _fail(self, batch: Sequence[_Waiting], error: CardServiceError) -> None:
         for participant in self._participants:

@@ -7,6 +7,7 @@ tables of the other.
 """
 
 import re
+from functools import lru_cache
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -27,19 +28,23 @@ def uses_of(metadata: sa.MetaData) -> dict[str, str]:
     return {table.name: table.info["use"] for table in metadata.tables.values() if "use" in table.info}
 
 
+@lru_cache(MAX_REMEMBERED)
+def require_one_use(statement: str, metadata: sa.MetaData) -> None:
+    """Refuse a statement that names tables of two uses of `metadata`, however spelt; one that passed always does.
+
+    Raises:
+        UsesLinked: it does.
+    """
+    owners = uses_of(metadata)
+    named = {owners[word] for word in set(_WORD.findall(statement.lower())) if word in owners}
+    if len(named) > 1:
+        raise UsesLinked(f"a statement would link {' and '.join(sorted(named))}; uses are never linked")
+
+
 def keep_apart(engine: Engine, metadata: sa.MetaData) -> None:
-    """Refuse, from now on, every statement on `engine` that names tables of two uses of `metadata`, however spelt."""
-    seen: set[str] = set()
+    """Refuse, from now on, every statement of SQLAlchemy's on `engine` that `require_one_use` refuses."""
 
     def check(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement in seen:
-            return
-        # Looked up each time: places are imported after the engine is made.
-        owners = uses_of(metadata)
-        named = {owners[word] for word in set(_WORD.findall(statement.lower())) if word in owners}
-        if len(named) > 1:
-            raise UsesLinked(f"a statement would link {' and '.join(sorted(named))}; uses are never linked")
-        if len(seen) < MAX_REMEMBERED:
-            seen.add(statement)
+        require_one_use(statement, metadata)
 
     sa.event.listen(engine, "before_cursor_execute", check)

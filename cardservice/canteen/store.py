@@ -9,8 +9,9 @@ from sqlalchemy.engine import Connection
 
 from cardservice.canteen.rules import MAX_EVENT_LENGTH, MAX_TERMINAL_LENGTH, OPAQUE_LENGTH, SUBSIDY, WALLET
 from cardservice.database import RECORD, RowNumber
+from cardservice.hot_sql import fetch_among
 from cardservice.ledger.rules import MAX_CALLER_LENGTH
-from cardservice.ledger.store import ledger_account, ledger_entry, ledger_transfer, rows_by_keys
+from cardservice.ledger.store import ledger_account, ledger_entry, ledger_transfer
 
 canteen_payment = sa.Table(
     "canteen_payment",
@@ -28,13 +29,13 @@ canteen_payment = sa.Table(
     info={"use": "canteen"},
 )
 
-_TAPS: Final = "SELECT event, id FROM canteen_payment WHERE event IN ({keys})"
+_TAPS: Final = "SELECT event, id FROM canteen_payment WHERE event {0}"
 _BY_ID: Final = sa.select(canteen_payment).where(canteen_payment.c.id == sa.bindparam("payment"))
 
 
 def payments_by_tap(connection: Connection, events: Sequence[tuple[str]]) -> dict[tuple[str], str]:
     """Return the payments that these taps made."""
-    return {(row.event,): row.id for row in rows_by_keys(connection, _TAPS, events)}
+    return {(event,): payment for event, payment in fetch_among(connection, _TAPS, [event for (event,) in events])}
 
 
 def find_payment(connection: Connection, payment: str) -> sa.Row[Any] | None:

@@ -9,7 +9,7 @@ from cardservice.canteen.rules import WALLET
 from cardservice.canteen.store import payments_by_transfer
 from cardservice.database import read
 from cardservice.ledger.rules import AccountName
-from cardservice.ledger.store import balance_of, newest_entries
+from cardservice.ledger.store import accounts_by_name, newest_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,10 @@ def view_wallet(engine: Engine, wallet: str, limit: int) -> WalletView:
     """
     name = AccountName(WALLET, wallet)
     with read(engine) as connection:
-        held_cents = balance_of(connection, name)
+        account = accounts_by_name(connection, [name]).get(name)
         entries = newest_entries(connection, name, limit)
         payments = payments_by_transfer(connection, [row.reverses or row.transfer_id for row in entries])
+    held_cents = 0 if account is None else account.balance_cents
     movements, balance_cents = [], held_cents
     for row in entries:
         payment = payments.get(row.reverses or row.transfer_id)

@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy.engine import Connection, Engine
 
-from cardservice.database import insert_or, insert_rows, read, write
+from cardservice.database import insert_or, read, write
 from cardservice.errors import JournalBroken
+from cardservice.hot_sql import fetch, insert_rows, run
 from cardservice.journal import store
 from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
 from cardservice.pseudonyms import pseudonym_of
@@ -25,16 +26,8 @@ _NONCE_BYTES: Final = 12
 _DAY_MS: Final = 86_400_000
 MAX_CACHED_KEYS: Final = 50_000
 
-_FIND_KEY: Final = sa.select(store.journal_subject_key.c.wrapped_key).where(
-    store.journal_subject_key.c.stream == sa.bindparam("stream"),
-    store.journal_subject_key.c.pseudonym == sa.bindparam("pseudonym"),
-)
-
-_MOVE_HEAD: Final = (
-    sa.update(store.journal_head)
-    .where(store.journal_head.c.stream == sa.bindparam("of"), store.journal_head.c.epoch == sa.bindparam("in"))
-    .values(sequence=sa.bindparam("sequence"), hash=sa.bindparam("hash"))
-)
+_FIND_KEY: Final = "SELECT wrapped_key FROM journal_subject_key WHERE stream = ? AND pseudonym = ?"
+_MOVE_HEAD: Final = "UPDATE journal_head SET sequence = ?, hash = ? WHERE stream = ? AND epoch = ?"
 
 # Returns the 32-byte secret of a purpose ("pseudonym", "seal") in one stream, from the key store.
 StreamSecret = Callable[[str, str], bytes]
@@ -121,7 +114,7 @@ class Journal:
         insert_rows(connection, store.journal_subject, unwritten.subjects)
         for stream in unwritten.streams:
             sequence, link = self._heads[stream]
-            connection.execute(_MOVE_HEAD, {"of": stream, "in": self._epoch, "sequence": sequence, "hash": link})
+            run(connection, _MOVE_HEAD, (sequence, link, stream, self._epoch))
 
     def count(self, connection: Connection, stream: str, at_ms: int, outcome: str) -> None:
         """Count one tap of the day, without keeping it."""
@@ -181,9 +174,10 @@ class Journal:
         return subject, key
 
     def _stored_key(self, connection: Connection, stream: str, pseudonym: str) -> AESGCM | None:
-        wrapped = connection.execute(_FIND_KEY, {"stream": stream, "pseudonym": pseudonym}).scalar()
-        if wrapped is None:
+        found = fetch(connection, _FIND_KEY, (stream, pseudonym))
+        if not found:
             return None
+        wrapped = bytes(found[0][0])
         wrapping = AESGCM(self._secret(stream, "seal"))
         return AESGCM(wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], pseudonym.encode()))
 

@@ -88,6 +88,18 @@ def account_below_floor(connection: Connection) -> str | None:
     return row and f"account {row.id} holds {row.balance} cents, allowed are at least {row.floor_cents}"
 
 
+def mislabelled_entry(connection: Connection) -> str | None:
+    """An entry says whether its account has a lowest balance."""
+    row = _first(
+        connection,
+        sa.select(entry.c.transfer_id, entry.c.number)
+        .join(account, account.c.id == entry.c.account_id)
+        .where(entry.c.limited != account.c.floor_cents.is_not(None))
+        .order_by(entry.c.transfer_id, entry.c.number),
+    )
+    return row and f"transfer {row.transfer_id}, entry {row.number}: it would not be found by its account"
+
+
 def dangling_reversal(connection: Connection) -> str | None:
     """What is reversed exists, came before, and is no reversal itself."""
     reversed_one = transfer.alias("reversed_one")
@@ -141,4 +153,5 @@ FAULTS: Final[tuple[Callable[[Connection], str | None], ...]] = (
     dangling_reversal,
     reversed_too_much,
     account_below_floor,
+    mislabelled_entry,
 )

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from cardservice.clock import Clock, SystemClock
 from cardservice.database import read
 from cardservice.errors import BelowFloor, Conflict, LedgerBroken, NotFound
+from cardservice.hot_sql import insert_rows
 from cardservice.ledger import audit, store
 from cardservice.ledger.memory import Fetch, Key, Memory, Row
 from cardservice.ledger.rules import AccountName, Transfer, is_within
@@ -65,7 +66,7 @@ class Ledger:
             return
         gathered, self._gathered = self._gathered, {}
         for table, rows in gathered.items():
-            store.append_rows(connection, table, rows)
+            insert_rows(connection, table, rows)
 
     def mark(self) -> object:
         """Return what `back_to` needs to undo what follows."""
@@ -92,7 +93,7 @@ class Ledger:
     def keep(self, connection: Connection, table: sa.Table, row: tuple[Any, ...]) -> None:
         """Write one row of any table of the record store, together with the ledger's own."""
         if self._gathered is None:
-            store.append_rows(connection, table, [row])
+            insert_rows(connection, table, [row])
         else:
             self._gathered.setdefault(table, []).append(row)
 
@@ -164,9 +165,10 @@ class Ledger:
         self.keep(connection, store.ledger_transfer, (number, transfer.kind, transfer.reverses, transfer.at_ms))
         for line, account in enumerate(accounts):
             name, amount_cents = transfer.postings[line]
-            self.keep(connection, store.ledger_entry, (number, line, account.id, amount_cents))
-            if account.floor_cents is not None:
-                self._accounts.put(name, account._replace(balance_cents=account.balance_cents + amount_cents))
+            limited = account.floor_cents is not None
+            self.keep(connection, store.ledger_entry, (number, line, account.id, amount_cents, limited))
+            if limited:
+                self._accounts.put(name, Account(account.id, account.floor_cents, account.balance_cents + amount_cents))
         return number
 
     def rest_of(self, connection: Connection, transfer: int) -> Mapping[AccountName, int]:

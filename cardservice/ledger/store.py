@@ -5,22 +5,16 @@ No foreign keys: PostgreSQL would look up every row's partner one by one, and th
 nothing dangles is part of `cardservice.ledger.service.check`.
 """
 
-import json
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, Final, NamedTuple, Self
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
-from cardservice.database import RECORD, RowNumber, insert_rows
+from cardservice.database import RECORD, RowNumber
+from cardservice.hot_sql import fetch_among
 from cardservice.ledger.rules import MAX_CALLER_LENGTH, MAX_KEY_LENGTH, MAX_KIND_LENGTH, MAX_OWNER_LENGTH, AccountName
 
-# From so many rows on a list for each column is faster than a statement with all values.
-_FEW_ROWS: Final = 4
-# So many keys are asked for with the same statement.
-_KEYS: Final = (1, 8, 64)
 _CANTEEN: Final = {"use": "canteen"}
 
 ledger_account = sa.Table(
@@ -61,7 +55,15 @@ ledger_entry = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("account_id", sa.BigInteger, nullable=False),
     sa.Column("amount_cents", sa.BigInteger, nullable=False),
-    sa.Index("ix_ledger_entry_account_id", "account_id", "transfer_id"),
+    # Whether its account has a lowest balance: the entries of no other are asked for by account.
+    sa.Column("limited", sa.Boolean, server_default=sa.true(), nullable=False),
+    sa.Index(
+        "ix_ledger_entry_account_id",
+        "account_id",
+        "transfer_id",
+        sqlite_where=sa.text("limited"),
+        postgresql_where=sa.text("limited"),
+    ),
     sqlite_with_rowid=False,
     info=_CANTEEN,
 )
@@ -117,10 +119,10 @@ class Account(NamedTuple):
 
 # An account without a limit may have millions of entries; its balance decides nothing.
 _BY_NAME: Final = """
-    SELECT kind, owner, id, floor_cents, CASE WHEN floor_cents IS NULL THEN 0 ELSE
-        (SELECT coalesce(sum(amount_cents), 0) FROM ledger_entry WHERE account_id = account.id) END AS balance_cents
-    FROM ledger_account account WHERE (kind, owner) IN ({keys})"""
-_REQUESTS: Final = "SELECT caller, key, digest, answer FROM ledger_request WHERE (caller, key) IN ({keys})"
+    SELECT kind, owner, id, floor_cents,
+        (SELECT coalesce(sum(amount_cents), 0) FROM ledger_entry WHERE account_id = account.id AND limited)
+    FROM ledger_account account WHERE kind {0} AND owner {1}"""
+_REQUESTS: Final = "SELECT caller, key, digest, answer FROM ledger_request WHERE key {0}"
 
 _REST: Final = (
     sa.select(
@@ -142,58 +144,19 @@ _SET_FLOOR: Final = (
 )
 
 
-@cache
-def _by_keys(question: str, width: int, dialect: str, most: int) -> str:
-    if dialect == "postgresql":
-        columns = ", ".join(f"one ->> {place}" for place in range(width))
-        # The limit takes nothing away: the planner would count on 100 keys, and read the whole table for one.
-        keys = f"SELECT {columns} FROM json_array_elements(%s::json) one LIMIT {most}"  # noqa: S608  # numbers alone
-    else:
-        columns = ", ".join(f"json_extract(value, '$[{place}]')" for place in range(width))
-        keys = f"SELECT {columns} FROM json_each(?)"  # noqa: S608  # numbers alone
-    return question.format(keys=keys)
-
-
-def rows_by_keys(connection: Connection, question: str, keys: Sequence[tuple[str, ...]]) -> Sequence[sa.Row[Any]]:
-    """Return the rows whose columns are among `keys`, printable ASCII; `question` has `{keys}` where they belong.
-
-    They arrive as one JSON value: the statement is the same for many numbers of them, and stays prepared.
-    """
-    most = next((size for size in _KEYS if size >= len(keys)), len(keys))
-    statement = _by_keys(question, len(keys[0]), connection.dialect.name, most)
-    return connection.exec_driver_sql(statement, (json.dumps(keys),)).all()
-
-
-def append_rows(connection: Connection, table: sa.Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert rows that have a value for every column of `table`, in its order.
-
-    PostgreSQL's driver would read a statement with hundreds of values anew each time: it gets one list a column.
-    """
-    if connection.dialect.name != "postgresql" or len(rows) < _FEW_ROWS:
-        insert_rows(connection, table, rows)
-        return
-    columns = zip(*rows, strict=True)
-    connection.exec_driver_sql(_unnest_text(table), tuple(list(column) for column in columns))
-
-
-@cache
-def _unnest_text(table: sa.Table) -> str:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # the library's own constructor
-    names = ", ".join(f'"{column.name}"' for column in table.columns)
-    lists = ", ".join(f"%b::{column.type.compile(dialect)}[]" for column in table.columns)
-    return f'INSERT INTO "{table.name}" ({names}) SELECT * FROM unnest({lists})'  # noqa: S608  # our own names
-
-
 def accounts_by_name(connection: Connection, names: Sequence[AccountName]) -> dict[AccountName, Account]:
     """Return those of these accounts that exist, with the balance of each that has a floor."""
-    rows = rows_by_keys(connection, _BY_NAME, names)
-    return {AccountName(row.kind, row.owner): Account(row.id, row.floor_cents, int(row.balance_cents)) for row in rows}
+    rows = fetch_among(connection, _BY_NAME, {name.kind for name in names}, {name.owner for name in names})
+    return {
+        AccountName(kind, owner): Account(number, floor_cents, int(balance_cents))
+        for kind, owner, number, floor_cents, balance_cents in rows
+    }
 
 
 def requests_by_key(connection: Connection, keys: Sequence[RequestKey]) -> dict[RequestKey, StoredRequest]:
     """Return those of these requests that were answered before."""
-    rows = rows_by_keys(connection, _REQUESTS, keys)
-    return {RequestKey(row.caller, row.key): StoredRequest(bytes(row.digest), row.answer) for row in rows}
+    rows = fetch_among(connection, _REQUESTS, {key.key for key in keys})
+    return {RequestKey(caller, key): StoredRequest(bytes(digest), answer) for caller, key, digest, answer in rows}
 
 
 def highest_numbers(connection: Connection, tables: Sequence[sa.Table]) -> dict[sa.Table, int]:
@@ -224,14 +187,17 @@ def set_floor(connection: Connection, account_id: int, floor_cents: int | None) 
 
 
 def newest_entries(connection: Connection, name: AccountName, limit: int) -> Sequence[sa.Row[Any]]:
-    """Return the newest entries of one account: transfer_id, kind, reverses, at_ms, amount_cents; newest first."""
+    """Return an account's newest entries, newest first: transfer_id, kind, reverses, at_ms, amount_cents.
+
+    Of an account without a lowest balance: none.
+    """
     account, transfer, entry = ledger_account, ledger_transfer, ledger_entry
     statement: sa.Select[Any] = (
         sa.select(entry.c.transfer_id, entry.c.amount_cents, transfer.c.kind, transfer.c.reverses, transfer.c.at_ms)
         .select_from(account)
         .join(entry, entry.c.account_id == account.c.id)
         .join(transfer, transfer.c.id == entry.c.transfer_id)
-        .where(account.c.kind == name.kind, account.c.owner == name.owner)
+        .where(account.c.kind == name.kind, account.c.owner == name.owner, entry.c.limited)
         .order_by(entry.c.transfer_id.desc())
         .limit(limit)
     )

@@ -336,7 +336,7 @@ PLANTED = [
     ),
     (
         "transfer 98, entry 0: there is no such transfer",
-        sa.insert(ledger_entry).values(transfer_id=98, number=0, account_id=1, amount_cents=5),
+        sa.insert(ledger_entry).values(transfer_id=98, number=0, account_id=1, amount_cents=5, limited=False),
     ),
     ("transfer 3 reverses 97", sa.update(ledger_transfer).where(ledger_transfer.c.id == 3).values(reverses=97)),
     ("transfer 2 reverses 3", sa.update(ledger_transfer).where(ledger_transfer.c.id == 2).values(reverses=3)),
