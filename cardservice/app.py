@@ -77,10 +77,10 @@ from integrations.cups import CupsSettings, CupsSpooler
 from integrations.ldap import (
     AttributeMapping,
     LdapSettings,
+    LdapSource,
     LdapTrouble,
     SettingsRefused,
     StatusAttribute,
-    SyncreplSource,
 )
 from integrations.ldap.login import password_fits
 from integrations.ldap.settings import Timing
@@ -426,7 +426,7 @@ def ldap_settings(section: DirectorySection) -> LdapSettings:
 
 def _directory_source(section: DirectorySection) -> DirectorySource:
     try:
-        return SyncreplSource(ldap_settings(section))
+        return LdapSource(ldap_settings(section))
     except SettingsRefused as error:
         raise SettingsError(f"directory: {error}") from error
 

@@ -8,15 +8,15 @@ from integrations.ldap.check import Finding, check
 from integrations.ldap.errors import LdapTrouble, SettingsRefused
 from integrations.ldap.mapping import AttributeMapping, StatusAttribute
 from integrations.ldap.settings import LdapSettings
-from integrations.ldap.syncrepl import SyncreplSource
+from integrations.ldap.source import LdapSource
 
 __all__ = [
     "AttributeMapping",
     "Finding",
     "LdapSettings",
+    "LdapSource",
     "LdapTrouble",
     "SettingsRefused",
     "StatusAttribute",
-    "SyncreplSource",
     "check",
 ]

@@ -13,14 +13,14 @@ from contracts.directory_source import DirectorySourceContract, MakeSource, Sour
 from support.slapd import ADMIN_DN, ADMIN_PASSWORD, Slapd, base_entries, make_tls_files
 
 from directorysim import DirectoryServer
-from integrations.ldap import LdapSettings, SyncreplSource
+from integrations.ldap import LdapSettings, LdapSource
 from integrations.ldap.settings import Timing
 
 
 @pytest.fixture
 def make_source() -> MakeSource:
-    def make(wish: SourceWish) -> SyncreplSource:
-        return SyncreplSource(
+    def make(wish: SourceWish) -> LdapSource:
+        return LdapSource(
             LdapSettings(
                 servers=wish.servers,
                 bind_dn=wish.bind_dn,

@@ -9,7 +9,7 @@ import pytest
 from contracts.directory_source import RecordingSink, following
 
 from cardservice.people.rules import DirectoryPerson
-from integrations.ldap import LdapSettings, SyncreplSource, ber, check
+from integrations.ldap import LdapSettings, LdapSource, ber, check
 from integrations.ldap.connection import open_channel
 from integrations.ldap.errors import ServerUnreachable, SettingsRefused
 
@@ -18,7 +18,7 @@ ANNA = DirectoryPerson("00000000-0000-0000-0000-000000000001", "uid=anna,ou=peop
 
 def trouble_of(settings: LdapSettings, words: str) -> RecordingSink:
     sink = RecordingSink(entries={ANNA.stable_id: ANNA})
-    with following(SyncreplSource(settings), sink):
+    with following(LdapSource(settings), sink):
         sink.wait_for(lambda: any(not s.connected and words in (s.trouble or "") for s in sink.states))
     assert sink.entries == {ANNA.stable_id: ANNA}
     assert sink.proofs == []
@@ -69,7 +69,7 @@ def test_a_server_that_needs_a_full_refresh_gets_one(scripted: Any, scripted_set
         stored_cookie=f"{scripted_settings.fingerprint()}|csn=20261121101112.000001Z#000000#000#000000",
     )
     scripted.answer = lambda message_id, connection: connection.sendall(done(message_id, 4096))
-    with following(SyncreplSource(scripted_settings), sink):
+    with following(LdapSource(scripted_settings), sink):
         sink.wait_for(lambda: any(state.connected and state.remark for state in sink.states))
         sink.wait_for(lambda: any(not state.connected for state in sink.states))
     assert "Everything was read again" in ([state.remark for state in sink.states if state.connected][1] or "")
@@ -143,7 +143,7 @@ def test_a_sink_that_fails_is_survived(scripted: Any, scripted_settings: LdapSet
             raise RuntimeError("the database is away")
 
     sink = BrokenSink()
-    with following(SyncreplSource(scripted_settings), sink):
+    with following(LdapSource(scripted_settings), sink):
         sink.wait_for(lambda: any("inside the service (RuntimeError)" in (s.trouble or "") for s in sink.states))
 
 

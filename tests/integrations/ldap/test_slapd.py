@@ -20,7 +20,7 @@ from support.slapd import (
     person,
 )
 
-from integrations.ldap import LdapSettings, SyncreplSource, check
+from integrations.ldap import LdapSettings, LdapSource, check
 from integrations.ldap.settings import Timing
 
 pytestmark = pytest.mark.slapd
@@ -62,7 +62,7 @@ def slapd(tmp_path: Path) -> Iterator[Slapd]:
 def test_a_killed_server_is_noticed_at_once_and_followed_again(slapd: Slapd) -> None:
     """The session log is lost with the process: who was deleted meanwhile is found by the present phase."""
     sink = RecordingSink()
-    with following(SyncreplSource(settings_for(slapd)), sink):
+    with following(LdapSource(settings_for(slapd)), sink):
         sink.wait_for(lambda: sink.proofs)
         with slapd.admin() as admin:
             for number in range(120):  # beyond the checkpoint, so that the server keeps its position
@@ -82,7 +82,7 @@ def test_a_killed_server_is_noticed_at_once_and_followed_again(slapd: Slapd) -> 
 
 def test_a_deletion_while_the_source_was_away_is_found_after_a_restart(slapd: Slapd) -> None:
     sink = RecordingSink()
-    with following(SyncreplSource(settings_for(slapd)), sink):
+    with following(LdapSource(settings_for(slapd)), sink):
         sink.wait_for(lambda: sink.proofs)
     with slapd.admin() as admin:
         admin.delete(uid("cora"))
@@ -90,7 +90,7 @@ def test_a_deletion_while_the_source_was_away_is_found_after_a_restart(slapd: Sl
     slapd.stop()
     slapd.start()
     before = len(sink.changes)
-    with following(SyncreplSource(settings_for(slapd)), sink):
+    with following(LdapSource(settings_for(slapd)), sink):
         sink.wait_current()
     assert sink.person("cora") is None
     assert sink.person("bert").name == "Bert Neu"
@@ -99,7 +99,7 @@ def test_a_deletion_while_the_source_was_away_is_found_after_a_restart(slapd: Sl
 
 def test_a_server_restored_from_a_backup_is_believed_and_reported(slapd: Slapd, tmp_path: Path) -> None:
     sink = RecordingSink()
-    with following(SyncreplSource(settings_for(slapd)), sink):
+    with following(LdapSource(settings_for(slapd)), sink):
         sink.wait_for(lambda: sink.proofs)
         with slapd.admin() as admin:
             admin.add(uid("dora"), "inetOrgPerson", {"cn": "Dora", "sn": "D"})
@@ -120,7 +120,7 @@ def test_a_server_restored_from_a_backup_is_believed_and_reported(slapd: Slapd, 
 def test_a_server_restored_and_written_to_is_read_whole_before_it_is_believed(slapd: Slapd) -> None:
     """Its position looks newer than ours; who was disabled in the backup is disabled at the first proof."""
     sink = RecordingSink()
-    with following(SyncreplSource(settings_for(slapd)), sink):
+    with following(LdapSource(settings_for(slapd)), sink):
         with slapd.admin() as admin:
             write(admin, uid("bert"), pwdAccountLockedTime=LOCKED_FOR_GOOD)
         backup = slapd.backup()
@@ -144,7 +144,7 @@ def test_a_hung_server_is_left_for_the_next_one(slapd: Slapd, tmp_path: Path) ->
     other = Slapd(tmp_path / "other", ENTRIES, SlapdOptions(tls_from=slapd.directory / "tls")).start()
     sink = RecordingSink()
     try:
-        with following(SyncreplSource(settings_for(slapd, other)), sink):
+        with following(LdapSource(settings_for(slapd, other)), sink):
             sink.wait_for(lambda: sink.proofs)
             slapd.pause()
             paused_s = time.monotonic()
@@ -164,7 +164,7 @@ def test_a_size_limit_is_a_failure_and_removes_nobody(tmp_path: Path) -> None:
     ghost = "00000000-0000-0000-0000-000000000001"
     try:
         settings = settings_for(server)
-        with following(SyncreplSource(settings), sink):
+        with following(LdapSource(settings), sink):
             sink.wait_for(lambda: any("size limit" in (state.trouble or "") for state in sink.states))
         assert sink.proofs == []
         assert ghost not in {stable_id for change in sink.changes for stable_id in change.removed}
@@ -177,7 +177,7 @@ def test_a_size_limit_is_a_failure_and_removes_nobody(tmp_path: Path) -> None:
 
 def test_a_burst_of_changes_arrives_whole(slapd: Slapd) -> None:
     sink = RecordingSink()
-    with following(SyncreplSource(settings_for(slapd)), sink), slapd.admin() as admin:
+    with following(LdapSource(settings_for(slapd)), sink), slapd.admin() as admin:
         sink.wait_for(lambda: sink.proofs)
         for number in range(2000):
             write(admin, uid(("anna", "bert", "cora")[number % 3]), displayName=f"Name {number}")
@@ -191,7 +191,7 @@ def test_a_burst_of_changes_arrives_whole(slapd: Slapd) -> None:
 def test_a_rename_takes_the_groups_along(slapd: Slapd) -> None:
     """Overlay refint writes the new name into the groups and tells nobody: they are read at once."""
     sink = RecordingSink()
-    with following(SyncreplSource(settings_for(slapd)), sink), slapd.admin() as admin:
+    with following(LdapSource(settings_for(slapd)), sink), slapd.admin() as admin:
         sink.wait_for(lambda: sink.proofs)
         admin.modify_dn(uid("anna"), "uid=anna (2)*")
         sink.wait_for(lambda: f"uid=anna (2)*,{PEOPLE}" in sink.members("inner"))
@@ -203,7 +203,7 @@ def test_silent_changes_are_found_by_the_comparison(slapd: Slapd) -> None:
     """Overlay refint takes a deleted person out of the groups without an event."""
     sink = RecordingSink()
     timing = Timing(beat_s=0.05, reconcile_s=600, settle_s=0.2)
-    with following(SyncreplSource(settings_for(slapd, timing=timing)), sink), slapd.admin() as admin:
+    with following(LdapSource(settings_for(slapd, timing=timing)), sink), slapd.admin() as admin:
         sink.wait_for(lambda: sink.proofs)
         admin.delete(uid("bert"))
         sink.wait_for(lambda: sink.person("bert") is None)
@@ -218,14 +218,14 @@ def test_a_disable_in_the_middle_of_a_full_refresh_does_not_wait(tmp_path: Path)
     server = Slapd(tmp_path / "slapd", [*ENTRIES, *crowd]).start()
     sink = RecordingSink()
     try:
-        with following(SyncreplSource(settings_for(server)), sink):
+        with following(LdapSource(settings_for(server)), sink):
             sink.wait_for(lambda: sink.proofs)
         with server.admin() as admin:
             write(admin, uid("anna"), pwdAccountLockedTime=LOCKED_FOR_GOOD)
         stable_id = sink.person("anna").stable_id
         sink.stored_cookie = None
         before = len(sink.changes)
-        with following(SyncreplSource(settings_for(server)), sink):
+        with following(LdapSource(settings_for(server)), sink):
             sink.wait_current()
     finally:
         server.stop()
@@ -239,7 +239,7 @@ def test_a_disable_in_the_middle_of_a_full_refresh_does_not_wait(tmp_path: Path)
 def test_start_tls_is_used_and_required(slapd: Slapd) -> None:
     sink = RecordingSink()
     settings = replace(settings_for(slapd), servers=(slapd.plain_url,))
-    with following(SyncreplSource(settings), sink):
+    with following(LdapSource(settings), sink):
         sink.wait_for(lambda: sink.proofs)
     assert sink.proofs[0].server == slapd.plain_url
     wrong = replace(settings, servers=(slapd.plain_url.replace("127.0.0.1", "localhost"),))
@@ -300,7 +300,7 @@ def test_doubtful_values_are_remarked_and_logged_without_personal_data(slapd: Sl
     with slapd.admin() as admin:
         admin.modify(uid("anna"), {"objectClass": [(ldap3.MODIFY_ADD, ["shadowAccount"])]})
         write(admin, uid("anna"), shadowExpire="0")
-    with structlog.testing.capture_logs() as logs, following(SyncreplSource(settings_for(slapd)), sink):
+    with structlog.testing.capture_logs() as logs, following(LdapSource(settings_for(slapd)), sink):
         sink.wait_for(lambda: any("1 values cannot be read (shadowexpire)" in (s.remark or "") for s in sink.states))
     assert not sink.person("anna").enabled
     assert {"directory.connected", "directory.refreshed", "directory.unreadable"} <= {log["event"] for log in logs}
@@ -312,10 +312,10 @@ def test_other_settings_read_everything_again(slapd: Slapd) -> None:
     """A cookie only says what changed; under another filter it would leave people in the copy for ever."""
     sink = RecordingSink()
     settings = settings_for(slapd)
-    with following(SyncreplSource(settings), sink):
+    with following(LdapSource(settings), sink):
         sink.wait_for(lambda: sink.proofs)
     narrow = replace(settings, people_filter="(&(objectClass=inetOrgPerson)(!(uid=bert)))")
-    with following(SyncreplSource(narrow), sink):
+    with following(LdapSource(narrow), sink):
         sink.wait_current()
     assert sink.person("bert") is None
     assert len(sink.entries) == 4
@@ -325,7 +325,7 @@ def test_the_comparison_after_a_crash_removes_nobody(slapd: Slapd) -> None:
     """After kill -9 the server's own position is older than its newest entries; they are there nevertheless."""
     sink = RecordingSink()
     timing = Timing(beat_s=0.05, reconcile_s=0.2)
-    with structlog.testing.capture_logs() as logs, following(SyncreplSource(settings_for(slapd, timing=timing)), sink):
+    with structlog.testing.capture_logs() as logs, following(LdapSource(settings_for(slapd, timing=timing)), sink):
         sink.wait_for(lambda: sink.proofs)
         with slapd.admin() as admin:
             write(admin, f"cn=inner,{GROUPS}", description="x")
@@ -345,7 +345,7 @@ def test_the_comparison_after_a_crash_removes_nobody(slapd: Slapd) -> None:
 def test_stop_is_heard_while_the_server_hangs(slapd: Slapd) -> None:
     """`following` measures how long the source takes to end; connecting to a hung server takes seconds."""
     sink = RecordingSink()
-    source = SyncreplSource(settings_for(slapd, timing=Timing(answer_s=5)))
+    source = LdapSource(settings_for(slapd, timing=Timing(answer_s=5)))
     slapd.pause()
     with following(source, sink) as stop:
         assert not stop.wait(0.2)
