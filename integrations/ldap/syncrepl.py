@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Mode `syncrepl` (OpenLDAP, RFC 4533) over one connection: the persistent search, the proofs, the group reads after a rename.
+"""Mode `syncrepl` (OpenLDAP, RFC 4533): the persistent search, the proofs, the group reads after a rename.
 
 The loop waits on the socket and never longer than 0.1 s, so that `stop`, the next proof and a silent server are seen in
 time. It ends by returning (stop) or by an `LdapTrouble`.
