@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy.engine import Connection
 
 from cardservice.access import store
+from cardservice.access.options.rules import Options
 from cardservice.access.rules import (
     NEVER_MS,
     REFUSED,
@@ -223,11 +224,15 @@ class PointCompiler:
             reader=row.point_reader,
             name=row.point_name,
             options=MappingProxyType(options),
-            # The way out stays open: a door of an escape route is never locked down.
-            locked_down=row.point_use == Use.DOOR
-            and options.get("escape_route") is not True
-            and not self._locked_down.isdisjoint(zones),
+            lockdown=self._lockdown(row, options, zones),
         )
+
+    def _lockdown(self, row: sa.Row[Any], options: Options, zones: Sequence[int]) -> frozenset[int] | None:
+        """Return who may pass during the lockdowns around a door, None where there are none."""
+        # The way out stays open: a door of an escape route is never locked down.
+        if row.point_use != Use.DOOR or options.get("escape_route") is True or self._locked_down.isdisjoint(zones):
+            return None
+        return frozenset()
 
     def _zones_around(self, zone_id: int | None) -> list[int]:
         """Return the zone and those it lies in, innermost first."""

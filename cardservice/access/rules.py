@@ -7,7 +7,8 @@ function on its part. It is pure: state and time are arguments. Instants are mil
 
 Order of the questions, the first "no" ends them: is the point known; is the credential known; is the card usable; is
 its holder; is it their time; is the directory copy fresh enough; is the point locked down; is the clock believable;
-does a block apply; does a grant apply; is the proof strong enough. No rule at all means no.
+does a block apply; does a grant apply; is the proof strong enough; has a second person tapped where two are asked for.
+No rule at all means no.
 """
 
 from bisect import bisect_right
@@ -70,6 +71,8 @@ class Reason(StrEnum):
     NO_GRANT = "no_grant"
     OUTSIDE_SCHEDULE = "outside_schedule"
     LEVEL_TOO_LOW = "level_too_low"
+    SECOND_PERSON_NEEDED = "second_person_needed"
+    SAME_PERSON_TWICE = "same_person_twice"
     CLOCK_DOUBTFUL = "clock_doubtful"
     LOCKED_DOWN = "locked_down"
     OVERLOADED = "overloaded"
@@ -100,6 +103,8 @@ _NO_GRANT: Final = REFUSED[Reason.NO_GRANT]
 _OUTSIDE_SCHEDULE: Final = REFUSED[Reason.OUTSIDE_SCHEDULE]
 _LEVEL_TOO_LOW: Final = REFUSED[Reason.LEVEL_TOO_LOW]
 _LOCKED_DOWN: Final = REFUSED[Reason.LOCKED_DOWN]
+_SECOND_PERSON_NEEDED: Final = REFUSED[Reason.SECOND_PERSON_NEEDED]
+_SAME_PERSON_TWICE: Final = REFUSED[Reason.SAME_PERSON_TWICE]
 
 
 class Window(NamedTuple):
@@ -134,10 +139,40 @@ class Timed(NamedTuple):
 
 
 class TimedLevel(NamedTuple):
-    """The level demanded at certain times."""
+    """What is demanded at certain times: a level, and how many different people."""
 
     toggles: tuple[int, ...]
     level: int
+    people: int = 1
+
+
+class Restriction(NamedTuple):
+    """What restricts a point at a moment besides grants and level.
+
+    `blocked` subjects, how many different people are needed, and whether the clock can be believed.
+    """
+
+    blocked: frozenset[int]
+    people: int
+    clock_known: bool
+
+
+class Moment(NamedTuple):
+    """What a point answers by from `from_ms` (inclusive) until `until_ms` (exclusive), where nothing changes by itself.
+
+    `granted` are the subjects granted then, `level` is what is demanded then; `restriction` is None at most points.
+    """
+
+    from_ms: int
+    until_ms: int
+    granted: frozenset[int]
+    level: int
+    restriction: Restriction | None
+
+
+_NONE: Final = Restriction(frozenset(), 1, clock_known=True)
+# Holds never: the first tap works out its own.
+_NO_MOMENT: Final = Moment(NEVER_MS, -NEVER_MS, frozenset(), Level.CARD_PIN, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +180,10 @@ class PointRecord:
     """What the snapshot keeps for one point, compiled: no schedule, zone or group name is looked up at a tap.
 
     `always` holds the subjects granted at any time, `timed` those granted at certain times, `blocks` those refused.
-    `freshness_ms` is the oldest directory copy the point accepts; past it `stale_permits` tells what happens.
-    Schedules are compiled for `compiled_from_ms` .. `compiled_until_ms`. What follows does not decide: how the card may
-    prove itself, what is kept of a tap, and who serves the point.
+    `level` and `people` are demanded unless one of `timed_levels` is in force. `freshness_ms` is the oldest directory
+    copy the point accepts; past it `stale_permits` tells what happens. `lockdown`: nobody passes but these subjects;
+    None means no lockdown. Schedules are compiled for `compiled_from_ms` .. `compiled_until_ms`. What follows does not
+    decide: how the card may prove itself, what is kept of a tap, and who serves the point.
     """
 
     code: str
@@ -160,6 +196,9 @@ class PointRecord:
     freshness_ms: int
     stale_permits: bool
     granted: Decision
+    people: int = 1
+    # Whether a point may be locked down at all is the place's rule.
+    lockdown: frozenset[int] | None = None
     compiled_from_ms: int = -NEVER_MS
     compiled_until_ms: int = NEVER_MS
     methods: tuple[str, ...] = ("desfire",)
@@ -171,13 +210,19 @@ class PointRecord:
     name: str = ""
     # What the place needs to know of its point; its `rules.py` says what may stand here.
     options: Mapping[str, str | int | bool] = field(default_factory=lambda: MappingProxyType({}))
-    # Nobody passes; whether a point may be locked down at all is the place's rule.
-    locked_down: bool = False
-    # Whether anything but grants decides.
-    by_time: bool = field(init=False)
+    # Worked out when time passes an edge of a schedule, and the same whoever does: not part of what the point is.
+    moment: Moment = field(default=_NO_MOMENT, init=False, compare=False, repr=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "by_time", bool(self.blocks or self.timed_levels or self.locked_down))
+    @property
+    def locked_down(self) -> bool:
+        """Whether nobody passes but those who may during a lockdown."""
+        return self.lockdown is not None
+
+    def turn_to(self, at_ms: int) -> Moment:
+        """Return what holds at `at_ms`, and keep it for the taps that follow."""
+        moment = _moment(self, at_ms)
+        object.__setattr__(self, "moment", moment)
+        return moment
 
 
 class CompiledPeriod(NamedTuple):
@@ -188,11 +233,15 @@ class CompiledPeriod(NamedTuple):
 
 
 class Tap(NamedTuple):
-    """One credential at one point, and what it proved (a `Level`)."""
+    """One credential at one point, and what it proved (a `Level`).
+
+    `first` is the holder of the card that was answered `second_person_needed` there just before, 0 for none.
+    """
 
     point: str
     credential: bytes
     level: int
+    first: int = 0
 
 
 class DecisionState(Protocol):
@@ -207,30 +256,37 @@ class DecisionState(Protocol):
         ...
 
 
-def decide(  # noqa: PLR0911  # one question a line, the first "no" ends them
+def decide(  # noqa: C901, PLR0911  # one question a line, the first "no" ends them
     state: DecisionState, tap: Tap, at_ms: int, directory_age_ms: int
 ) -> Decision:
     """Return whether `tap` is permitted at `at_ms`, given a directory copy proved current `directory_age_ms` ago."""
-    code, credential, level = tap
+    code, credential, level, first = tap
     point = state.point(code)
     if point is None:
         return _POINT_UNKNOWN
     record = state.card(credential)
     if record is None:
         return _CARD_UNKNOWN
-    refusal, window, subjects, _, _ = record
+    refusal, window, subjects, holder, _ = record
     if refusal is not None:
         return refusal
-    if window is not None and not window.from_ms <= at_ms < window.until_ms:
-        return window.early if at_ms < window.from_ms else window.late
+    if window is not None:
+        from_ms, until_ms, early, late = window
+        if not from_ms <= at_ms < until_ms:
+            return early if at_ms < from_ms else late
     if directory_age_ms > point.freshness_ms and not point.stale_permits:
         return _DIRECTORY_STALE
-    if point.by_time and (objection := _objection(point, subjects, at_ms)) is not None:
+    from_ms, until_ms, granted, demanded, restriction = point.moment
+    if not from_ms <= at_ms < until_ms:
+        _, _, granted, demanded, restriction = point.turn_to(at_ms)
+    if restriction is not None and (objection := _objection(point, subjects, restriction)) is not None:
         return objection
-    if point.always.isdisjoint(subjects) and not (point.timed and _named(point.timed, subjects, at_ms)):
+    if granted.isdisjoint(subjects):
         return _not_granted(point, subjects)
-    if level < point.level or point.by_time:
-        return _by_level(point, level, at_ms)
+    if level < demanded:
+        return _LEVEL_TOO_LOW
+    if restriction is not None and restriction.people > 1 and first in {0, holder}:
+        return _SAME_PERSON_TWICE if first else _SECOND_PERSON_NEEDED
     return point.granted
 
 
@@ -239,17 +295,13 @@ def inside(toggles: tuple[int, ...], at_ms: int) -> bool:
     return bisect_right(toggles, at_ms) & 1 == 1
 
 
-def _named(entries: tuple[Timed, ...], subjects: tuple[int, ...], at_ms: int) -> bool:
-    return any(not entry.subjects.isdisjoint(subjects) and inside(entry.toggles, at_ms) for entry in entries)
-
-
-def _objection(point: PointRecord, subjects: tuple[int, ...], at_ms: int) -> Decision | None:
-    """Return why times speak against the tap: a block, or that nobody knows what is blocked or demanded now."""
-    if point.locked_down:
+def _objection(point: PointRecord, subjects: tuple[int, ...], restriction: Restriction) -> Decision | None:
+    """Return what speaks against the tap whoever has a grant: a lockdown, an unknown time, a block."""
+    if point.lockdown is not None and point.lockdown.isdisjoint(subjects):
         return _LOCKED_DOWN
-    if not point.compiled_from_ms <= at_ms < point.compiled_until_ms:
+    if not restriction.clock_known:
         return _CLOCK_DOUBTFUL
-    return _BLOCKED if _named(point.blocks, subjects, at_ms) else None
+    return None if restriction.blocked.isdisjoint(subjects) else _BLOCKED
 
 
 def _not_granted(point: PointRecord, subjects: tuple[int, ...]) -> Decision:
@@ -259,8 +311,37 @@ def _not_granted(point: PointRecord, subjects: tuple[int, ...]) -> Decision:
     return _OUTSIDE_SCHEDULE if ever else _NO_GRANT
 
 
-def _by_level(point: PointRecord, proved: int, at_ms: int) -> Decision:
-    """Answer by the level demanded now: the highest of the entries in force, else the point's default."""
-    in_force = [entry.level for entry in point.timed_levels if inside(entry.toggles, at_ms)]
-    demanded = max(in_force) if in_force else point.level
-    return point.granted if proved >= demanded else _LEVEL_TOO_LOW
+def _moment(point: PointRecord, at_ms: int) -> Moment:
+    """Return what holds at `at_ms` and how long it does: until the next edge of any schedule of the point."""
+    # Outside the compiled time nobody knows what is blocked or demanded; that nothing is granted then harms nobody.
+    by_clock = bool(point.blocks or point.timed_levels)
+    compiled = (point.compiled_from_ms, point.compiled_until_ms)
+    by_time: tuple[Timed | TimedLevel, ...] = (*point.timed, *point.blocks, *point.timed_levels)
+    spans = [_span(entry.toggles, at_ms) for entry in by_time] + [_span(compiled, at_ms)] * by_clock
+    demands = [entry for entry in point.timed_levels if inside(entry.toggles, at_ms)]
+    restriction = Restriction(
+        blocked=_in_force(point.blocks, at_ms),
+        people=max((entry.people for entry in demands), default=point.people),
+        clock_known=not by_clock or inside(compiled, at_ms),
+    )
+    return Moment(
+        from_ms=max((since for since, _ in spans), default=-NEVER_MS),
+        until_ms=min((until for _, until in spans), default=NEVER_MS),
+        granted=point.always | _in_force(point.timed, at_ms),
+        level=max((entry.level for entry in demands), default=point.level),
+        restriction=None if restriction == _NONE and point.lockdown is None else restriction,
+    )
+
+
+def _in_force(entries: tuple[Timed, ...], at_ms: int) -> frozenset[int]:
+    found = [entry.subjects for entry in entries if inside(entry.toggles, at_ms)]
+    return frozenset().union(*found)
+
+
+def _span(toggles: tuple[int, ...], at_ms: int) -> tuple[int, int]:
+    """Return the last of the toggles at or before `at_ms` and the first after it."""
+    place = bisect_right(toggles, at_ms)
+    return (
+        toggles[place - 1] if place else -NEVER_MS,
+        toggles[place] if place < len(toggles) else NEVER_MS,
+    )

@@ -165,6 +165,18 @@ SENTENCES: Final[Mapping[Reason, Sentences]] = MappingProxyType(
             "Der Punkt verlangt einen stärkeren Nachweis.",
             "The point demands a stronger proof.",
         ),
+        Reason.SECOND_PERSON_NEEDED: Sentences(
+            "Hier müssen zwei Personen kommen. Bitte jetzt die zweite Karte vorhalten.",
+            "Two people are needed here. Please present the second card now.",
+            "Der Punkt verlangt zwei verschiedene Personen; dies war die erste.",
+            "The point demands two different people; this was the first.",
+        ),
+        Reason.SAME_PERSON_TWICE: Sentences(
+            "Die zweite Karte muss einer anderen Person gehören.",
+            "The second card must belong to another person.",
+            "Der Punkt verlangt zwei verschiedene Personen; beide Karten gehören derselben.",
+            "The point demands two different people; both cards belong to the same one.",
+        ),
         Reason.CLOCK_DOUBTFUL: Sentences(
             "Zurzeit nicht prüfbar. Bitte an die Pforte wenden.",
             "Cannot be checked at the moment. Please ask at the gate.",

@@ -6,19 +6,21 @@ Both get the kindest form they have: everything parsed before the clock starts, 
 
 import importlib.util
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from cardservice.access.rules import CardRecord, PointRecord, Tap
+from cardservice.access.rules import CardRecord, Level, PointRecord, Restriction, Tap
 from cardservice.access.snapshot import Snapshot
 
 _CEDAR_POLICY = """
 permit (principal, action == Action::"open", resource)
 when {
     principal in resource.groups &&
-    context.now >= principal.from && context.now < principal.until
+    context.now >= principal.from && context.now < principal.until &&
+    context.level >= resource.level && context.people >= resource.people
 };
+forbid (principal, action == Action::"open", resource) when { principal in resource.blocked };
 """
 _CASBIN_MODEL = """
 [request_definition]
@@ -32,6 +34,7 @@ e = some(where (p.eft == allow))
 [matchers]
 m = g(r.sub, p.sub) && r.obj == p.obj && r.act == p.act
 """
+_NO_RESTRICTION: Final = Restriction(frozenset(), 1, clock_known=True)
 _PACKAGES: Final = {"cedarpy": "cedarpy", "pycasbin": "casbin"}
 Ask = Callable[[Tap], bool]
 
@@ -56,7 +59,7 @@ def peers(snapshot: Snapshot, now_ms: int) -> list[Peer]:
     if "cedarpy" in installed_peers():
         found.append(Peer("cedar", _cedar(snapshot, now_ms), 4_000))
     if "pycasbin" in installed_peers():
-        found.append(Peer("casbin_fast", _casbin(snapshot), 2_000))
+        found.append(Peer("casbin_fast", _casbin(snapshot, now_ms), 2_000))
     return found
 
 
@@ -77,10 +80,13 @@ def _cedar(snapshot: Snapshot, now_ms: int) -> Ask:
         }
         for key, record in snapshot.items()
     ]
-    points = [_cedar_point(point) for point in snapshot.points.values()]
+    points = [_cedar_point(point, now_ms) for point in snapshot.points.values()]
     entities = cedarpy.Entities.from_json_str(json.dumps(cards + points))
     policies = cedarpy.PolicySet.from_str(_CEDAR_POLICY)
-    request: dict[str, Any] = {"action": 'Action::"open"', "context": {"now": now_ms}}
+    request: dict[str, Any] = {
+        "action": 'Action::"open"',
+        "context": {"now": now_ms, "level": int(Level.CARD), "people": 1},
+    }
 
     def ask(tap: Tap) -> bool:
         asked = request | {
@@ -92,16 +98,23 @@ def _cedar(snapshot: Snapshot, now_ms: int) -> Ask:
     return ask
 
 
-def _cedar_point(point: PointRecord) -> dict[str, Any]:
-    groups = [{"__entity": _cedar_group(group)} for group in sorted(point.always)]
-    return {"uid": {"type": "Point", "id": point.code}, "attrs": {"groups": groups}, "parents": []}
+def _cedar_point(point: PointRecord, now_ms: int) -> dict[str, Any]:
+    moment = point.turn_to(now_ms)
+    restriction = moment.restriction or _NO_RESTRICTION
+    attributes = {
+        "groups": [{"__entity": _cedar_group(group)} for group in sorted(moment.granted)],
+        "blocked": [{"__entity": _cedar_group(group)} for group in sorted(restriction.blocked)],
+        "level": moment.level,
+        "people": restriction.people,
+    }
+    return {"uid": {"type": "Point", "id": point.code}, "attrs": attributes, "parents": []}
 
 
 def _cedar_group(group: int) -> dict[str, str]:
     return {"type": "Group", "id": str(group)}
 
 
-def _casbin(snapshot: Snapshot) -> Ask:
+def _casbin(snapshot: Snapshot, now_ms: int) -> Ask:
     import casbin
     from casbin.model.model_fast import FastModel
 
@@ -110,7 +123,7 @@ def _casbin(snapshot: Snapshot) -> Ask:
     model.load_model_from_text(_CASBIN_MODEL)
     enforcer = casbin.FastEnforcer(model, cache_key_order=by_point)
     # Straight into its own stores: its bulk methods take time quadratic in what is there.
-    for rule in _casbin_policies(snapshot.points.values()):
+    for rule in _casbin_policies(snapshot.points.values(), now_ms):
         enforcer.model["p"]["p"].policy.append(rule)
     enforcer.build_role_links()
     roles = enforcer.get_role_manager()
@@ -120,5 +133,12 @@ def _casbin(snapshot: Snapshot) -> Ask:
     return lambda tap: bool(enforcer.enforce(tap.credential.hex(), tap.point, "open"))
 
 
-def _casbin_policies(points: Any) -> Sequence[Sequence[str]]:
-    return [[f"group-{group}", point.code, "open"] for point in points for group in sorted(point.always)]
+def _casbin_policies(points: Iterable[PointRecord], now_ms: int) -> Iterator[Sequence[str]]:
+    """Yield who may do what now; where more is demanded than the taps have, nobody: it knows no levels."""
+    for point in points:
+        moment = point.turn_to(now_ms)
+        restriction = moment.restriction or _NO_RESTRICTION
+        if restriction.blocked:
+            raise AssertionError("nothing is blocked at noon: FastEnforcer's plain model has no refusals")
+        if moment.level <= Level.CARD and restriction.people == 1:
+            yield from ([f"group-{group}", point.code, "open"] for group in sorted(moment.granted))

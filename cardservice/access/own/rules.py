@@ -28,7 +28,8 @@ from cardservice.cards.rules import is_piv
 
 # Of several cards the one that comes furthest speaks; what the holder can do something about comes before what is over.
 _BEST_FIRST: Final = (
-    *(Reason.LEVEL_TOO_LOW, Reason.OUTSIDE_SCHEDULE, Reason.NO_GRANT, Reason.BLOCKED, Reason.CLOCK_DOUBTFUL),
+    *(Reason.SECOND_PERSON_NEEDED, Reason.LEVEL_TOO_LOW, Reason.OUTSIDE_SCHEDULE, Reason.NO_GRANT, Reason.BLOCKED),
+    Reason.CLOCK_DOUBTFUL,
     *(Reason.LOCKED_DOWN, Reason.DIRECTORY_STALE),
     *(Reason.PERSON_DISABLED, Reason.PERSON_EXPIRED, Reason.PERSON_NOT_YET_VALID, Reason.PERSON_LEFT),
     *(Reason.CARD_NOT_YET_VALID, Reason.CARD_NOT_ISSUED, Reason.CARD_SUSPENDED, Reason.CARD_EXPIRED),
@@ -101,7 +102,7 @@ def is_passing(
     """
     if decision.reason not in _PASSING:
         return False
-    calm = replace(point, locked_down=False, compiled_from_ms=-NEVER_MS, compiled_until_ms=NEVER_MS)
+    calm = replace(point, lockdown=None, compiled_from_ms=-NEVER_MS, compiled_until_ms=NEVER_MS)
     answer = _best(_OnePoint(state, calm), calm, credentials, at_ms, 0)
     return answer.reason in {Reason.GRANTED, Reason.OUTSIDE_SCHEDULE}
 

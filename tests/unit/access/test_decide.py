@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The decision: every reason, the order of the questions, and each boundary to the millisecond."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -53,10 +54,11 @@ def answer(
     at_ms: int = AT,
     age_ms: int = 0,
     level: int = Level.CARD,
+    first: int = 0,
 ) -> Reason:
     cards = ShardedMap.of([(b"key", card)] if card is not None else [])
     snapshot = Snapshot(1, cards, {"door": point} if point is not None else {}, PERIOD)
-    decision = decide(snapshot, Tap("door", b"key", level), at_ms, age_ms)
+    decision = decide(snapshot, Tap("door", b"key", level, first), at_ms, age_ms)
     assert decision.permit is (decision.reason is Reason.GRANTED)
     return decision.reason
 
@@ -249,3 +251,56 @@ def test_toggles_open_and_close_in_turn() -> None:
     ]
     assert not inside((), 0)
     assert inside(ALWAYS, -NEVER_MS)
+
+
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (0, Reason.SECOND_PERSON_NEEDED),
+        (CARD.holder, Reason.SAME_PERSON_TWICE),
+        (CARD.holder + 1, Reason.GRANTED),
+    ],
+)
+def test_where_two_people_are_demanded_they_must_be_different(first: int, reason: Reason) -> None:
+    assert answer(point=replace(DOOR, people=2), first=first) is reason
+    at_night = replace(DOOR, timed_levels=(TimedLevel((AT, AT + 1), Level.CARD, people=2),))
+    assert answer(point=at_night, first=first) is reason
+    assert answer(point=at_night, first=first, at_ms=AT + 1) is Reason.GRANTED
+
+
+def test_a_second_person_makes_up_for_nothing_else() -> None:
+    """Who has no grant or too weak a proof is told that, however many have come."""
+    two = replace(DOOR, people=2)
+    assert answer(point=replace(two, always=frozenset()), first=99) is Reason.NO_GRANT
+    assert answer(point=two, first=99, level=Level.UID) is Reason.LEVEL_TOO_LOW
+    assert answer(point=replace(two, blocks=(Timed(ALWAYS, frozenset({OFFICE})),)), first=99) is Reason.BLOCKED
+
+
+def test_a_lockdown_shuts_out_all_but_those_it_lets_pass() -> None:
+    """They need their grant all the same."""
+    fire_brigade = CARD._replace(subjects=(OFFICE, IT))
+    shut = replace(DOOR, lockdown=frozenset({IT}))
+    assert answer(point=replace(DOOR, lockdown=frozenset())) is Reason.LOCKED_DOWN
+    assert answer(point=shut) is Reason.LOCKED_DOWN
+    assert answer(fire_brigade, shut) is Reason.GRANTED
+    assert answer(fire_brigade, replace(shut, always=frozenset())) is Reason.NO_GRANT
+
+
+def test_whatever_was_asked_before_the_answer_is_that_of_the_moment() -> None:
+    """A point keeps what holds until the next edge: asked forwards, backwards and at random it says the same."""
+    chance = random.Random(5)
+    times = [tuple(sorted(chance.sample(range(AT, AT + 60), 4))) for _ in range(4)]
+    point = replace(
+        DOOR,
+        always=frozenset(),
+        timed=(Timed(times[0], frozenset({OFFICE})), Timed(times[1], frozenset({OFFICE, IT}))),
+        blocks=(Timed(times[2], frozenset({OFFICE})),),
+        timed_levels=(TimedLevel(times[3], Level.CARD_PIN, people=2),),
+        compiled_from_ms=AT + 3,
+        compiled_until_ms=AT + 57,
+    )
+    moments = [*range(AT - 2, AT + 62)]
+    expected = {at_ms: answer(point=replace(point), at_ms=at_ms) for at_ms in moments}
+    assert len(set(expected.values())) >= 4
+    for order in (moments, moments[::-1], chance.sample(moments * 3, 3 * len(moments))):
+        assert all(answer(point=point, at_ms=at_ms) is expected[at_ms] for at_ms in order)

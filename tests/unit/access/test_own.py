@@ -79,7 +79,7 @@ def some_point(chance: random.Random, code: str) -> PointRecord:
         granted=Decision(permit=True, reason=Reason.GRANTED, open_ms=1),
         compiled_until_ms=chance.choice((NEVER_MS, NEVER_MS, AT)),
         methods=chance.choice(METHODS),
-        locked_down=chance.random() < 0.2,
+        lockdown=frozenset() if chance.random() < 0.2 else None,
     )
 
 
@@ -136,7 +136,7 @@ def test_only_what_may_open_later_is_ones_concern(seed: int) -> None:
     """Neither lockdown nor an old copy makes a door one's own: in a city without both there is a grant for it."""
     snapshot, keys = some_city(seed)
     calm = {
-        code: replace(point, locked_down=False, stale_permits=True, compiled_until_ms=NEVER_MS)
+        code: replace(point, lockdown=None, stale_permits=True, compiled_until_ms=NEVER_MS)
         for code, point in snapshot.points.items()
     }
     undisturbed = snapshot.with_points(1, calm, PERIOD)
@@ -198,7 +198,7 @@ def test_a_city_of_five_thousand_doors_is_asked_well_within_a_second() -> None:
     """Three cards, and the dearest case: everything is locked down, so that each door is asked about twice."""
     door = replace(some_point(random.Random(2), ""), use=Use.DOOR, methods=("desfire", "piv"), always=frozenset({9}))
     timed = tuple(Timed((at, at + 1), frozenset({2})) for at in range(20))
-    points = {str(n): replace(door, code=str(n), locked_down=True, timed=timed) for n in range(5_000)}
+    points = {str(n): replace(door, code=str(n), lockdown=frozenset(), timed=timed) for n in range(5_000)}
     card = CardRecord(None, None, tuple(range(100, 160)), holder=1, card=1)
     keys = [number(1), number(2), piv(1)]
     snapshot = Snapshot(1, ShardedMap.of([(key, card) for key in keys]), points, PERIOD)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The immutable state: a change makes a new one and leaves the old one as it was."""
 
-from hypothesis import given
+import pytest
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cardservice.access import snapshot as snapshot_module
 from cardservice.access.rules import CardRecord, CompiledPeriod, Decision, Level, PointRecord, Reason, Timed, Use
 from cardservice.access.snapshot import ShardedMap, Snapshot
 
@@ -11,11 +13,20 @@ KEYS = st.binary(max_size=3)
 THEN, LATER = CompiledPeriod(0, 10), CompiledPeriod(5, 20)
 
 
+@pytest.fixture(params=[200_000, 3, 0])
+def in_one(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Up to how many entries stand in one dictionary: all, few of them, none."""
+    monkeypatch.setattr(snapshot_module, "IN_ONE", request.param)
+    return int(request.param)
+
+
+@pytest.mark.usefixtures("in_one")
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(KEYS, st.integers()), st.lists(st.dictionaries(KEYS, st.none() | st.integers()), max_size=4))
 def test_a_changed_map_is_like_a_changed_dictionary(
     start: dict[bytes, int], steps: list[dict[bytes, int | None]]
 ) -> None:
-    """After each change the new map holds it, and every older map is as it was."""
+    """After each change the new map holds it, and every older map is as it was, however large either is."""
     expected, current = dict(start), ShardedMap.of(start.items())
     history = [(dict(expected), current)]
     for changes in steps:
@@ -36,7 +47,8 @@ def test_the_last_of_equal_keys_wins() -> None:
     assert (built.get(b"a"), len(built)) == (2, 1)
 
 
-def test_a_change_shares_what_it_did_not_touch() -> None:
+def test_a_change_of_many_shares_what_it_did_not_touch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_module, "IN_ONE", 0)
     one = ShardedMap.of([(bytes([n]), n) for n in range(200)])
     two = one.changed({b"\x01": -1})
     assert sum(a is not b for a, b in zip(one._shards, two._shards, strict=True)) == 1

@@ -6,7 +6,8 @@ import json
 import pytest
 
 from cardservice.bench import channel, command
-from cardservice.bench.decide import Size, run
+from cardservice.bench.decide import run
+from cardservice.bench.decide_city import Size
 from cardservice.bench.report import Ratio, Report
 
 TINY = (Size("S", 200, 20, 200), Size("L", 400, 20, 200), Size("XL", 800, 20, 200))
