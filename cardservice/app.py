@@ -6,6 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,16 @@ from cryptography import x509
 from fastapi import APIRouter, FastAPI
 
 from cardservice import __version__
+from cardservice.access.explain.api import explain_router
+from cardservice.access.explain.record import Lookups
+from cardservice.access.explain.service import Explainer
 from cardservice.access.own.service import OwnPoints
+from cardservice.access.plan.api import plan_router
+from cardservice.access.plan.service import Plans
+from cardservice.access.review.api import reviews_router
+from cardservice.access.review.record import through_recorder
+from cardservice.access.review.reminder import Reminder
+from cardservice.access.review.service import Reviews
 from cardservice.access.rules import PointRecord, Use
 from cardservice.access.service import City
 from cardservice.agents.api import live_router
@@ -22,6 +32,7 @@ from cardservice.agents.events import EventDesk
 from cardservice.agents.hub import AgentHub
 from cardservice.agents.live import LiveFeed
 from cardservice.agents.messages import Prompt
+from cardservice.agents.pins import PinDesk
 from cardservice.agents.places import Place
 from cardservice.agents.service import Agents
 from cardservice.agents.session import Desks
@@ -33,6 +44,7 @@ from cardservice.canteen.service import Canteen
 from cardservice.canteen.tills import CanteenPlace
 from cardservice.canteen.wallet import WalletView, view_wallet
 from cardservice.cards.keystore import SealedKeyStore, open_store
+from cardservice.cards.pin.service import Pins, pepper_of
 from cardservice.changes import ChangeKind
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
 from cardservice.claim import claim
@@ -46,9 +58,14 @@ from cardservice.follower import ChangeFollower
 from cardservice.journal.service import Journal
 from cardservice.ledger.service import Ledger
 from cardservice.metrics import Metrics
+from cardservice.people.api import directory_router
+from cardservice.people.directories import Directories, open_copies
+from cardservice.people.holds.service import HoldDesk
+from cardservice.people.live import LivePeople
 from cardservice.people.lookup import dn_by_login, person_by_personnel_number
 from cardservice.people.ports import DirectorySource
-from cardservice.people.service import DirectoryCopy, DirectoryStatus
+from cardservice.people.status import DirectoryStatus
+from cardservice.places import OPTION_RULES
 from cardservice.printing.pages import waiting_page
 from cardservice.printing.place import PrintPlace, QueuesOfPoints
 from cardservice.printing.ports import Spooler
@@ -75,13 +92,14 @@ from cardservice.workstations.pages import workstations_page
 from cardservice.workstations.place import WorkstationPlace
 from integrations.cups import CupsSettings, CupsSpooler
 from integrations.ldap import (
-    AttributeMapping,
+    PRESETS,
     LdapSettings,
     LdapSource,
     LdapTrouble,
     SettingsRefused,
     StatusAttribute,
 )
+from integrations.ldap.live import LiveReader
 from integrations.ldap.login import password_fits
 from integrations.ldap.settings import Timing
 
@@ -103,13 +121,16 @@ class Service:
         self.metrics = Metrics()
         self.live = LiveFeed()
         self._keys = _open_keys(settings)
-        self._source = _directory_source(settings.directory)
+        self._ldap = {section.name: ldap_settings(section, key) for key, section in settings.all_directories().items()}
+        self._sources = {name: _directory_source(name, found) for name, found in self._ldap.items()}
         self._databases = open_databases(settings.database.url)
         self._ledger = Ledger(self._clock)
         self._canteen = Canteen(self._ledger)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop_directory = threading.Event()
         self._claim: Callable[[], None] | None = None
+        self._reminder = Reminder(self._databases.state, self._clock)
+        self.metrics.registry.register(self._reminder)
         self.city = City(self._databases.state, self._clock, self._on_change)
 
     def start(self) -> None:
@@ -122,30 +143,42 @@ class Service:
         require_writable(self._databases)
         self._claim = claim(self._databases)
         self.city.build()
+        self._reminder.refresh()
         organisation = self._settings.organisation
-        self.directory = DirectoryCopy(
+        copies = open_copies(
             self._databases.state,
-            self._settings.directory.name,
+            tuple(self._sources),
             organisation=(organisation.code, organisation.name),
             clock=self._clock,
             publish=self.city.catch_up,
         )
+        self.directory = Directories(copies)
         self._journal = Journal(lambda stream, purpose: self._keys.secret(f"journal {stream} {purpose}"))
         self._journal.begin_epoch(self._databases.record, self._clock.now_ms())
         self.recorder = Recorder(self._databases.record, (self._journal, self._ledger))
         self.recorder.start()
         self._follower = ChangeFollower(self._databases.state, self.city)
         self._follower.start()
-        self._directory_thread = threading.Thread(
-            target=self._source.run, args=(self.directory, self._stop_directory), name="directory", daemon=True
-        )
-        self._directory_thread.start()
+        self.directory.start()
+        self._directory_threads = [
+            threading.Thread(
+                target=self._sources[copy.name].run,
+                args=(copy, self._stop_directory),
+                name=f"directory {copy.name}",
+                daemon=True,
+            )
+            for copy in copies
+        ]
+        for thread in self._directory_threads:
+            thread.start()
 
     def stop(self) -> None:
         """Stop following, write what waits, close the stores."""
         self._stop_directory.set()
         self._follower.stop()
-        self._directory_thread.join(timeout=SHUTDOWN_S)
+        for thread in self._directory_threads:
+            thread.join(timeout=SHUTDOWN_S)
+        self.directory.stop()
         self.recorder.stop()
         if self._claim is not None:
             self._claim()
@@ -155,7 +188,8 @@ class Service:
         alive = {
             "recorder": self.recorder.alive,
             "follower": self._follower.alive,
-            "directory": self._directory_thread.is_alive(),
+            "directory requests": self.directory.alive,
+            **{thread.name: thread.is_alive() for thread in self._directory_threads},
         }
         return [name for name, lives in alive.items() if not lives]
 
@@ -180,6 +214,9 @@ class Service:
         self._printing = None if self._spooler is None else self._print_place(self._spooler)
         if self._printing is not None:
             places.append(self._printing)
+        self._pin_desk = PinDesk(Pins(self._databases.state, pepper_of(self._keys), self._clock))
+        readers = {name: LiveReader(found) for name, found in self._ldap.items()}
+        self._people_now = LivePeople(self._databases.state, readers)
         taps = TapServices(
             city=self.city,
             directory=self.directory,
@@ -190,6 +227,8 @@ class Service:
             metrics=self.metrics,
             clock=self._clock,
             places={place.use: place for place in places},
+            pins=self._pin_desk,
+            people_now=self._people_now,
         )
         self._events = EventDesk(taps)
         self._taps = TapDesk(taps)
@@ -226,6 +265,8 @@ class Service:
             await asyncio.wait((settling,))
         self._till_desk.close()
         await self._taps.close()
+        self._pin_desk.close()
+        self._people_now.close()
         if self._spooler is not None:
             await self._spooler.close()
         self._sign_in.close()
@@ -257,10 +298,11 @@ class Service:
             known = dn_by_login(self._databases.state, login)
         except Conflict:
             known = None
-        if known is None:
+        directory = None if known is None else self.directory.directory_of(known[0])
+        if known is None or directory is None:
             return None
         try:
-            fits = password_fits(ldap_settings(self._settings.directory), known[1], password)
+            fits = password_fits(self._ldap[directory], known[1], password)
         except LdapTrouble as error:
             raise OSError(str(error)) from error
         return known[0] if fits else None
@@ -295,18 +337,30 @@ class Service:
         )
         yield canteen_router(canteen, callers)
         yield doors_router(self._doors, callers)
+        lookups = Lookups(self.recorder, self._journal, self._clock)
+        yield plan_router(Plans(self._databases.state, self._clock, OPTION_RULES), lookups, callers)
+        yield explain_router(Explainer(self._databases.state, self._clock, self._age_ms), lookups, callers)
+        keep = through_recorder(self.recorder, self._journal, self._clock)
+        yield reviews_router(Reviews(self._databases.state, self._clock, keep, self.city.catch_up), callers)
+        yield directory_router(HoldDesk(self._databases.state, self._clock, self.directory.look), callers)
         sheets = TimeSheets(self._databases.record, self._pseudonyms("timeclock"), self._clock)
         sign_in = self._sign_in
         yield time_pages(sheets, sign_in, pages)
         yield wallet_page(self._wallet_view, sign_in, pages)
-        own = OwnPoints(self.city, self._databases.state, self._clock, self.directory.age_ms)
+        own = OwnPoints(self.city, self._databases.state, self._clock, self.directory.age_ms_of)
         yield doors_page(partial(own.view, Use.DOOR), sign_in, pages)
         yield workstations_page(partial(own.view, Use.WORKSTATION), self.directory.login_of, sign_in, pages)
         if self._spooler is not None:
             yield waiting_page(self._spooler, self._print_account_of, sign_in, pages)
 
+    def _age_ms(self) -> int:
+        """Return how old what taps are decided by is: the directory's copy or the city, whichever is older."""
+        return max(self.directory.age_ms(), self.city.age_ms())
+
     def _on_change(self, kinds: frozenset[ChangeKind]) -> None:
         """Tell the connected agents, from whichever thread applied a change to the city."""
+        if "access" in kinds:
+            self._reminder.refresh()
         loop = self._loop
         if loop is None or kinds.isdisjoint({"access", "agent"}):
             return
@@ -318,13 +372,13 @@ class Service:
 
     def health(self) -> Health:
         """Return the state of the service, and bring the gauges up to date."""
-        status = self.directory.status()
+        statuses = self.directory.statuses()
+        for status in statuses:
+            self._measure_directory(status)
+        # Of several, the one that is worst off: taps count its age.
+        status = max(statuses, key=lambda one: one.age_ms)
         snapshot, metrics = self.city.snapshot, self.metrics
         known = status.age_ms < UNKNOWN_AGE_MS
-        metrics.directory_age.labels(status.directory).set(status.age_ms / 1000 if known else -1)
-        metrics.directory_connected.labels(status.directory).set(status.connected)
-        metrics.directory_people.labels(status.directory).set(status.people)
-        metrics.removals_held.labels(status.directory).set(status.held_removals)
         metrics.snapshot_revision.set(snapshot.revision)
         metrics.snapshot_cards.set(snapshot.card_count)
         metrics.snapshot_build.set(self.city.build_us / 1e6)
@@ -335,7 +389,7 @@ class Service:
         metrics.recorder_depth.set(self.recorder.depth)
         metrics.recorder_flushes.set(self.recorder.flushes)
         dead = self._dead_threads()
-        degraded = self._degraded(status, dead)
+        degraded = self._degraded(statuses, dead)
         ready = known and self.recorder.trouble is None and not dead
         return Health(
             status="not_ready" if not ready else "degraded" if degraded else "ready",
@@ -360,9 +414,18 @@ class Service:
             ),
         )
 
-    def _degraded(self, status: DirectoryStatus, dead: list[str]) -> list[str]:
+    def _measure_directory(self, status: DirectoryStatus) -> None:
+        metrics, name = self.metrics, status.directory
+        metrics.directory_age.labels(name).set(status.age_ms / 1000 if status.age_ms < UNKNOWN_AGE_MS else -1)
+        metrics.directory_connected.labels(name).set(status.connected)
+        metrics.directory_people.labels(name).set(status.people)
+        metrics.removals_held.labels(name).set(status.held_removals)
+
+    def _degraded(self, statuses: list[DirectoryStatus], dead: list[str]) -> list[str]:
         """Return what does not work, one sentence each."""
-        found = status.troubles(self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        found = [trouble for status in statuses for trouble in status.troubles(now_ms)]
+        found += self._reminder.sentences()
         for missing in self._events.missing:
             if missing.asked:
                 found.append(f"agent {missing.agent}: {missing.asked} events are missing here and were asked for again")
@@ -402,33 +465,38 @@ def _open_keys(settings: Settings) -> SealedKeyStore:
     return open_store(settings.keys.store, passphrase, demonstration_allowed=settings.demonstration)
 
 
-def ldap_settings(section: DirectorySection) -> LdapSettings:
-    """Return what the LDAP integration needs of the settings; the password is read when it is needed."""
+def ldap_settings(section: DirectorySection, key: str = "directory") -> LdapSettings:
+    """Return what the LDAP integration needs of a section; the password is read when it is needed."""
     password_file = section.password_file
     if password_file is None:
-        raise SettingsError("directory.password_file: must be set")
+        raise SettingsError(f"{key}.password_file: must be set")
     disabled = section.mapping.disabled_attribute
     status = (StatusAttribute(disabled, section.mapping.disabled_values),) if disabled else ()
+    preset, names = PRESETS[section.kind], section.mapping.model_dump(exclude={"disabled_attribute", "disabled_values"})
+    named_here = {attribute: name for attribute, name in names.items() if name is not None}
     return LdapSettings(
         servers=section.servers,
         bind_dn=section.bind_dn,
-        password=lambda: read_secret_text(password_file, "directory.password_file"),
+        password=lambda: read_secret_text(password_file, f"{key}.password_file"),
         people_base=section.people_base,
         groups_base=section.groups_base,
         ca_file=section.ca_file,
-        people_filter=section.person_filter,
-        groups_filter=section.group_filter,
-        mapping=AttributeMapping(status=status),
-        timing=Timing(beat_s=section.beat_s, dead_s=section.dead_s, reconcile_s=section.reconcile_s),
+        people_filter=section.person_filter or preset.people_filter,
+        groups_filter=section.group_filter or preset.groups_filter,
+        mapping=replace(preset.mapping, status=preset.mapping.status + status, **named_here),
+        mode=section.mode,
+        timing=Timing(
+            beat_s=section.beat_s, dead_s=section.dead_s, reconcile_s=section.reconcile_s, list_s=section.list_s
+        ),
         plain_on_loopback=section.plain_ldap_on_loopback,
     )
 
 
-def _directory_source(section: DirectorySection) -> DirectorySource:
+def _directory_source(name: str, settings: LdapSettings) -> DirectorySource:
     try:
-        return LdapSource(ldap_settings(section))
+        return LdapSource(settings)
     except SettingsRefused as error:
-        raise SettingsError(f"directory: {error}") from error
+        raise SettingsError(f"directory {name}: {error}") from error
 
 
 def _trust(files: tuple[Path, ...]) -> CardAuthTrust:

@@ -3,21 +3,18 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import asdict
-from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
-from cardservice import __version__, logs
-from cardservice.errors import CardServiceError, SettingsError
-
-if TYPE_CHECKING:
-    from cardservice.database import Databases
-    from cardservice.settings import Settings
+from cardservice import __version__
+from cardservice.access_commands import access
+from cardservice.cards.pin.commands import pin
+from cardservice.console import ConfigOption, JsonOption, clearly, load_settings, needs, open_stores, show
+from cardservice.errors import SettingsError
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="The one-card service of the city.")
 db = typer.Typer(no_args_is_help=True, help="The two stores: state and record.")
@@ -37,62 +34,10 @@ for name, group in (
     ("directory", directory),
     ("journal", journal),
     ("ledger", ledger),
+    ("access", access),
 ):
     app.add_typer(group, name=name)
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", envvar="CARDSERVICE_CONFIG", help="The settings file (TOML).")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
-Arguments = ParamSpec("Arguments")
-
-
-@contextmanager
-def _needs(extra: str) -> Iterator[None]:
-    """Say which extra brings the package that is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise SettingsError(
-            f"this needs a package that is not installed ({error.name}): pip install 'cardservice[{extra}]'"
-        ) from error
-
-
-def _clearly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """End with one clear message and the error's own exit code instead of a traceback."""
-
-    @wraps(command)
-    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        try:
-            with _needs("service"):
-                command(*args, **kwargs)
-        except CardServiceError as error:
-            typer.echo(f"cardservice: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
-
-    return run
-
-
-def _settings(config: Path | None) -> "Settings":
-    from cardservice.settings import load
-
-    loaded = load(config)
-    logs.configure(loaded.logging.level, loaded.logging.format)
-    return loaded
-
-
-def _stores(config: Path | None) -> "Databases":
-    """Return the stores the settings name, at the revision of this program."""
-    settings = _settings(config)
-    from cardservice.database import open_databases, require_head
-
-    databases = open_databases(settings.database.url)
-    require_head(databases)
-    return databases
-
-
-def _print(document: Any, text: str, *, as_json: bool) -> None:
-    typer.echo(json.dumps(document, indent=1) if as_json else text)
+cards.add_typer(pin, name="pin")
 
 
 @app.callback()
@@ -107,10 +52,10 @@ def version() -> None:
 
 
 @app.command()
-@_clearly
+@clearly
 def serve(config: ConfigOption = None) -> None:
     """Run the central service until ctrl-C or SIGTERM."""
-    settings = _settings(config)
+    settings = load_settings(config)
     from cardservice.app import serve as run
 
     def on_ready(url: str) -> None:
@@ -121,40 +66,40 @@ def serve(config: ConfigOption = None) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
-@_clearly
+@clearly
 def agent(context: typer.Context) -> None:
     """Run a reader agent (`cardservice agent --help` tells more)."""
-    with _needs("agent"):
+    with needs("agent"):
         from readers.main import main as agent_main
 
     raise typer.Exit(agent_main(context.args))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
-@_clearly
+@clearly
 def demo(context: typer.Context) -> None:
     """Run the demonstration city (`cardservice demo --help` tells more)."""
-    with _needs("demo"):
+    with needs("demo"):
         from cardservice.demo.command import main as demo_main
 
     raise typer.Exit(demo_main(context.args))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
-@_clearly
+@clearly
 def bench(context: typer.Context) -> None:
     """Measure (`cardservice bench --help` tells what)."""
-    with _needs("service"):
+    with needs("service"):
         from cardservice.bench.command import main as bench_main
 
     raise typer.Exit(bench_main(context.args))
 
 
 @db.command("upgrade")
-@_clearly
+@clearly
 def db_upgrade(config: ConfigOption = None) -> None:
     """Create the stores, or bring them to the revision of this program."""
-    settings = _settings(config)
+    settings = load_settings(config)
     from cardservice.database import open_databases, upgrade
 
     with closing(open_databases(settings.database.url)) as databases:
@@ -163,10 +108,10 @@ def db_upgrade(config: ConfigOption = None) -> None:
 
 
 @db.command("check")
-@_clearly
+@clearly
 def db_check(config: ConfigOption = None) -> None:
     """Tell whether the stores can be used by this program."""
-    databases = _stores(config)
+    databases = open_stores(config)
     from cardservice.database import require_writable
 
     require_writable(databases)
@@ -174,10 +119,10 @@ def db_check(config: ConfigOption = None) -> None:
 
 
 @settings_app.command("check")
-@_clearly
+@clearly
 def settings_check(config: ConfigOption = None) -> None:
     """Explain every error in the settings."""
-    settings = _settings(config)
+    settings = load_settings(config)
     from cardservice.settings import contradictions
 
     found = contradictions(settings)
@@ -195,13 +140,13 @@ def settings_example() -> None:
 
 
 @keys.command("create")
-@_clearly
+@clearly
 def keys_create(
     system_id: Annotated[str, typer.Option(help="1 to 16 characters, chosen once for this installation.")],
     config: ConfigOption = None,
 ) -> None:
     """Make a new sealed key store with fresh random master keys."""
-    settings = _settings(config)
+    settings = load_settings(config)
     from cardservice.cards.keystore import create, generate_masters
     from cardservice.settings import read_secret
 
@@ -211,7 +156,7 @@ def keys_create(
 
 
 @agents.command("enrol")
-@_clearly
+@clearly
 def agents_enrol(name: str, public_key: str, config: ConfigOption = None) -> None:
     """Enrol the agent NAME with the PUBLIC_KEY that `cardservice agent init` printed on its machine."""
     _agents(config).enrol(name, public_key)
@@ -219,7 +164,7 @@ def agents_enrol(name: str, public_key: str, config: ConfigOption = None) -> Non
 
 
 @agents.command("lock")
-@_clearly
+@clearly
 def agents_lock(
     name: str,
     config: ConfigOption = None,
@@ -231,16 +176,16 @@ def agents_lock(
 
 
 @agents.command("list")
-@_clearly
+@clearly
 def agents_list(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the enrolled agents."""
     views = _agents(config).list()
     text = "\n".join(f"{view.code}{'  locked' if view.locked else ''}" for view in views) or "no agent is enrolled"
-    _print([asdict(view) for view in views], text, as_json=as_json)
+    show([asdict(view) for view in views], text, as_json=as_json)
 
 
 def _agents(config: Path | None) -> Any:
-    databases = _stores(config)
+    databases = open_stores(config)
     from cardservice.agents.service import Agents
     from cardservice.clock import SystemClock
 
@@ -248,24 +193,24 @@ def _agents(config: Path | None) -> Any:
 
 
 @cards.command("list")
-@_clearly
+@clearly
 def cards_list(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the cards and their states."""
-    databases = _stores(config)
+    databases = open_stores(config)
     from cardservice.cards.service import list_cards
 
     views = list_cards(databases.state)
     text = "\n".join(f"{view.reference}  {view.state}  {view.state_reason or ''}" for view in views) or "no cards"
-    _print([asdict(view) for view in views], text, as_json=as_json)
+    show([asdict(view) for view in views], text, as_json=as_json)
 
 
 @cards.command("set-state")
-@_clearly
+@clearly
 def cards_set_state(
     reference: str, state: str, reason: Annotated[str | None, typer.Argument()] = None, config: ConfigOption = None
 ) -> None:
     """Suspend, revoke or reactivate the card REFERENCE; suspending and revoking need a REASON."""
-    databases = _stores(config)
+    databases = open_stores(config)
     from cardservice.cards.rules import CardState
     from cardservice.cards.service import change_state
 
@@ -276,23 +221,110 @@ def cards_set_state(
 
 
 @directory.command("check")
-@_clearly
+@clearly
 def directory_check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Connect once and say in plain words what the directory offers and what is missing."""
-    settings = _settings(config)
+    """Connect once to every directory and say in plain words what it offers and what is missing."""
+    settings = load_settings(config)
     from cardservice.app import ldap_settings
     from integrations.ldap import check
 
-    findings = check(ldap_settings(settings.directory))
+    findings = [
+        finding for key, section in settings.all_directories().items() for finding in check(ldap_settings(section, key))
+    ]
     text = "\n".join(str(finding) for finding in findings)
-    _print([asdict(finding) for finding in findings], text, as_json=as_json)
+    show([asdict(finding) for finding in findings], text, as_json=as_json)
+
+
+@directory.command("status")
+@clearly
+def directory_status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show of every directory what is followed, how current the copy is, what is in it and what is wrong."""
+    settings, databases = load_settings(config), open_stores(config)
+    from cardservice.clock import SystemClock
+    from cardservice.people.overview import describe, overviews
+
+    names = [section.name for section in settings.all_directories().values()]
+    found = overviews(databases.state, names, SystemClock().now_ms())
+    documents = [{**asdict(one), "troubles": one.troubles()} for one in found]
+    show(documents, "\n\n".join(describe(one) for one in found), as_json=as_json)
+
+
+@directory.command("sync")
+@clearly
+def directory_sync(name: Annotated[str | None, typer.Argument()] = None, config: ConfigOption = None) -> None:
+    """Have the running service read everything of the directory NAME (none: of all) anew now."""
+    settings, databases = load_settings(config), open_stores(config)
+    from cardservice.clock import SystemClock
+    from cardservice.people.overview import ask_for_reading
+
+    names = [section.name for section in settings.all_directories().values()]
+    if name is not None and name not in names:
+        raise SettingsError(f"there is no directory {name!r} in the settings; there are {', '.join(names)}")
+    asked = names if name is None else [name]
+    ask_for_reading(databases.state, asked, SystemClock().now_ms())
+    typer.echo(
+        f"the running service was asked to read {' and '.join(asked)} anew; 'cardservice directory status' tells when "
+        "it has"
+    )
+
+
+@directory.command("holds")
+@clearly
+def directory_holds(
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    people: Annotated[bool, typer.Option("--people", help="Name the people, at most 1000 of each hold.")] = False,
+) -> None:
+    """List the holds: losses of many people at once that wait for a decision, or were rejected."""
+    databases = open_stores(config)
+    from cardservice.people.holds.service import describe_hold, list_held, list_holds
+
+    found = [(hold, list_held(databases.state, hold.number) if people else []) for hold in list_holds(databases.state)]
+    documents = [asdict(hold) | ({"people": [asdict(one) for one in held]} if people else {}) for hold, held in found]
+    text = "\n".join(describe_hold(hold, held) for hold, held in found)
+    show(documents, text or "nobody is held", as_json=as_json)
+
+
+@directory.command("confirm")
+@clearly
+def directory_confirm(
+    hold: int,
+    config: ConfigOption = None,
+    although_rejected: Annotated[
+        bool, typer.Option("--although-rejected", help="Confirm a hold that was rejected before.")
+    ] = False,
+) -> None:
+    """The directory is right: whoever is still in HOLD is lost or disabled now."""
+    view = _decided(config, hold, confirm=True, although_rejected=although_rejected)
+    typer.echo(
+        f"hold {hold} is confirmed: {view.lost} people lost, {view.disabled} disabled; the running service applies it "
+        "within a second, but not to whom the directory names again"
+    )
+
+
+@directory.command("reject")
+@clearly
+def directory_reject(hold: int, config: ConfigOption = None) -> None:
+    """The directory is wrong: whoever is in HOLD stays as they were until it names them again or says more."""
+    view = _decided(config, hold, confirm=False)
+    typer.echo(f"hold {hold} is rejected: {view.lost + view.disabled} people stay as they were")
+
+
+def _decided(config: Path | None, hold: int, *, confirm: bool, although_rejected: bool = False) -> Any:
+    databases = open_stores(config)
+    from cardservice.clock import SystemClock
+    from cardservice.people.holds.service import Decision, Verdict, decide
+
+    verdict = Verdict.CONFIRM if confirm else Verdict.REJECT
+    decision = Decision(verdict, "the command line", SystemClock().now_ms(), although_rejected)
+    return decide(databases.state, hold, decision)
 
 
 @ledger.command("check")
-@_clearly
+@clearly
 def ledger_check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Add the canteen's ledger up anew: every transfer, every account, every payment; name the first fault."""
-    databases = _stores(config)
+    databases = open_stores(config)
     from cardservice.canteen.service import check
 
     report = check(databases.record)
@@ -300,19 +332,19 @@ def ledger_check(config: ConfigOption = None, as_json: JsonOption = False) -> No
         f"the ledger adds up: {report.accounts} accounts, {report.transfers} transfers, {report.entries} entries, "
         f"{report.requests} answered requests"
     )
-    _print(asdict(report), text, as_json=as_json)
+    show(asdict(report), text, as_json=as_json)
 
 
 @journal.command("verify")
-@_clearly
+@clearly
 def journal_verify(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Recompute every chain of the journal and name the first entry that does not fit."""
-    databases = _stores(config)
+    databases = open_stores(config)
     from cardservice.journal.service import verify
 
     reports = verify(databases.record)
     text = "\n".join(f"{report.stream}, epoch {report.epoch}: {report.entries} entries" for report in reports)
-    _print([asdict(report) for report in reports], text or "the journal is empty", as_json=as_json)
+    show([asdict(report) for report in reports], text or "the journal is empty", as_json=as_json)
 
 
 def main() -> None:

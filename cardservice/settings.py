@@ -72,11 +72,16 @@ class PivSection(_Section):
 
 
 class MappingSection(_Section):
-    """How the directory says who is disabled, and until when."""
+    """Attributes that are called otherwise here than usual for the kind of server; none: as usual."""
 
-    disabled_attribute: str | None = Field(
-        None, description="Attribute that disables a person, besides pwdAccountLockedTime."
-    )
+    login: str | None = Field(None, description="What people sign in with.")
+    personnel_number: str | None = Field(None, description="The number payroll knows them by.")
+    department: str | None = Field(None, description="Their department.")
+    cost_centre: str | None = Field(None, description="Their cost centre; there is no usual attribute.")
+    valid_from: str | None = Field(None, description="From when the account holds, as generalizedTime.")
+    valid_until: str | None = Field(None, description="Until when the account holds, as generalizedTime.")
+
+    disabled_attribute: str | None = Field(None, description="Attribute that disables a person, besides what is usual.")
     disabled_values: tuple[str, ...] = Field((), description="Values of it that mean: disabled.")
 
 
@@ -90,11 +95,18 @@ class DirectorySection(_Section):
     ca_file: Path | None = Field(None, description="PEM certificates that the servers' certificates must lead to.")
     people_base: str = Field("", description="Where people are.")
     groups_base: str = Field("", description="Where groups are.")
-    person_filter: str = Field("(objectClass=inetOrgPerson)", description="Which entries are people.")
-    group_filter: str = Field("(objectClass=groupOfNames)", description="Which entries are groups.")
+    kind: Literal["openldap", "active-directory", "389"] = Field(
+        "openldap", description="What kind of server: how people and groups are found, and what is called how."
+    )
+    mode: Literal["auto", "syncrepl", "content-sync", "dirsync", "polling"] = Field(
+        "auto", description="How it is followed; auto: by what the server offers."
+    )
+    person_filter: str | None = Field(None, description="Which entries are people; none: as usual for the kind.")
+    group_filter: str | None = Field(None, description="Which entries are groups; none: as usual for the kind.")
     beat_s: float = Field(0.2, ge=0.05, le=60, description="How often the copy is proved current.")
     dead_s: float = Field(2.0, ge=0.3, le=60, description="How long a server may be silent before it counts as dead.")
     reconcile_s: float = Field(600, ge=10, le=86_400, description="How often everything is read anew.")
+    list_s: float = Field(5.0, ge=1, le=3_600, description="The same in mode polling, which notices deletions by it.")
     plain_ldap_on_loopback: bool = Field(
         False, description="Allow ldap:// without TLS to 127.0.0.1; for demonstrations and tests only."
     )
@@ -126,8 +138,9 @@ class CallerSection(_Section):
     name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="What it is called in the record.")
     token_file: Path = Field(description="File with its token.")
     # What routes ask for, and nothing else: a right that opens nothing would look like one that does.
-    uses: tuple[Literal["door", "canteen", "payroll"], ...] = Field(
-        description="What it may use; payroll: put money onto wallets."
+    uses: tuple[Literal["door", "canteen", "payroll", "directory", "access", "review"], ...] = Field(
+        description="What it may use; payroll: fill wallets; directory: decide on holds; access: ask who may pass; "
+        "review: have grants confirmed or ended."
     )
     points: tuple[str, ...] = Field((), description="Codes of the points it may use; none: every point of its uses.")
 
@@ -152,12 +165,22 @@ class Settings(BaseSettings):
     keys: KeysSection = KeysSection()
     piv: PivSection = PivSection()
     directory: DirectorySection = DirectorySection()
+    directories: tuple[DirectorySection, ...] = Field(
+        (),
+        max_length=16,
+        description="Several directories, each as [[directories]] with what [directory] has and a name of its own.",
+    )
     organisation: OrganisationSection = OrganisationSection()
     printing: PrintingSection = PrintingSection()
     callers: tuple[CallerSection, ...] = Field(
         (), max_length=200, description="Systems that call the API, each as [[callers]] with name, token_file, uses."
     )
     logging: LoggingSection = LoggingSection()
+
+    def all_directories(self) -> dict[str, DirectorySection]:
+        """Return every directory by its key in the settings."""
+        several = {f"directories[{number}]": section for number, section in enumerate(self.directories)}
+        return several or {"directory": self.directory}
 
     @classmethod
     def settings_customise_sources(
@@ -243,7 +266,7 @@ def _allowed(location: Sequence[int | str]) -> str:
 def contradictions(settings: Settings) -> list[str]:
     """Return what the settings say that cannot work, one sentence each; empty if all is well."""
     found = []
-    service, directory = settings.service, settings.directory
+    service = settings.service
     if (service.tls_certificate is None) != (service.tls_key is None):
         found.append("service.tls_certificate and service.tls_key: set both or neither")
     if service.tls_certificate is None and service.host not in {"127.0.0.1", "::1", "localhost"}:
@@ -251,27 +274,42 @@ def contradictions(settings: Settings) -> list[str]:
     found += _database_contradictions(settings.database.url)
     names = [caller.name for caller in settings.callers]
     found += [f"callers: {name} is named twice" for name in sorted({name for name in names if names.count(name) > 1})]
-    if not directory.servers:
-        found.append("directory.servers: name at least one server, for example ldaps://ldap.example.org")
-    found += [
-        f"directory.{needed}: must be set; anonymous reading is not supported"
-        for needed in ("bind_dn", "people_base", "groups_base")
-        if directory.servers and not getattr(directory, needed)
-    ]
-    if directory.servers and directory.password_file is None:
-        found.append("directory.password_file: must name the file that holds the password of directory.bind_dn")
+    found += _directory_contradictions(settings)
     files = {
         "service.tls_certificate": service.tls_certificate,
         "service.tls_key": service.tls_key,
         "service.live_token_file": service.live_token_file,
-        "directory.password_file": directory.password_file,
-        "directory.ca_file": directory.ca_file,
         "keys.store": settings.keys.store,
         "keys.passphrase_file": settings.keys.passphrase_file,
     }
+    for key, section in settings.all_directories().items():
+        files |= {f"{key}.password_file": section.password_file, f"{key}.ca_file": section.ca_file}
     files |= {f"piv.trusted_ca_files[{i}]": file for i, file in enumerate(settings.piv.trusted_ca_files)}
     files |= {f"callers[{i}].token_file": caller.token_file for i, caller in enumerate(settings.callers)}
     found += [f"{key}: {file}: there is no such file" for key, file in files.items() if file and not file.is_file()]
+    return found
+
+
+def _directory_contradictions(settings: Settings) -> list[str]:
+    """Return what is missing of the directories, or said twice."""
+    found = []
+    if settings.directories and "directory" in settings.model_fields_set:
+        found.append("directory and directories: both are set; move [directory] into the list, with its name")
+    sections = settings.all_directories()
+    names = [section.name for section in sections.values()]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    found += [f"directories: {name} is named twice; each needs a name of its own" for name in twice]
+    for key, section in sections.items():
+        if not section.servers:
+            found.append(f"{key}.servers: name at least one server, for example ldaps://ldap.example.org")
+            continue
+        found += [
+            f"{key}.{needed}: must be set; anonymous reading is not supported"
+            for needed in ("bind_dn", "people_base", "groups_base")
+            if not getattr(section, needed)
+        ]
+        if section.password_file is None:
+            found.append(f"{key}.password_file: must name the file that holds the password of {key}.bind_dn")
     return found
 
 

@@ -21,6 +21,7 @@ from cardservice.agents.messages import (
     EventsAgain,
     Hello,
     MessageRefused,
+    PinAsk,
     PointCommand,
     Prompt,
     Refused,
@@ -35,7 +36,7 @@ from readers.metrics import Metrics
 from readers.ports import CentreSocket, Connector
 
 FromCentreInSession = (
-    CardOpen | CardApdus | DecisionMessage | EventAck | EventRefused | EventsAgain | PointCommand | Prompt
+    CardOpen | CardApdus | PinAsk | DecisionMessage | EventAck | EventRefused | EventsAgain | PointCommand | Prompt
 )
 
 OUTGOING_FRAMES = 256

@@ -72,7 +72,7 @@ class DoorPoint(PlainPoint):
             OutputFault: the strike could not be released, or the door was locked down meanwhile.
         """
         if decision.open_ms:
-            self._open(decision.open_ms)
+            self._open(decision.open_ms, in_lockdown=bool(decision.in_lockdown))
 
     def command(self, command: PointCommand) -> None:
         """Open once, asked for at the desk.
@@ -97,10 +97,10 @@ class DoorPoint(PlainPoint):
         if self._due is not None:
             self._due.cancel()
 
-    def _open(self, open_ms: int) -> None:
+    def _open(self, open_ms: int, *, in_lockdown: bool = False) -> None:
         now_ms = self._now_ms()
         try:
-            door = self._door.granted(open_ms, now_ms)
+            door = self._door.granted(open_ms, now_ms, in_lockdown=in_lockdown)
         except LockedDown:
             raise OutputFault("the door is locked down") from None
         self._pulse(open_ms, now_ms)

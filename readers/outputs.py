@@ -20,7 +20,7 @@ from cardservice.agents.messages import (
 from cardservice.doors.ports import DoorOutput, OutputFault, Shown, StrikeState
 from readers.clock import Clock
 from readers.metrics import Metrics
-from readers.ports import OutputFactory, PointOutput
+from readers.ports import OutputFactory, PinPad, PointOutput
 
 # Makes what happens at a point of one use, around the indicators its adapter gives it.
 PointFactory = Callable[[PointSetup, DoorOutput], PointOutput]
@@ -38,6 +38,11 @@ class PlainPoint:
     def set_up(self, setup: PointSetup) -> None:
         """Take what the centre says of the point."""
         self.setup = setup
+
+    @property
+    def pad(self) -> PinPad | None:
+        """Nothing: digits cannot be typed at lights."""
+        return None
 
     def card_came(self) -> str | None:
         """Return nothing: there is nothing to choose from."""

@@ -6,6 +6,7 @@ methods of a driver block and are called from worker threads: `wait` always from
 connection's methods from one thread per reader.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ __all__ = [
     "DriverUp",
     "OutputFactory",
     "OutputObserver",
+    "PinPad",
     "PointOutput",
     "ReaderAppeared",
     "ReaderDriver",
@@ -158,8 +160,27 @@ class ReaderDriver(Protocol):
 OutputFactory = Callable[[str, OutputObserver], DoorOutput]
 
 
+class PinPad(Protocol):
+    """Where digits are typed at a point: the page of a terminal, one day a keypad beside the reader.
+
+    In the event loop. What was typed is in memory only, and only until the future has it.
+    """
+
+    def ask(self, for_ms: int) -> "asyncio.Future[str | None]":
+        """Have a PIN typed; the future gets its digits, or None if it is broken off or `for_ms` are over.
+
+        Whoever asks may end it: by cancelling the future, or with a result of their own.
+        """
+        ...
+
+
 class PointOutput(Protocol):
     """What happens at one point of this agent, whatever its use: a strike, a session, a screen. In the event loop."""
+
+    @property
+    def pad(self) -> PinPad | None:
+        """Where a PIN can be typed at this point now, None if nowhere."""
+        ...
 
     def set_up(self, setup: PointSetup) -> None:
         """Take what the centre says of the point; again whenever that changed."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Brings each message of the centre to the tap it is for; what is for no tap is ignored and counted."""
 
-from cardservice.agents.messages import CardApdus, CardOpen, DecisionMessage, EventId
+from cardservice.agents.messages import CardApdus, DecisionMessage, EventId, PinAsk
 from readers.metrics import Metrics
-from readers.tap import Tap
+from readers.tap import ForTap, Tap
 
 
 class Router:
@@ -26,7 +26,7 @@ class Router:
         if tap.conversation is not None:
             self._by_conversation.pop(tap.conversation, None)
 
-    def deliver(self, message: CardOpen | CardApdus | DecisionMessage, at_us: int) -> None:
+    def deliver(self, message: ForTap, at_us: int) -> None:
         """Hand `message`, received at the monotonic time `at_us`, to its tap."""
         ignored = self._deliver(message, at_us)
         if ignored is not None:
@@ -37,14 +37,14 @@ class Router:
         for tap in tuple(self._by_event.values()):
             tap.centre_lost()
 
-    def _deliver(self, message: CardOpen | CardApdus | DecisionMessage, at_us: int) -> str | None:
+    def _deliver(self, message: ForTap, at_us: int) -> str | None:
         if isinstance(message, CardApdus):
             tap = self._by_conversation.get(message.conversation)
             return "unknown_conversation" if tap is None else tap.deliver(message, at_us)
         tap = self._by_event.get(message.event)
         if tap is None:
             return "foreign_event"
-        if isinstance(message, DecisionMessage):
+        if isinstance(message, DecisionMessage | PinAsk):
             return tap.deliver(message, at_us)
         if message.conversation in self._by_conversation:
             return "conversation_reused"

@@ -33,7 +33,7 @@ from readers.kiosk.assembly import open_kiosk
 from readers.metrics import Metrics
 from readers.no_sessions import KeptNotes, NoSessions
 from readers.outbox_thread import OutboxThread
-from readers.outputs import Outputs
+from readers.outputs import Outputs, PointFactory
 from readers.points import PointMap
 from readers.ports import Connector, OutputFactory, PointOutput, ReaderDriver, SessionsFactory
 from readers.router import Router
@@ -104,10 +104,11 @@ class Session:
         # What the card in a reader was told to, which its removal is for too.
         self._at_reader: dict[str, PointOutput] = {}
         self._kiosk = open_kiosk(parts.settings, clock)
-        self._outputs.use({"door": partial(DoorPoint, tell=self._channel.send, clock=clock)})
-        self._outputs.use({"workstation": self._workstation})
+        door: PointFactory = partial(DoorPoint, tell=self._channel.send, clock=clock)
         if self._kiosk is not None:
+            door = self._kiosk.with_pages(door)
             self._outputs.use(self._kiosk.kinds)
+        self._outputs.use({"door": door, "workstation": self._workstation})
         self._router = Router(metrics)
         self._uploads = Uploads(
             outbox, send=self._channel.send, changed=self._health_due.set, clock=clock, metrics=metrics
@@ -119,6 +120,7 @@ class Session:
             registry=self._router,
             send=self._channel.send,
             late_grace_ms=times.late_grace_ms,
+            may_send_pins=parts.settings.is_unreadable_on_the_way,
         )
         hooks = BankHooks(
             begin_tap=self._begin_tap,

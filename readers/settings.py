@@ -99,7 +99,8 @@ class AgentSettings(BaseSettings):
     found_card: Literal["ask_again", "tap"] = "ask_again"
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     metrics_address: Annotated[str, Field(max_length=64)] = "127.0.0.1"
-    # Where the pages of time clocks, canteen terminals and printers are served; 0: none. Needs the extra `kiosk`.
+    # Where the pages of time clocks, canteen terminals, printers and doors with a PIN are served; 0: none. Needs the
+    # extra `kiosk`.
     kiosk_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     # Loopback: the browser runs on this machine, and nobody else has any business there.
     kiosk_address: Annotated[str, Field(max_length=64)] = "127.0.0.1"
@@ -118,6 +119,12 @@ class AgentSettings(BaseSettings):
         if not address.is_loopback:
             raise ValueError("must be an address of this machine alone, such as 127.0.0.1 or ::1")
         return str(address)
+
+    @property
+    def is_unreadable_on_the_way(self) -> bool:
+        """Whether nobody between here and the centre can read what is sent: TLS, or it never leaves this machine."""
+        scheme, host = _address(self.centre_url)
+        return scheme == "wss" or _is_loopback(host)
 
     @model_validator(mode="after")
     def _is_protected(self) -> Self:

@@ -74,6 +74,8 @@ class ReaderSlot:
         if self._is_the_same_card(now_us):
             _log.debug("removal_debounced", reader=self.reader)
             return
+        if self._tap is not None:
+            self._tap.another_card_came()
         self._next = Arrival(atr=atr, at_ms=self._clock.wall_ms(), at_us=now_us)
         self._wake.set()
 

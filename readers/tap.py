@@ -7,6 +7,9 @@
                           ▼
                         CLOSED
 
+Where the card is not enough, `pin.ask` comes instead of the decision: from WAITING to TYPING, where the card is let go
+and nothing but the decision is heard any more.
+
 Nothing acts unless the centre's decision for this very event arrived on the connection on which the card was
 reported, before its deadline by the monotonic clock. Everything else is ignored and counted. Where a point may one
 day decide by itself (`offline proof`), that decision takes the place of `_without_centre`.
@@ -31,6 +34,8 @@ from cardservice.agents.messages import (
     DecisionMessage,
     EventId,
     Outcome,
+    PinAsk,
+    PinEntered,
     PointSetup,
     TapEvent,
 )
@@ -41,10 +46,13 @@ from readers.clock import Clock
 from readers.errors import OutboxFault
 from readers.logs import is_worth_a_line
 from readers.metrics import Metrics
-from readers.ports import PointOutput
+from readers.ports import PinPad, PointOutput
 
 # ISO/IEC 7816-3; a driver that gives more must not cost a tap.
 _MAX_ATR_BYTES = 33
+
+# What the centre says to one tap.
+ForTap = CardOpen | CardApdus | PinAsk | DecisionMessage
 
 _log = structlog.get_logger("readers.tap")
 
@@ -55,6 +63,7 @@ class TapState(Enum):
     STORING = auto()
     WAITING = auto()
     TRANSMITTING = auto()
+    TYPING = auto()
     LINGERING = auto()
     CLOSED = auto()
 
@@ -85,7 +94,10 @@ class TapRegistry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class TapTools:
-    """What every tap of an agent shares; `late_grace_ms` is how long a decision that is late is still waited for."""
+    """What every tap of an agent shares; `late_grace_ms` is how long a decision that is late is still waited for.
+
+    `may_send_pins`: nobody between here and the centre can read them.
+    """
 
     clock: Clock
     metrics: Metrics
@@ -95,6 +107,7 @@ class TapTools:
     late_grace_ms: int = 2_000
     store_retry_s: float = 0.5
     store_longest_pause: int = 4
+    may_send_pins: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +139,16 @@ class Tap:
         self._card = card
         self._output = output
         self._state = TapState.STORING
-        self._inbox: asyncio.Queue[tuple[CardOpen | CardApdus | DecisionMessage, int] | None] = asyncio.Queue()
+        self._inbox: asyncio.Queue[tuple[ForTap, int] | None] = asyncio.Queue()
+        # What is typed at the point, while it is asked for.
+        self._typing: asyncio.Future[str | None] | None = None
         self._next_n = 0
         # From now, not from the arrival: a card that waited for the tap before it gets its whole time.
         self._deadline_us = tools.clock.monotonic_us() + setup.tap_budget_ms * 1_000
         self._answer_by_us = self._deadline_us
+        self._patience_ms = setup.answer_budget_ms
         self._decision: DecisionMessage | None = None
+        self._pad: PinPad | None = None
         self._gone: Gone | None = None
         self._stages_us = {"store": 0, "card": 0, "centre": 0, "output": 0}
         self.event: EventId | None = None
@@ -143,7 +160,7 @@ class Tap:
         """The code of the tap's point."""
         return self._setup.point
 
-    def deliver(self, message: CardOpen | CardApdus | DecisionMessage, at_us: int) -> str | None:
+    def deliver(self, message: ForTap, at_us: int) -> str | None:
         """Take a message of the centre, received at `at_us`; return why it is ignored, or None if it counts."""
         if self._decision is not None or self._state is TapState.CLOSED:
             return "replay"
@@ -155,8 +172,11 @@ class Tap:
         elif isinstance(message, CardApdus):
             self._next_n += 1
             self._state = TapState.TRANSMITTING
+        elif isinstance(message, PinAsk):
+            self._state = TapState.TYPING
         else:
             self._decision = message
+            self._stop_typing()
         # At most three at a time: an opening, one batch, the one decision.
         self._inbox.put_nowait((message, at_us))
         return None
@@ -164,10 +184,15 @@ class Tap:
     def centre_lost(self) -> None:
         """The connection on which this tap was reported is gone."""
         self._inbox.put_nowait(None)
+        self._stop_typing()
 
     def card_lost(self, why: Gone) -> None:
         """The reader reported that the card left; the rest of the conversation cannot happen."""
         self._card.lost(why)
+
+    def another_card_came(self) -> None:
+        """Somebody holds a card to the reader: whoever was to type a PIN is not waited for any more."""
+        self._stop_typing()
 
     async def run(self) -> None:
         """Report the card, relay the conversation, act on the decision, let the card go. Never raises."""
@@ -193,13 +218,14 @@ class Tap:
         self._tools.registry.remove(self)
         await self._finish(self._report(self.event))
 
-    def _refuses(self, message: CardOpen | CardApdus | DecisionMessage) -> str | None:
+    def _refuses(self, message: ForTap) -> str | None:
         if isinstance(message, DecisionMessage):
             return None if message.event == self.event else "foreign_event"
         if self._state is not TapState.WAITING:
             return "out_of_turn"
-        if isinstance(message, CardOpen):
-            return "out_of_turn" if self.conversation is not None else None
+        if isinstance(message, PinAsk | CardOpen):
+            in_turn = self.conversation is None if isinstance(message, CardOpen) else self._pad is not None
+            return None if in_turn else "out_of_turn"
         if message.conversation != self.conversation or message.n != self._next_n:
             return "out_of_turn"
         if any(len(apdu) < 2 * MIN_APDU_BYTES for apdu in message.apdus):
@@ -222,7 +248,7 @@ class Tap:
     async def _ask_centre(self) -> None:
         assert self.event is not None  # noqa: S101  # _store has run
         self._state = TapState.WAITING
-        choice = self._output.card_came()
+        choice, self._pad = self._output.card_came(), self._output.pad if self._tools.may_send_pins else None
         if self._card.gone is not None:
             # It left before the point heard of it.
             self._output.card_left()
@@ -234,6 +260,7 @@ class Tap:
             at_ms=self._arrival.at_ms,
             detected_us=detected_us,
             choice=choice,
+            pin_pad=True if self._pad is not None else None,
         )
         if not self._tools.send(present):
             raise _CentreLost
@@ -241,13 +268,15 @@ class Tap:
             message = await self._next_message()
             if isinstance(message, CardApdus):
                 await self._relay(message)
+            elif isinstance(message, PinAsk):
+                await self._have_pin_typed(message)
             elif isinstance(message, DecisionMessage):
                 await self._act(message)
                 return
 
-    async def _next_message(self) -> CardOpen | CardApdus | DecisionMessage:
+    async def _next_message(self) -> ForTap:
         began_us = self._tools.clock.monotonic_us()
-        by_us = began_us + self._setup.answer_budget_ms * 1_000
+        by_us = began_us + self._patience_ms * 1_000
         # Once the card is gone nothing can be opened any more: the whole answer budget is left for the reason.
         self._answer_by_us = by_us if self._gone else min(by_us, self._deadline_us)
         try:
@@ -281,6 +310,27 @@ class Tap:
         )
         if not self._tools.send(answered):
             raise _CentreLost
+
+    async def _have_pin_typed(self, question: PinAsk) -> None:
+        """Have the PIN typed and hand it to the centre; the card may go meanwhile, and the tap's time begins anew."""
+        assert self._pad is not None  # noqa: S101  # `_refuses` let no question through without one
+        self._card.release()
+        pin = None
+        # What has come already is the decision, or that none can come.
+        if self._inbox.empty():
+            self._typing = self._pad.ask(question.for_ms)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(question.for_ms / 1_000):
+                    pin = await self._typing
+            self._typing = None
+        self._patience_ms = question.decided_within_ms
+        self._deadline_us = self._tools.clock.monotonic_us() + self._patience_ms * 1_000
+        if self._inbox.empty() and not self._tools.send(PinEntered(event=question.event, ask=question.ask, pin=pin)):
+            raise _CentreLost
+
+    def _stop_typing(self) -> None:
+        if self._typing is not None and not self._typing.done():
+            self._typing.set_result(None)
 
     async def _act(self, decision: DecisionMessage) -> None:
         began_us = self._tools.clock.monotonic_us()

@@ -126,6 +126,10 @@ class WorkstationPoint:
             _log.error("workstation_options_unusable", point=self._point, reason=str(error))
         self._options = WorkstationOptions.parse(setup.options)
 
+    @property
+    def pad(self) -> None:
+        """Nothing: a PC's own PIN dialogue is the operating system's."""
+
     def card_came(self) -> str | None:
         """Take note that a card is there, and whether one before it is still being looked at; nothing is chosen."""
         self._overlapped = self._undecided

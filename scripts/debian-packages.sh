@@ -15,6 +15,8 @@ Usage: scripts/debian-packages.sh TARGET...
   postgres  the PostgreSQL server
   print     CUPS, its command-line programs and its simulated printer
   sessions  a PC's desk: logind's double on a bus of its own, a virtual screen and a locker
+  samba     an Active Directory domain controller
+  ds389     a 389 Directory Server
   test      all of these, slapd, OpenSC, Chromium, git and make
 
 Needs root. Without root it prints the one apt-get command to run. No service is started by it.
@@ -22,7 +24,8 @@ TEXT
 }
 
 # The city behind these names: ca-certificates because pip and uv trust the system's store, libc6-dev because gcc
-# only recommends it, iproute2 because a private pcscd needs the loopback of its own network namespace.
+# only recommends it, iproute2 because a private pcscd needs the loopback of its own network namespace, samba-ad-dc
+# because it brings the parts that Debian 12 keeps in packages of their own.
 packages_of() {
     case $1 in
     run) echo "ca-certificates python3 python3-venv" ;;
@@ -30,9 +33,11 @@ packages_of() {
     postgres) echo "postgresql" ;;
     print) echo "cups-daemon cups-client cups-filters cups-ipp-utils dbus-daemon poppler-utils" ;;
     sessions) echo "dbus-daemon python3-dbusmock xvfb xss-lock i3lock x11-utils" ;;
+    ds389) echo "389-ds-base libnss3-tools" ;;
+    samba) echo "samba-ad-dc samba-ad-provision python3-samba" ;;
     test)
         echo "$(packages_of run) $(packages_of pcsc) $(packages_of postgres) $(packages_of print)" \
-            "$(packages_of sessions)" \
+            "$(packages_of sessions)" "$(packages_of samba) $(packages_of ds389)" \
             "slapd ldap-utils opensc opensc-pkcs11 pcsc-tools chromium git make"
         ;;
     *)
@@ -70,6 +75,7 @@ leave_out_what_the_archive_lacks() {
 policy=/usr/sbin/policy-rc.d
 own_policy=no
 units="pcscd.service pcscd.socket slapd.service postgresql.service
+    samba-ad-dc.service smbd.service nmbd.service winbind.service
     cups.service cups.socket cups.path cups-browsed.service"
 masked=no
 

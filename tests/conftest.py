@@ -47,6 +47,20 @@ def lacks_cups() -> list[str]:
     return lacking if os.geteuid() == 0 else [*lacking, "root"]
 
 
+def lacks_samba() -> list[str]:
+    lacking = lacks_programs("samba", "samba-tool")
+    # A domain is made by Debian's own interpreter with modules that are packages of their own.
+    parts = {"samba-ad-provision": "share/samba/setup", "samba-vfs-modules": "lib/*/samba/vfs/acl_xattr.so"}
+    lacking += [name for name, place in parts.items() if not any(Path("/usr").glob(place))]
+    # The ports of LDAP, and the rights within a domain's files.
+    return lacking if os.geteuid() == 0 else [*lacking, "root"]
+
+
+def lacks_ds389() -> list[str]:
+    lacking = lacks_programs("ns-slapd", "certutil", "pk12util")
+    return lacking if Path("/usr/share/dirsrv/data/template-dse.ldif").exists() else [*lacking, "389-ds-base"]
+
+
 def lacks_postgres() -> list[str]:
     installed = any(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl")) or program("pg_ctl") is not None
     return [] if installed else ["pg_ctl"]
@@ -65,6 +79,8 @@ def lacks_browser() -> list[str]:
 WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
     "pcscd": lacks_pcscd,
     "slapd": lambda: lacks_programs("slapd"),
+    "samba": lacks_samba,
+    "ds389": lacks_ds389,
     "postgres": lacks_postgres,
     "cups": lacks_cups,
     "logind": lacks_logind,

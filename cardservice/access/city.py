@@ -4,6 +4,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from cardservice.access.rules import (
     CardRecord,
     CompiledPeriod,
     Decision,
+    Level,
     PointRecord,
     Reason,
     Timed,
@@ -26,17 +28,16 @@ from cardservice.access.rules import (
     Use,
     Window,
 )
-from cardservice.access.schedules import ALWAYS, HORIZON_DAYS, Interval, Schedule, compile_schedule, within
+from cardservice.access.schedules import ALWAYS, HORIZON_DAYS, Interval, Schedule, SpecialDays, compile_schedule, within
 from cardservice.access.snapshot import same_number
 from cardservice.cards.rules import CardState
 from cardservice.cards.store import card, credential
 from cardservice.people.store import person
 
 _DAY_MS: Final = 86_400_000
-MAX_ZONE_DEPTH: Final = 32
 _log = structlog.get_logger()
 
-_STATE_REFUSAL: Final[Mapping[str, Reason]] = {
+STATE_REFUSAL: Final[Mapping[str, Reason]] = {
     CardState.STOCK: Reason.CARD_NOT_ISSUED,
     CardState.IN_PRODUCTION: Reason.CARD_NOT_ISSUED,
     CardState.PRODUCED: Reason.CARD_NOT_ISSUED,
@@ -66,6 +67,12 @@ _CARDS: Final = (
     .select_from(credential)
     .join(card, credential.c.card_id == card.c.id)
     .join(person, card.c.person_id == person.c.id, isouter=True)
+)
+
+_POINTS: Final = (
+    sa.select(store.point, store.point_class)
+    .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
+    .join(store.point_class, store.point.c.point_class_id == store.point_class.c.id)
 )
 
 
@@ -116,7 +123,7 @@ class CardCompiler:
 
 def _refusal(row: sa.Row[Any]) -> Decision | None:
     if row.state != CardState.ACTIVE:
-        return REFUSED[_STATE_REFUSAL[row.state]]
+        return REFUSED[STATE_REFUSAL[row.state]]
     if row.person_id is None:
         return REFUSED[Reason.NO_HOLDER]
     if not row.present:
@@ -175,11 +182,16 @@ class PointCompiler:
     def __init__(self, connection: Connection, now_ms: int) -> None:
         self._period = compiled_period(now_ms)
         self._schedules = _schedules(connection)
-        self._zone_parent = {row.id: row.parent_id for row in connection.execute(sa.select(store.zone))}
-        self._locked_down = frozenset(connection.execute(sa.select(store.door_lockdown.c.zone_id)).scalars())
-        self._levels: dict[int, list[tuple[int, int]]] = {}
+        self._zone_parent, self._zone_level = {}, {}
+        for row in connection.execute(sa.select(store.zone)):
+            self._zone_parent[row.id], self._zone_level[row.id] = row.parent_id, row.level or Level.NONE
+        lockdowns = connection.execute(sa.select(store.door_lockdown))
+        self._passing = {row.zone_id: row.passing_group_id for row in lockdowns}
+        exceptions = connection.execute(sa.select(store.level_exception))
+        self._exception_until_ms = {row.point_id: row.until_ms for row in exceptions}
+        self._levels: dict[int, list[tuple[int, int, int]]] = {}
         for row in connection.execute(sa.select(store.point_class_level)):
-            self._levels.setdefault(row.point_class_id, []).append((row.schedule_id, row.level))
+            self._levels.setdefault(row.point_class_id, []).append((row.schedule_id, row.level, row.people))
         self._rules: dict[tuple[str, Any], list[_Rule]] = {}
         for row in connection.execute(sa.select(store.access_rule)):
             self._rules.setdefault(_target(row), []).append(_rule(row))
@@ -187,12 +199,12 @@ class PointCompiler:
 
     def points(self, connection: Connection) -> dict[str, PointRecord]:
         """Return every point by code, compiled."""
-        rows = connection.execute(
-            sa.select(store.point, store.point_class)
-            .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
-            .join(store.point_class, store.point.c.point_class_id == store.point_class.c.id)
-        )
-        return {row.point_code: self._point(row) for row in rows}
+        return {row.point_code: self._point(row) for row in connection.execute(_POINTS)}
+
+    def point(self, connection: Connection, code: str) -> PointRecord | None:
+        """Return one point, compiled as it is among all of them; None if there is none."""
+        row = connection.execute(_POINTS.where(store.point.c.code == code)).first()
+        return None if row is None else self._point(row)
 
     def _point(self, row: sa.Row[Any]) -> PointRecord:
         zones = self._zones_around(row.point_zone_id)
@@ -208,36 +220,54 @@ class PointCompiler:
             blocks=timed_blocks,
             level=row.point_class_level,
             timed_levels=tuple(
-                TimedLevel(self._compiled(schedule_id, row.point_time_zone), level)
-                for schedule_id, level in sorted(self._levels.get(row.point_class_id, ()))
+                sorted(
+                    TimedLevel(self.toggles(schedule_id, row.point_time_zone), level, people)
+                    for schedule_id, level, people in self._levels.get(row.point_class_id, ())
+                )
             ),
             freshness_ms=row.point_class_freshness_ms,
             stale_permits=row.point_class_stale_policy == "permit",
             granted=Decision(permit=True, reason=Reason.GRANTED, open_ms=row.point_class_open_ms),
+            # A block whose hours all lie outside the compiled time counts too.
+            by_clock=bool(self._levels.get(row.point_class_id)) or any(rule.schedule_id for rule in blocks),
             compiled_from_ms=self._period.from_ms,
             compiled_until_ms=self._period.until_ms,
             methods=tuple(row.point_class_methods.split(",")),
             journal=row.point_class_journal_mode,
             answer_budget_ms=row.point_class_answer_budget_ms,
             tap_budget_ms=row.point_class_tap_budget_ms,
+            live_check=row.point_class_directory_check == "live",
             agent=row.point_agent,
             reader=row.point_reader,
             name=row.point_name,
             options=MappingProxyType(options),
+            people=row.point_class_people,
+            floor=self._floor(row, zones),
+            second_within_ms=row.point_class_second_within_ms,
             lockdown=self._lockdown(row, options, zones),
         )
 
     def _lockdown(self, row: sa.Row[Any], options: Options, zones: Sequence[int]) -> frozenset[int] | None:
         """Return who may pass during the lockdowns around a door, None where there are none."""
         # The way out stays open: a door of an escape route is never locked down.
-        if row.point_use != Use.DOOR or options.get("escape_route") is True or self._locked_down.isdisjoint(zones):
+        if row.point_use != Use.DOOR or options.get("escape_route") is True:
             return None
-        return frozenset()
+        passing = {self._passing[zone_id] for zone_id in zones if zone_id in self._passing}
+        # Who may pass one lockdown only does not pass where another one holds too.
+        return frozenset(passing if len(passing) == 1 else ()) - {None} if passing else None
+
+    def _floor(self, row: sa.Row[Any], zones: Sequence[int]) -> TimedLevel | None:
+        """Return the least that the zones around demand, once the point's exception has ended."""
+        level = max(self._zone_level[zone_id] for zone_id in zones)
+        if level <= Level.NONE:
+            return None
+        until_ms = self._exception_until_ms.get(row.point_id)
+        return TimedLevel(ALWAYS if until_ms is None else (until_ms,), level)
 
     def _zones_around(self, zone_id: int | None) -> list[int]:
         """Return the zone and those it lies in, innermost first."""
         zones: list[int] = []
-        while zone_id is not None and len(zones) < MAX_ZONE_DEPTH:
+        while zone_id is not None and len(zones) < store.MAX_ZONE_DEPTH:
             zones.append(zone_id)
             zone_id = self._zone_parent.get(zone_id)
         return zones
@@ -254,13 +284,14 @@ class PointCompiler:
         """Split rules into subjects named at any time and subjects by their toggles."""
         subjects: dict[tuple[int, ...], set[int]] = {}
         for rule in rules:
-            toggles = within(self._compiled(rule.schedule_id, zone), rule.valid_from_ms, rule.valid_until_ms)
+            toggles = within(self.toggles(rule.schedule_id, zone), rule.valid_from_ms, rule.valid_until_ms)
             if toggles:
                 subjects.setdefault(toggles, set()).add(same_number(rule.subject))
         always = frozenset() if keep_always else frozenset(subjects.pop(ALWAYS, ()))
         return always, tuple(Timed(toggles, frozenset(named)) for toggles, named in sorted(subjects.items()))
 
-    def _compiled(self, schedule_id: int | None, zone: str) -> tuple[int, ...]:
+    def toggles(self, schedule_id: int | None, zone: str) -> tuple[int, ...]:
+        """Return what a schedule is in a zone of time, for the period of this compiler; None is at any time."""
         key = (schedule_id, zone)
         if key not in self._toggles:
             schedule = None if schedule_id is None else self._schedules[schedule_id]
@@ -293,10 +324,28 @@ def _schedules(connection: Connection) -> dict[int, Schedule]:
     intervals: dict[int, list[Interval]] = {}
     for row in connection.execute(sa.select(store.schedule_interval).order_by(store.schedule_interval.c.id)):
         intervals.setdefault(row.schedule_id, []).append(Interval(row.day, row.start_minute, row.end_minute))
+    special = _special_days(connection)
     return {
-        row.id: Schedule(tuple(intervals.get(row.id, ())), row.land)
+        row.id: Schedule(tuple(intervals.get(row.id, ())), row.land, tuple(special.get(row.id, ())))
         for row in connection.execute(sa.select(store.schedule))
     }
+
+
+def _special_days(connection: Connection) -> dict[int, list[SpecialDays]]:
+    """Return the special days of each schedule by its row number, in the order of their codes."""
+    days: dict[int, set[date]] = {}
+    for row in connection.execute(sa.select(store.special_day)):
+        days.setdefault(row.group_id, set()).add(row.day)
+    hours: dict[int, list[tuple[int, int]]] = {}
+    parts = store.schedule_special_interval
+    for row in connection.execute(sa.select(parts).order_by(parts.c.id)):
+        hours.setdefault(row.special_id, []).append((row.start_minute, row.end_minute))
+    found: dict[int, list[SpecialDays]] = {}
+    named = sa.select(store.schedule_special).join(store.special_day_group).order_by(store.special_day_group.c.code)
+    for row in connection.execute(named):
+        special = SpecialDays(frozenset(days.get(row.group_id, ())), tuple(hours.get(row.id, ())))
+        found.setdefault(row.schedule_id, []).append(special)
+    return found
 
 
 def _target(row: sa.Row[Any]) -> tuple[str, Any]:

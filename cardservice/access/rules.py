@@ -67,10 +67,14 @@ class Reason(StrEnum):
     PERSON_EXPIRED = "person_expired"
     PERSON_NOT_YET_VALID = "person_not_yet_valid"
     DIRECTORY_STALE = "directory_stale"
+    DIRECTORY_SILENT = "directory_silent"
     BLOCKED = "blocked"
     NO_GRANT = "no_grant"
     OUTSIDE_SCHEDULE = "outside_schedule"
     LEVEL_TOO_LOW = "level_too_low"
+    PIN_NEEDED = "pin_needed"
+    PIN_WRONG = "pin_wrong"
+    PIN_LOCKED = "pin_locked"
     SECOND_PERSON_NEEDED = "second_person_needed"
     SAME_PERSON_TWICE = "same_person_twice"
     CLOCK_DOUBTFUL = "clock_doubtful"
@@ -120,8 +124,8 @@ class CardRecord(NamedTuple):
     """What the snapshot keeps for one credential.
 
     `refusal` is set when the card or its holder is out of use whatever the time. `subjects` are the numbers of the
-    groups the holder is in, and the holder's own. `holder` and `card` are row numbers for the journal, never part of
-    the rule.
+    groups the holder is in, and the holder's own. `holder` and `card` are row numbers: two cards of one holder are one
+    person; the card's is for the journal alone.
     """
 
     refusal: Decision | None
@@ -180,9 +184,10 @@ class PointRecord:
     """What the snapshot keeps for one point, compiled: no schedule, zone or group name is looked up at a tap.
 
     `always` holds the subjects granted at any time, `timed` those granted at certain times, `blocks` those refused.
-    `level` and `people` are demanded unless one of `timed_levels` is in force. `freshness_ms` is the oldest directory
-    copy the point accepts; past it `stale_permits` tells what happens. `lockdown`: nobody passes but these subjects;
-    None means no lockdown. Schedules are compiled for `compiled_from_ms` .. `compiled_until_ms`. What follows does not
+    `level` and `people` are demanded unless one of `timed_levels` is in force, and never less than `floor`.
+    `freshness_ms` is the oldest directory copy the point accepts; past it `stale_permits` tells what happens.
+    `lockdown`: nobody passes but these subjects; None means no lockdown. Schedules are compiled for
+    `compiled_from_ms` .. `compiled_until_ms`. A second person may take `second_within_ms`. What follows does not
     decide: how the card may prove itself, what is kept of a tap, and who serves the point.
     """
 
@@ -197,14 +202,21 @@ class PointRecord:
     stale_permits: bool
     granted: Decision
     people: int = 1
+    # The least that is demanded, from when on: what the zones around say, once an exception has ended.
+    floor: TimedLevel | None = None
+    second_within_ms: int = 10_000
     # Whether a point may be locked down at all is the place's rule.
     lockdown: frozenset[int] | None = None
+    # Whether a schedule says what is blocked or demanded here: outside the compiled time nobody knows.
+    by_clock: bool = False
     compiled_from_ms: int = -NEVER_MS
     compiled_until_ms: int = NEVER_MS
     methods: tuple[str, ...] = ("desfire",)
     journal: str = "refusals"
     answer_budget_ms: int = 300
     tap_budget_ms: int = 3_000
+    # Whether the directory itself is asked about the holder before a permit.
+    live_check: bool = False
     agent: str | None = None
     reader: str | None = None
     name: str = ""
@@ -313,22 +325,24 @@ def _not_granted(point: PointRecord, subjects: tuple[int, ...]) -> Decision:
 
 def _moment(point: PointRecord, at_ms: int) -> Moment:
     """Return what holds at `at_ms` and how long it does: until the next edge of any schedule of the point."""
-    # Outside the compiled time nobody knows what is blocked or demanded; that nothing is granted then harms nobody.
-    by_clock = bool(point.blocks or point.timed_levels)
     compiled = (point.compiled_from_ms, point.compiled_until_ms)
-    by_time: tuple[Timed | TimedLevel, ...] = (*point.timed, *point.blocks, *point.timed_levels)
-    spans = [_span(entry.toggles, at_ms) for entry in by_time] + [_span(compiled, at_ms)] * by_clock
+    floor = () if point.floor is None else (point.floor,)
+    by_time: tuple[Timed | TimedLevel, ...] = (*point.timed, *point.blocks, *point.timed_levels, *floor)
+    spans = [_span(entry.toggles, at_ms) for entry in by_time] + [_span(compiled, at_ms)] * point.by_clock
     demands = [entry for entry in point.timed_levels if inside(entry.toggles, at_ms)]
+    level = max((entry.level for entry in demands), default=point.level)
+    if point.floor is not None and inside(point.floor.toggles, at_ms):
+        level = max(level, point.floor.level)
     restriction = Restriction(
         blocked=_in_force(point.blocks, at_ms),
         people=max((entry.people for entry in demands), default=point.people),
-        clock_known=not by_clock or inside(compiled, at_ms),
+        clock_known=not point.by_clock or inside(compiled, at_ms),
     )
     return Moment(
         from_ms=max((since for since, _ in spans), default=-NEVER_MS),
         until_ms=min((until for _, until in spans), default=NEVER_MS),
         granted=point.always | _in_force(point.timed, at_ms),
-        level=max((entry.level for entry in demands), default=point.level),
+        level=level,
         restriction=None if restriction == _NONE and point.lockdown is None else restriction,
     )
 

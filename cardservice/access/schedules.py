@@ -32,11 +32,31 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class SpecialDays:
+    """Days with hours of their own (start minute, end minute), whatever weekday or holiday they are; none: shut."""
+
+    days: frozenset[date]
+    hours: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Schedule:
-    """A week of intervals; on a public holiday of `land` only the intervals of day 7 hold."""
+    """A week of intervals; on a public holiday of `land` only the intervals of day 7 hold.
+
+    On a day in `special` only its hours hold; of two, the first.
+    """
 
     intervals: tuple[Interval, ...]
     land: str | None = None
+    special: tuple[SpecialDays, ...] = ()
+
+    def hours(self, day: date) -> tuple[tuple[int, int], ...]:
+        """Return start and end minute of every interval of a day."""
+        for special in self.special:
+            if day in special.days:
+                return special.hours
+        kind = SPECIAL_DAY if is_public_holiday(self.land, day) else day.weekday()
+        return tuple((one.start_minute, one.end_minute) for one in self.intervals if one.day == kind)
 
 
 def compile_schedule(schedule: Schedule | None, zone: str, from_ms: int, days: int = HORIZON_DAYS) -> tuple[int, ...]:
@@ -53,15 +73,15 @@ def compile_schedule(schedule: Schedule | None, zone: str, from_ms: int, days: i
     for offset in range(days):
         day = first + timedelta(days=offset)
         spans.extend(
-            (min(_instants(day, interval.start_minute, tz)), max(_instants(day, interval.end_minute, tz)))
-            for interval in schedule.intervals
-            if interval.day == _kind_of_day(schedule.land, day)
+            (min(_instants(day, start_minute, tz)), max(_instants(day, end_minute, tz)))
+            for start_minute, end_minute in schedule.hours(day)
         )
     return _toggles(spans)
 
 
-def _kind_of_day(land: str | None, day: date) -> int:
-    return SPECIAL_DAY if land is not None and day in _public_holidays(land, day.year) else day.weekday()
+def is_public_holiday(land: str | None, day: date) -> bool:
+    """Tell whether a day is a public holiday of a Land; no Land has none."""
+    return land is not None and day in _public_holidays(land, day.year)
 
 
 @lru_cache(maxsize=256)

@@ -141,6 +141,12 @@ SENTENCES: Final[Mapping[Reason, Sentences]] = MappingProxyType(
             "Die Verzeichniskopie oder der Stand der Zentrale ist älter, als dieser Punkt erlaubt.",
             "The directory copy or the centre's own state is older than this point allows.",
         ),
+        Reason.DIRECTORY_SILENT: Sentences(
+            "Zurzeit nicht prüfbar. Bitte an die Pforte wenden.",
+            "Cannot be checked at the moment. Please ask at the gate.",
+            "Der Punkt verlangt eine Auskunft des Verzeichnisses selbst; es hat nicht rechtzeitig geantwortet.",
+            "The point demands an answer of the directory itself; it did not answer in time.",
+        ),
         Reason.BLOCKED: Sentences(
             "Hier ist Ihr Zutritt gesperrt.",
             "You are blocked from entering here.",
@@ -164,6 +170,24 @@ SENTENCES: Final[Mapping[Reason, Sentences]] = MappingProxyType(
             "The card alone is not enough here.",
             "Der Punkt verlangt einen stärkeren Nachweis.",
             "The point demands a stronger proof.",
+        ),
+        Reason.PIN_NEEDED: Sentences(
+            "Hier wird die PIN gebraucht. Bitte Karte erneut vorhalten.",
+            "The PIN is needed here. Please present your card again.",
+            "Der Punkt verlangt die PIN, und es wurde rechtzeitig keine eingegeben.",
+            "The point demands the PIN, and none was typed in time.",
+        ),
+        Reason.PIN_WRONG: Sentences(
+            "Diese PIN stimmt nicht. Eine PIN vergibt die Ausgabestelle.",
+            "This PIN is not right. The service desk issues PINs.",
+            "Die eingegebene PIN ist nicht die des Inhabers, oder der Inhaber hat keine.",
+            "The PIN that was typed is not the holder's, or the holder has none.",
+        ),
+        Reason.PIN_LOCKED: Sentences(
+            "Zu viele falsche PINs. Bitte in fünf Minuten erneut versuchen.",
+            "Too many wrong PINs. Please try again in five minutes.",
+            "Nach drei falschen PINs mit dieser Karte wird fünf Minuten lang keine angenommen.",
+            "After three wrong PINs with this card none is accepted for five minutes.",
         ),
         Reason.SECOND_PERSON_NEEDED: Sentences(
             "Hier müssen zwei Personen kommen. Bitte jetzt die zweite Karte vorhalten.",

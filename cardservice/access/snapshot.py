@@ -165,5 +165,8 @@ def _comparable(point: PointRecord) -> tuple[object, ...]:
         point.stale_permits,
         point.granted,
         point.people,
+        point.floor,
+        point.second_within_ms,
+        point.by_clock,
         point.lockdown if point.lockdown is None else sorted(point.lockdown),
     )

@@ -2,7 +2,7 @@
 """Tables of the access model: zones, points and their classes, schedules, grants and blocks."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeGuard
 
 import sqlalchemy as sa
@@ -13,6 +13,7 @@ from cardservice.database import STATE, RowNumber
 # Options of a point: what fits the wire.
 MAX_OPTIONS: Final = 16
 MAX_OPTION_TEXT: Final = 200
+MAX_ZONE_DEPTH: Final = 32
 _OPTION_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
@@ -38,6 +39,8 @@ zone = sa.Table(
     sa.Column("parent_id", sa.ForeignKey("zone.id")),
     sa.Column("code", sa.String(64), nullable=False, unique=True),
     sa.Column("name", sa.String(200), nullable=False),
+    # The least that every point inside demands, whatever its class says; none: what the class says.
+    sa.Column("level", sa.Integer),
 )
 
 schedule = sa.Table(
@@ -64,6 +67,42 @@ schedule_interval = sa.Table(
     sa.CheckConstraint("0 <= start_minute AND start_minute < end_minute AND end_minute <= 1440", name="minutes"),
 )
 
+# Days that are neither weekdays nor public holidays: half days, closing days.
+special_day_group = sa.Table(
+    "special_day_group",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("code", sa.String(64), nullable=False, unique=True),
+    sa.Column("name", sa.String(200), nullable=False),
+)
+
+special_day = sa.Table(
+    "special_day",
+    STATE,
+    sa.Column("group_id", sa.ForeignKey("special_day_group.id"), primary_key=True),
+    sa.Column("day", sa.Date, primary_key=True),
+)
+
+# The days of a group on which a schedule has these intervals instead of the weekday's; without any it is shut.
+schedule_special = sa.Table(
+    "schedule_special",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("schedule_id", sa.ForeignKey("schedule.id"), nullable=False),
+    sa.Column("group_id", sa.ForeignKey("special_day_group.id"), nullable=False),
+    sa.UniqueConstraint("schedule_id", "group_id"),
+)
+
+schedule_special_interval = sa.Table(
+    "schedule_special_interval",
+    STATE,
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("special_id", sa.ForeignKey("schedule_special.id"), nullable=False, index=True),
+    sa.Column("start_minute", sa.Integer, nullable=False),
+    sa.Column("end_minute", sa.Integer, nullable=False),
+    sa.CheckConstraint("0 <= start_minute AND start_minute < end_minute AND end_minute <= 1440", name="minutes"),
+)
+
 point_class = sa.Table(
     "point_class",
     STATE,
@@ -79,6 +118,11 @@ point_class = sa.Table(
     sa.Column("open_ms", sa.Integer, nullable=False),
     sa.Column("answer_budget_ms", sa.Integer, nullable=False),
     sa.Column("tap_budget_ms", sa.Integer, nullable=False),
+    # How many different people must come, and how soon the second after the first.
+    sa.Column("people", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("second_within_ms", sa.Integer, nullable=False, server_default="10000"),
+    # "copy": the copy of the directory is enough; "live": the directory itself is asked about the person first.
+    sa.Column("directory_check", sa.String(10), nullable=False, server_default="copy"),
     sa.CheckConstraint("stale_policy IN ('deny', 'permit')", name="stale_policy"),
     sa.CheckConstraint("journal_mode IN ('full', 'refusals', 'counts')", name="journal_mode"),
 )
@@ -90,6 +134,7 @@ point_class_level = sa.Table(
     sa.Column("point_class_id", sa.ForeignKey("point_class.id"), nullable=False, index=True),
     sa.Column("schedule_id", sa.ForeignKey("schedule.id"), nullable=False),
     sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("people", sa.Integer, nullable=False, server_default="1"),
 )
 
 point = sa.Table(
@@ -110,7 +155,16 @@ point = sa.Table(
     sa.Column("options", sa.Text, nullable=False, server_default="{}"),
 )
 
-# Zones in which no door opens from outside, whoever asks; the zones inside are meant too.
+# Points that may demand less than their zone, and until when.
+level_exception = sa.Table(
+    "level_exception",
+    STATE,
+    sa.Column("point_id", sa.ForeignKey("point.id"), primary_key=True),
+    sa.Column("until_ms", sa.BigInteger, nullable=False),
+    sa.Column("reason", sa.String(200), nullable=False),
+)
+
+# Zones in which no door opens from outside but to one group, if any; the zones inside are meant too.
 door_lockdown = sa.Table(
     "door_lockdown",
     STATE,
@@ -118,6 +172,8 @@ door_lockdown = sa.Table(
     sa.Column("since_ms", sa.BigInteger, nullable=False),
     sa.Column("by", sa.String(200), nullable=False),
     sa.Column("reason", sa.String(200), nullable=False),
+    # A group that is gone lets nobody pass; so no foreign key.
+    sa.Column("passing_group_id", RowNumber),
 )
 
 access_rule = sa.Table(
@@ -150,3 +206,20 @@ def zone_names(connection: Connection, use: str) -> dict[str, str]:
     """Return point -> name of the zone it is in, for every point of `use`."""
     named = sa.select(point.c.code, zone.c.name).join(zone, point.c.zone_id == zone.c.id).where(point.c.use == use)
     return {row.code: row.name for row in connection.execute(named)}
+
+
+def least_level(connection: Connection, point_class_id: int | None) -> int:
+    """Return the lowest level that a class of points ever demands."""
+    own = connection.execute(sa.select(point_class.c.level).where(point_class.c.id == point_class_id)).scalar_one()
+    timed = sa.select(point_class_level.c.level).where(point_class_level.c.point_class_id == point_class_id)
+    return int(min([own, *connection.execute(timed).scalars()]))
+
+
+def zones_around(connection: Connection, zone_id: int | None) -> Sequence[sa.Row[Any]]:
+    """Return a zone and those it lies in, innermost first."""
+    found: list[sa.Row[Any]] = []
+    while zone_id is not None and len(found) < MAX_ZONE_DEPTH:
+        row = connection.execute(sa.select(zone).where(zone.c.id == zone_id)).one()
+        found.append(row)
+        zone_id = row.parent_id
+    return found

@@ -11,6 +11,8 @@ A tap, as the two sides see it (agent on the left):
                         <-  card.open, card.apdus n=0
     card.responses n=0  ->
                         <-  card.apdus n=1 ...
+                        <-  pin.ask             where the card alone is not enough and a PIN can be typed
+    pin.entered         ->
                         <-  decision
     event               ->      what came of it, kept in the outbox until
                         <-  event.ack
@@ -46,6 +48,7 @@ DurationUs = Annotated[int, Field(ge=0, lt=2**53)]
 ApduHex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$", max_length=2 * 65_544)]
 Token = Annotated[str, Field(pattern=r"^[0-9a-f]{1,128}$")]
 ShortText = Annotated[str, Field(max_length=200)]
+PinDigits = Annotated[str, Field(pattern=r"^[0-9]{4,12}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 # What one place of use says to the other end of the wire besides the tap itself: few, flat, named by the place.
 Facts = Annotated[dict[Word, int | bool | ShortText], Field(max_length=24)]
@@ -149,6 +152,8 @@ class CardPresent(_Message):
     detected_us: DurationUs = 0
     # What the holder chose at the terminal before the card came ("in", "out" ...).
     choice: Word | None = None
+    # Whether a PIN can be typed at this point now.
+    pin_pad: Literal[True] | None = None
 
 
 class CardRead(_Message):
@@ -193,6 +198,31 @@ class CardResponses(_Message):
     gone: Literal["pulled", "reader", "timeout"] | None = None
 
 
+class PinAsk(_Message):
+    """Centre: have the holder type their PIN for this tap, within `for_ms`; the card is not needed any more.
+
+    After `pin.entered` the decision follows, `decided_within_ms` later at most.
+    """
+
+    type: Literal["pin.ask"] = "pin.ask"
+    event: EventId
+    ask: Token
+    for_ms: Annotated[int, Field(ge=50, le=60_000)]
+    decided_within_ms: Annotated[int, Field(ge=50, le=60_000)]
+
+
+class PinEntered(_Message):
+    """Agent: the answer to the `pin.ask` of this tap; without a PIN: nothing was typed, or it was broken off.
+
+    Never logged and never stored, at either end.
+    """
+
+    type: Literal["pin.entered"] = "pin.entered"
+    event: EventId
+    ask: Token
+    pin: Annotated[PinDigits | None, Field(repr=False)] = None
+
+
 class Sentence(BaseModel):
     """One sentence for the holder, in both languages."""
 
@@ -224,6 +254,9 @@ class DecisionMessage(_Message):
     level: Literal["none", "uid", "reader_attested", "card", "card_pin"]
     text: Sentence
     open_ms: Annotated[int, Field(ge=0, le=600_000)] = 0
+    # Decided while the door was locked down, for somebody who may pass; an agent that hears of a lockdown only after
+    # its decision must still refuse.
+    in_lockdown: Literal[True] | None = None
     # Of a permitted tap: what its place made of it.
     answer: PlaceAnswer | None = None
     receipt: Token
@@ -401,6 +434,7 @@ FromAgent = Annotated[
     | CardPresent
     | CardRead
     | CardResponses
+    | PinEntered
     | TapEvent
     | EventsAccount
     | Health
@@ -415,6 +449,7 @@ FromCentre = Annotated[
     | Refused
     | CardOpen
     | CardApdus
+    | PinAsk
     | DecisionMessage
     | EventAck
     | EventRefused

@@ -32,12 +32,14 @@ from cardservice.agents.messages import (
     Health,
     Hello,
     OutputState,
+    PinEntered,
     PointCommand,
     PointDone,
     PointSetup,
     TapEvent,
     Welcome,
 )
+from cardservice.agents.pins import DECIDED_WITHIN_MS, TYPING_MS, PinQuestions
 from cardservice.agents.proof import CONVERSATIONS
 from cardservice.agents.taps import TapDesk
 from cardservice.clock import Clock
@@ -142,6 +144,7 @@ class AgentSession:
         self._send = send
         self._points: dict[str, PointRecord] = {}
         self._conversations: dict[str, _Conversation] = {}
+        self._questions = PinQuestions(send)
         self._running: dict[str, asyncio.Task[None]] = {}
         self._uploads: set[asyncio.Task[None]] = set()
         self._commands: dict[str, tuple[str, asyncio.Future[PointDone]]] = {}
@@ -185,7 +188,7 @@ class AgentSession:
                 self._begin(message)
             case CardRead():
                 self._answer_read(message)
-            case CardResponses():
+            case CardResponses() | PinEntered():
                 self._continue(message)
             case TapEvent():
                 self._upload(message)
@@ -297,8 +300,9 @@ class AgentSession:
         conversation = _Conversation(present, [one for one in point.methods if one in CONVERSATIONS], self._send)
         self._conversations[conversation.id] = conversation
         try:
-            async with asyncio.timeout(point.tap_budget_ms / 1000):
-                decision = await self._desks.taps.answer(present, conversation.exchange)
+            async with asyncio.timeout(point.tap_budget_ms / 1000) as limit:
+                ask_pin = partial(self._ask_pin, present, limit) if present.pin_pad else None
+                decision = await self._desks.taps.answer(present, conversation.exchange, ask_pin)
         except TimeoutError:
             # The agent gave up long before; what became of the tap arrives as an event.
             _log.warning("tap.abandoned", agent=self.agent, point=present.point)
@@ -306,6 +310,11 @@ class AgentSession:
         finally:
             del self._conversations[conversation.id]
         self._decided(present, decision)
+
+    async def _ask_pin(self, present: CardPresent, limit: asyncio.Timeout) -> str | None:
+        """Have a PIN typed for a tap, whose budget begins anew with it: fingers are slower than cards."""
+        limit.reschedule(asyncio.get_running_loop().time() + (TYPING_MS + DECIDED_WITHIN_MS) / 1000)
+        return await self._questions.ask(present.event)
 
     def _shown(self, point: str, decision: DecisionMessage, at_ms: int) -> dict[str, Any]:
         return {
@@ -324,9 +333,13 @@ class AgentSession:
             "at_ms": at_ms,
         }
 
-    def _continue(self, message: CardResponses) -> None:
+    def _continue(self, message: CardResponses | PinEntered) -> None:
+        """Hand an answer to the tap that waits for it; one that comes after the tap has ended is late, not strange."""
+        if isinstance(message, PinEntered):
+            if not self._questions.entered(message):
+                self._strange("answer to another question")
+            return
         conversation = self._conversations.get(message.conversation)
-        # An answer that comes after the tap has ended is late, not strange.
         if conversation is not None and not conversation.answered(message):
             self._strange("answer to another exchange")
 

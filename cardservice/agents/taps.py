@@ -6,7 +6,7 @@ decode cards by themselves: a number they read proves level `reader_attested`, a
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -17,8 +17,12 @@ from sqlalchemy.engine import Connection
 from cardservice.access.rules import REFUSED, Decision, Level, PointRecord, Reason, Tap, Use, decide
 from cardservice.access.sentences import SENTENCES
 from cardservice.access.snapshot import Snapshot
+from cardservice.agents import live_check
 from cardservice.agents import proof as proving
+from cardservice.agents.live_check import PeopleNow
 from cardservice.agents.messages import CardPresent, CardRead, DecisionMessage, PlaceAnswer, Sentence
+from cardservice.agents.pairs import Pairs
+from cardservice.agents.pins import AskPin, PinDesk
 from cardservice.agents.places import Answer, PermittedTap, Place
 from cardservice.agents.proof import ATTESTED, UNSUPPORTED, CardProver, Exchange, Proof, Stopwatch, attested
 from cardservice.agents.receipts import Decided, seal_receipt
@@ -54,8 +58,8 @@ class Keys(proving.Keys, Protocol):
 class Directory(Protocol):
     """What a tap needs to know of the directory copy."""
 
-    def age_ms(self) -> int:
-        """Return how long ago the copy was last proved."""
+    def age_ms_of(self, person: int) -> int:
+        """Return how long ago the copy that knows a person (a row number) was last proved; of nobody's, the oldest."""
         ...
 
     def source(self) -> str:
@@ -89,6 +93,10 @@ class TapServices:
     metrics: Metrics
     clock: Clock
     places: Mapping[Use, Place] = field(default_factory=dict)
+    # None: nobody is asked for a PIN.
+    pins: PinDesk | None = None
+    # None: points that want the directory itself asked permit nobody.
+    people_now: PeopleNow | None = None
 
 
 PLACE_FAILED: Final = Answer(
@@ -113,6 +121,8 @@ class _Tapped(NamedTuple):
     holder: int
     card: int
     watch: Stopwatch
+    # Who came first where two people are needed, 0 for nobody.
+    first: int
     answer: Answer | None = None
 
 
@@ -135,6 +145,7 @@ class TapDesk:
     def __init__(self, services: TapServices) -> None:
         self._services = services
         self._prover = CardProver(services.keys, services.trust, services.clock)
+        self._pairs = Pairs(services.clock)
         self._counters: dict[tuple[Use | None, bool, Reason], Counter] = {}
         self._acting: set[asyncio.Task[None]] = set()
 
@@ -142,13 +153,21 @@ class TapDesk:
         """Return the point as it is now, None if there is none."""
         return self._services.city.snapshot.point(code)
 
-    async def answer(self, present: CardPresent, exchange: Exchange) -> DecisionMessage:
-        """Run the whole tap of `present`; return the decision, which is journalled by then."""
+    async def answer(self, present: CardPresent, exchange: Exchange, ask_pin: AskPin | None = None) -> DecisionMessage:
+        """Run the whole tap of `present`; return the decision, which is journalled by then.
+
+        `ask_pin` is None where no PIN can be typed.
+        """
         watch = Stopwatch(self._services.clock)
         point = self.point(present.point)
         proof = self._refused_at(point, present)
         if proof is None and point is not None:
             proof = await self._prover.prove(point, present, exchange, watch)
+        tapped = self._decide(present, point, proof or UNSUPPORTED, watch)
+        if ask_pin is not None and self._services.pins is not None and _lacks_a_pin(tapped):
+            tapped = await self._decide_with_pin(tapped, self._services.pins, ask_pin)
+        if _wants_confirmation(tapped):
+            tapped = await self._confirmed(tapped)
         answered: asyncio.Future[DecisionMessage] = asyncio.get_running_loop().create_future()
 
         def deliver(decision: DecisionMessage) -> None:
@@ -156,17 +175,21 @@ class TapDesk:
             if not answered.done():
                 answered.set_result(decision)
 
-        self._finish(self._decide(present, point, proof or UNSUPPORTED, watch), _Waiting(deliver))
+        self._finish(tapped, _Waiting(deliver))
         return await answered
 
     def answer_read(self, read: CardRead, deliver: Deliver) -> None:
-        """Answer the tap of a card that its reader has read; nothing is awaited, `deliver` is called once."""
+        """Answer the tap of a card that its reader has read; returns at once, `deliver` is called once."""
         watch = Stopwatch(self._services.clock)
         point = self.point(read.point)
         proof = self._refused_at(point, read)
         if proof is None and point is not None and ATTESTED in point.methods:
             proof = attested(point.use, read.number)
-        self._finish(self._decide(read, point, proof or UNSUPPORTED, watch), _Waiting(deliver))
+        tapped, waiting = self._decide(read, point, proof or UNSUPPORTED, watch), _Waiting(deliver)
+        if _wants_confirmation(tapped):
+            self._keep_track(self._confirm_and_finish(tapped, waiting))
+        else:
+            self._finish(tapped, waiting)
 
     async def close(self) -> None:
         """Let what the places have begun come to its end, within `CLOSE_S`; what is left is cut off."""
@@ -181,19 +204,70 @@ class TapDesk:
             return Proof(reason=Reason.POINT_UNKNOWN)
         return Proof(reason=Reason.POINT_FOREIGN) if point.agent != tap.event.agent else None
 
+    async def _confirmed(self, tapped: _Tapped) -> _Tapped:
+        """Ask the directory itself about everybody whom a permit is for; the first objection is the answer."""
+        asked_ns = self._services.clock.monotonic_ns()
+        objection = None
+        for person in dict.fromkeys((tapped.holder, tapped.first)):
+            if person and objection is None:
+                objection = await live_check.objection(self._services.people_now, person, tapped.at_ms)
+        tapped.watch.add("directory", asked_ns)
+        return tapped if objection is None else tapped._replace(decision=REFUSED[objection])
+
+    async def _confirm_and_finish(self, tapped: _Tapped, waiting: _Waiting) -> None:
+        self._finish(await self._confirmed(tapped), waiting)
+
+    def _keep_track(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._acting.add(task)
+        task.add_done_callback(self._acting.discard)
+
+    async def _decide_with_pin(self, tapped: _Tapped, pins: PinDesk, ask_pin: AskPin) -> _Tapped:
+        """Have the holder's PIN typed and decide again, on what is known by then."""
+        clock, watch = self._services.clock, tapped.watch
+        asked_ns = clock.monotonic_ns()
+        pin = await ask_pin()
+        # How long somebody typed is no stage of the tap, and nobody's business.
+        checked_ns = clock.monotonic_ns()
+        watch.started_ns += checked_ns - asked_ns
+        objection = Reason.PIN_NEEDED if pin is None else await self._objection(tapped, pins, pin)
+        watch.add("pin", checked_ns)
+        point = self.point(tapped.present.point)
+        proof = self._refused_at(point, tapped.present)
+        if proof is None:
+            whose = self._services.city.snapshot.card(tapped.proof.credential)
+            if whose is None or (whose.holder, whose.card) != (tapped.holder, tapped.card):
+                # The card has become somebody else's meanwhile: it was not their PIN.
+                objection = Reason.PIN_NEEDED
+            level = Level.CARD_PIN if objection is None else Level.CARD
+            proof = tapped.proof._replace(reason=objection, level=level)
+        return self._decide(tapped.present, point, proof, watch)
+
+    async def _objection(self, tapped: _Tapped, pins: PinDesk, pin: str) -> Reason | None:
+        try:
+            return await pins.objection(card=tapped.card, person=tapped.holder, pin=pin)
+        except CardServiceError as error:
+            _log.error("tap.pin_not_checked", point=tapped.present.point, error=str(error))
+            return Reason.OVERLOADED
+
     def _decide(
         self, present: CardPresent | CardRead, point: PointRecord | None, proof: Proof, watch: Stopwatch
     ) -> _Tapped:
         services = self._services
         decided_ns = services.clock.monotonic_ns()
         snapshot, at_ms = services.city.snapshot, services.clock.now_ms()
+        record = snapshot.card(proof.credential) if proof.credential else None
+        holder, first = record.holder if record else 0, 0
         # What is not known since the directory or the change log fell silent counts alike.
-        age_ms = max(services.directory.age_ms(), services.city.age_ms())
+        age_ms = max(services.directory.age_ms_of(holder), services.city.age_ms())
         if proof.reason is not None:
             decision = REFUSED[proof.reason]
         else:
-            decision = decide(snapshot, Tap(present.point, proof.credential, proof.level), at_ms, age_ms)
-        record = snapshot.card(proof.credential) if proof.credential else None
+            first = 0 if point is None else self._pairs.first_at(point, snapshot, at_ms, age_ms)
+            tap = Tap(present.point, proof.credential, proof.level, first)
+            decision = decide(snapshot, tap, at_ms, age_ms)
+            if point is not None:
+                self._pairs.note(point, tap, holder, decision)
         watch.add("decide", decided_ns)
         return _Tapped(
             present=present,
@@ -204,9 +278,10 @@ class TapDesk:
             at_ms=at_ms,
             revision=snapshot.revision,
             age_ms=age_ms,
-            holder=record.holder if record else 0,
+            holder=holder,
             card=record.card if record else 0,
             watch=watch,
+            first=first,
         )
 
     def _entry(self, tapped: _Tapped) -> Entry:
@@ -227,7 +302,10 @@ class TapDesk:
         stream = _stream_of(tapped.point)
         if not tapped.holder:
             return Entry(stream, tapped.at_ms, facts)
-        return Entry(stream, tapped.at_ms, facts, tapped.holder, {"person": tapped.holder, "card": tapped.card})
+        personal: dict[str, Scalar] = {"person": tapped.holder, "card": tapped.card}
+        if tapped.first and tapped.decision.permit:
+            personal["first"] = tapped.first
+        return Entry(stream, tapped.at_ms, facts, tapped.holder, personal)
 
     def _finish(self, tapped: _Tapped, waiting: _Waiting) -> None:
         """Keep what the mode and the place ask for, on disk before the answer; what cannot be kept is refused."""
@@ -279,9 +357,7 @@ class TapDesk:
         if place is None or tapped.point is None:
             self._deliver(tapped, tapped.decision, waiting)
             return
-        task = asyncio.ensure_future(self._at_the_place(tapped, place, tapped.point, waiting))
-        self._acting.add(task)
-        task.add_done_callback(self._acting.discard)
+        self._keep_track(self._at_the_place(tapped, place, tapped.point, waiting))
 
     async def _at_the_place(self, tapped: _Tapped, place: Place, point: PointRecord, waiting: _Waiting) -> None:
         began_ns = self._services.clock.monotonic_ns()
@@ -357,10 +433,20 @@ class TapDesk:
             level=_LEVEL_NAMES[tapped.proof.level],
             text=_TEXTS[decision.reason],
             open_ms=decision.open_ms,
+            in_lockdown=True if decision.permit and tapped.point is not None and tapped.point.locked_down else None,
             answer=told,
             receipt=receipt,
             stages_us=tapped.watch.stages_us,
         )
+
+
+def _wants_confirmation(tapped: _Tapped) -> bool:
+    return tapped.decision.permit and tapped.point is not None and tapped.point.live_check
+
+
+def _lacks_a_pin(tapped: _Tapped) -> bool:
+    """Tell whether nothing but the PIN is missing: there is one level only above the card's own."""
+    return tapped.decision.reason is Reason.LEVEL_TOO_LOW and tapped.proof.level is Level.CARD
 
 
 def _permitted(tapped: _Tapped, point: PointRecord) -> PermittedTap:

@@ -82,7 +82,7 @@ class _City:
 class _Directory:
     """A copy that was proved a moment ago."""
 
-    def age_ms(self) -> int:
+    def age_ms_of(self, _person: int) -> int:
         return 100
 
     def source(self) -> str:

@@ -115,6 +115,7 @@ def _points(size: Size, rng: random.Random) -> Iterator[PointRecord]:
             stale_permits=False,
             granted=_GRANTED,
             people=2 if number % 50 == 6 else 1,
+            by_clock=number % 10 in {3, 4, 5},
             compiled_from_ms=NOW_MS - DAY_MS,
             compiled_until_ms=NOW_MS + _YEAR_MS,
         )

@@ -26,6 +26,12 @@ class ReasonBody(Body):
     reason: Annotated[str, Field(min_length=1, max_length=200, examples=["Lieferung für die Kantine"])]
 
 
+class LockdownBody(ReasonBody):
+    """Why, and which group may enter all the same where it has a grant; none: nobody."""
+
+    passing: Annotated[str | None, Field(min_length=1, max_length=200, examples=["Werkfeuerwehr"])] = None
+
+
 class Door(BaseModel):
     """One side of a door; `since_ms` is from when contact and alarm are so."""
 
@@ -72,11 +78,15 @@ class EventPage(BaseModel):
 
 
 class StandingLockdown(BaseModel):
-    """A zone that is locked down, with all zones inside it; `by` is the caller who asked for it."""
+    """A zone that is locked down, with all zones inside it; `by` is the caller who asked for it.
+
+    `passing` is the group that may enter.
+    """
 
     zone: str
     since_ms: int
     by: str
+    passing: str | None
 
 
 class LockdownList(BaseModel):
@@ -122,7 +132,10 @@ def doors_router(doors: Doors, callers: Callers) -> APIRouter:
         _require_all(caller)
         standing = await asyncio.to_thread(doors.lockdowns.standing)
         return LockdownList(
-            lockdowns=[StandingLockdown(zone=one.zone, since_ms=one.since_ms, by=one.by) for one in standing]
+            lockdowns=[
+                StandingLockdown(zone=one.zone, since_ms=one.since_ms, by=one.by, passing=one.passing)
+                for one in standing
+            ]
         )
 
     @router.post("/doors/{door}/open", summary="Open a door once, from the desk")
@@ -132,9 +145,11 @@ def doors_router(doors: Doors, callers: Callers) -> APIRouter:
         return OpeningAnswer(door=door, outcome=opening.outcome, message=opening.message, repeated=opening.repeated)
 
     @router.put("/zones/{zone}/lockdown", summary="Lock every door of a zone for everybody")
-    async def lock_down(zone: ZoneCode, body: ReasonBody, caller: facility) -> LockdownAnswer:
+    async def lock_down(zone: ZoneCode, body: LockdownBody, caller: facility) -> LockdownAnswer:
         _require_all(caller)
-        changed = await asyncio.to_thread(doors.lockdowns.begin, zone, by=caller.name, reason=body.reason)
+        changed = await asyncio.to_thread(
+            doors.lockdowns.begin, zone, by=caller.name, reason=body.reason, passing=body.passing
+        )
         return LockdownAnswer(zone=zone, locked_down=True, changed=changed)
 
     @router.delete("/zones/{zone}/lockdown", summary="End a lockdown")

@@ -19,12 +19,13 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Lockdown:
-    """A zone in which no door opens from outside."""
+    """A zone in which no door opens from outside, but to the group `passing` if there is one."""
 
     zone: str
     since_ms: int
     by: str
     reason: str
+    passing: str | None
 
 
 class Lockdowns:
@@ -33,13 +34,15 @@ class Lockdowns:
     def __init__(self, city: City, journal: DoorJournal, clock: Clock, state: Engine) -> None:
         self._city, self._journal, self._clock, self._state = city, journal, clock, state
 
-    def begin(self, zone: str, *, by: str, reason: str) -> bool:
+    def begin(self, zone: str, *, by: str, reason: str, passing: str | None = None) -> bool:
         """Lock down every door in `zone` and the zones inside it; False if it already was.
 
-        Doors of escape routes are left out. The lockdown stands even if it cannot be journalled.
+        Members of the group `passing` may still enter where they have a grant. Doors of escape routes are left out. The
+        lockdown stands even if it cannot be journalled.
 
         Raises:
-            NotFound: there is no such zone.
+            NotFound: there is no such zone or group.
+            Conflict: two groups are called so.
             DatabaseUnavailable: the state store cannot be written, or the journal cannot.
             Overloaded: the journal is too busy.
         """
@@ -47,12 +50,14 @@ class Lockdowns:
         since_ms = self._clock.now_ms()
         with write(self._state) as connection:
             number = _zone(connection, zone)
-            row = {"zone_id": number, "since_ms": since_ms, "by": by, "reason": reason}
+            group = None if passing is None else _group(connection, passing)
+            row = {"zone_id": number, "since_ms": since_ms, "by": by, "reason": reason, "passing_group_id": group}
             if not store.begin_lockdown(connection, row):
                 return False
             changes.append(connection, "access", [0])
         self._publish()
-        self._journal.keep({"kind": "lockdown_begun", "zone": zone}, {"by": by, "reason": reason})
+        facts = {"kind": "lockdown_begun", "zone": zone} | ({"passing": passing} if passing else {})
+        self._journal.keep(facts, {"by": by, "reason": reason})
         return True
 
     def end(self, zone: str, *, by: str) -> bool:
@@ -87,7 +92,7 @@ class Lockdowns:
         """
         with read(self._state) as connection:
             rows = store.lockdowns(connection)
-        return tuple(Lockdown(row.code, row.since_ms, row.by, row.reason) for row in rows)
+        return tuple(Lockdown(row.code, row.since_ms, row.by, row.reason, row.passing) for row in rows)
 
     def _publish(self) -> None:
         """Let the city know now; if it cannot, it finds out by itself."""
@@ -101,4 +106,11 @@ def _zone(connection: Connection, code: str) -> int:
     number = store.zone_number(connection, code)
     if number is None:
         raise NotFound(f"there is no zone {code!r}")
+    return number
+
+
+def _group(connection: Connection, name: str) -> int:
+    number = store.group_number(connection, name)
+    if number is None:
+        raise NotFound(f"there is no group {name!r}")
     return number

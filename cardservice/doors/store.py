@@ -11,7 +11,9 @@ from sqlalchemy.engine import Connection
 
 from cardservice.access.store import door_lockdown, point, zone
 from cardservice.database import STATE, insert_or
+from cardservice.errors import Conflict
 from cardservice.journal.store import journal_entry
+from cardservice.people.store import directory_group
 
 # The journal's stream of this use.
 STREAM: Final = "door"
@@ -85,6 +87,19 @@ def zone_number(connection: Connection, code: str) -> int | None:
     return connection.execute(sa.select(zone.c.id).where(zone.c.code == code)).scalar()
 
 
+def group_number(connection: Connection, name: str) -> int | None:
+    """Return the row number of the one group that is called so, None if there is none.
+
+    Raises:
+        Conflict: more than one is called so.
+    """
+    named = sa.select(directory_group.c.id).where(directory_group.c.name == name, directory_group.c.present)
+    found = connection.execute(named.limit(2)).scalars().all()
+    if len(found) > 1:
+        raise Conflict(f"there is more than one group {name!r}")
+    return found[0] if found else None
+
+
 def begin_lockdown(connection: Connection, row: dict[str, Any]) -> bool:
     """Lock a zone down; False if it already is."""
     return _insert_new(connection, door_lockdown, row)
@@ -97,7 +112,9 @@ def end_lockdown(connection: Connection, zone_id: int) -> bool:
 
 def lockdowns(connection: Connection) -> Sequence[sa.Row[Any]]:
     """Return the zones that are locked down, oldest first."""
-    named = sa.select(door_lockdown, zone.c.code).join(zone, door_lockdown.c.zone_id == zone.c.id)
+    named = sa.select(door_lockdown, zone.c.code, directory_group.c.name.label("passing"))
+    named = named.join(zone, door_lockdown.c.zone_id == zone.c.id)
+    named = named.join(directory_group, door_lockdown.c.passing_group_id == directory_group.c.id, isouter=True)
     return connection.execute(named.order_by(door_lockdown.c.since_ms, zone.c.code)).all()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from cardservice.people.rules import DirectoryEntry
+from cardservice.people.rules import DirectoryEntry, DirectoryPerson
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +76,30 @@ class DirectorySink(Protocol):
         """Note that the source connected, or why it is not connected."""
         ...
 
+    def reading_asked(self) -> bool:
+        """Tell, once, whether somebody asked to have everything read anew now. Costs nothing: to be asked often."""
+        ...
+
 
 class DirectorySource(Protocol):
     """A directory that can be followed."""
 
     def run(self, sink: DirectorySink, stop: threading.Event) -> None:
         """Follow the directory until `stop` is set; heals itself, reports every trouble to the sink, never raises."""
+        ...
+
+
+class LiveDirectory(Protocol):
+    """A directory that is asked about one person at a time."""
+
+    def read(self, stable_id: str, limit_s: float) -> DirectoryPerson | None:
+        """Return the person with this id as the directory shows them now, None if it shows nobody. Blocks.
+
+        Raises:
+            Exception: of its own; there is no answer within `limit_s`, or none that can be read.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close its connection."""
         ...

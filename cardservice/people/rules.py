@@ -23,7 +23,8 @@ class DirectoryPerson:
     `stable_id` is the directory's own immutable id (entryUUID, objectGUID, nsUniqueId) as a lower-case UUID text,
     never the login. `dn` is normalised (`normalise_dn`). `valid_from_ms`/`valid_until_ms` bound the account: from
     inclusive, until exclusive, None where the directory sets no bound. `locked_out` is the directory's
-    wrong-password lock, which anybody can cause.
+    wrong-password lock, which anybody can cause. `upn` is the name somebody signs in to Windows with, `sid` the
+    security identifier as text (S-1-5-...); all texts are None where the directory has none.
     """
 
     stable_id: str
@@ -36,6 +37,10 @@ class DirectoryPerson:
     login: str | None = None
     mail: str | None = None
     personnel_number: str | None = None
+    upn: str | None = None
+    sid: str | None = None
+    department: str | None = None
+    cost_centre: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,10 @@ person = sa.Table(
     sa.Column("login", sa.Text),
     sa.Column("mail", sa.Text),
     sa.Column("personnel_number", sa.Text),
+    sa.Column("upn", sa.Text),
+    sa.Column("sid", sa.Text),
+    sa.Column("department", sa.Text),
+    sa.Column("cost_centre", sa.Text),
     sa.Column("enabled", sa.Boolean, nullable=False),
     sa.Column("locked_out", sa.Boolean, nullable=False),
     sa.Column("valid_from_ms", sa.BigInteger),
@@ -70,6 +74,14 @@ directory_copy = sa.Table(
     sa.Column("verified_at_ms", sa.BigInteger),
     sa.Column("server", sa.Text),
     sa.Column("mode", sa.String(40)),
+    # What the running service last knew of its connection, for whoever looks from outside.
+    sa.Column("connected", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("since_ms", sa.BigInteger),
+    sa.Column("trouble", sa.Text),
+    sa.Column("remark", sa.Text),
+    # When everything was last read, and when somebody last asked for that.
+    sa.Column("read_ms", sa.BigInteger),
+    sa.Column("asked_ms", sa.BigInteger),
 )
 
 
@@ -120,6 +132,10 @@ def _person(row: sa.Row[Any]) -> DirectoryPerson:
         login=row.login,
         mail=row.mail,
         personnel_number=row.personnel_number,
+        upn=row.upn,
+        sid=row.sid,
+        department=row.department,
+        cost_centre=row.cost_centre,
     )
 
 
@@ -143,6 +159,10 @@ def _person_values(entry: DirectoryPerson) -> dict[str, Any]:
         "login": entry.login,
         "mail": entry.mail,
         "personnel_number": entry.personnel_number,
+        "upn": entry.upn,
+        "sid": entry.sid,
+        "department": entry.department,
+        "cost_centre": entry.cost_centre,
         "enabled": entry.enabled,
         "locked_out": entry.locked_out,
         "valid_from_ms": entry.valid_from_ms,
@@ -217,16 +237,13 @@ def mark_gone(connection: Connection, table: sa.Table, rows: Iterable[int]) -> N
     _update(connection, table, {row: {"present": False} for row in rows})
 
 
-def other_directories(connection: Connection, directory: str) -> list[str]:
-    """Return the names of other directories whose people are stored as present."""
-    rows = connection.execute(
-        sa.select(person.c.directory).where(person.c.present, person.c.directory != directory).distinct()
-    )
-    return [row.directory for row in rows]
+def present_directories(connection: Connection) -> frozenset[str]:
+    """Return the names of the directories that have people stored as present."""
+    return frozenset(connection.execute(sa.select(person.c.directory).where(person.c.present).distinct()).scalars())
 
 
 def load_copy(connection: Connection, directory: str) -> sa.Row[Any] | None:
-    """Return the stored state of the copy: cookie, verified_at_ms, server, mode; None before the first refresh."""
+    """Return what is stored of the copy itself; None before anything was."""
     return connection.execute(sa.select(directory_copy).where(directory_copy.c.directory == directory)).first()
 
 

@@ -26,6 +26,8 @@
     ├── SessionsUnavailableError  something is missing to run a desk with sessions; one sentence says what
     ├── SessionsFailedError       a part of it did not start, or does not say what is on its screen
     ├── SlapdFailedError          slapd did not start, or does not run
+    ├── Ds389FailedError          a program of 389-ds is missing or failed, or the server does not run
+    ├── SambaFailedError          a program of Samba is missing or failed, or the server does not run
     ├── PostgresUnavailableError  something is missing to run PostgreSQL; one sentence says what
     ├── PostgresFailedError       one of its programs failed
     └── ControlError              the rig cannot be reached or answered with an error
@@ -122,6 +124,14 @@ class SessionsFailedError(RigError):
 
 class SlapdFailedError(RigError):
     """Slapd did not start, or does not run."""
+
+
+class Ds389FailedError(RigError):
+    """A program of 389-ds is missing or failed, or the server does not run."""
+
+
+class SambaFailedError(RigError):
+    """A program of Samba is missing or failed, or the server does not run."""
 
 
 class PostgresUnavailableError(RigError):

@@ -32,7 +32,7 @@ def _run(facility: Facility, options: argparse.Namespace) -> None:
         case "open":
             _print(facility.open_once(options.door, options.reason))
         case "lockdown":
-            facility.lock_down(options.zone, options.reason)
+            facility.lock_down(options.zone, options.reason, options.passing)
         case "lockdowns":
             _print(*facility.lockdowns())
         case "end-lockdown":
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     locking = commands.add_parser("lockdown", help="lock every door of a zone")
     locking.add_argument("zone")
     locking.add_argument("reason")
+    locking.add_argument("--passing", help="a group whose members still enter where they have a grant")
     commands.add_parser("lockdowns", help="which zones are locked down")
     commands.add_parser("end-lockdown", help="end a lockdown").add_argument("zone")
     commands.add_parser("follow", help="print events as they come").add_argument("--after", help="cursor to go on from")

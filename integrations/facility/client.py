@@ -54,13 +54,13 @@ class Facility:
         """
         return self._checked("POST", f"/api/v1/doors/{door}/open", {"reason": reason}, key or str(uuid.uuid4()))
 
-    def lock_down(self, zone: str, reason: str) -> None:
-        """Lock every door of a zone for everybody; escape routes stay open from inside.
+    def lock_down(self, zone: str, reason: str, passing: str | None = None) -> None:
+        """Lock every door of a zone for everybody but the group `passing`; escape routes stay open from inside.
 
         Raises:
             FacilityError: the service refuses or does not answer.
         """
-        self._checked("PUT", f"/api/v1/zones/{zone}/lockdown", {"reason": reason})
+        self._checked("PUT", f"/api/v1/zones/{zone}/lockdown", {"reason": reason, "passing": passing})
 
     def end_lock_down(self, zone: str) -> None:
         """End a lockdown.

@@ -9,13 +9,31 @@ from typing import Literal
 
 from cardservice.people.rules import DirectoryGroup
 from integrations.ldap.connection import Channel, encode_search, open_channel
-from integrations.ldap.controls import SYNC_REQUEST_OID
-from integrations.ldap.errors import LdapTrouble, ServerSilent
+from integrations.ldap.content_sync import CONTENT_SYNC
+from integrations.ldap.content_sync_search import ROOT_ATTRIBUTES, Root, read_root, with_own_attributes
+from integrations.ldap.controls import SYNC_REQUEST_OID, SyncMode, sync_request
+from integrations.ldap.dirsync import DIRSYNC, check_rights
+from integrations.ldap.errors import LdapTrouble, SearchRefused, ServerSilent
+from integrations.ldap.following import Mode
 from integrations.ldap.mapping import read_stable_id
-from integrations.ldap.messages import Done, Entry
+from integrations.ldap.messages import Done, Entry, Message
+from integrations.ldap.modes import named_mode, read_offer
+from integrations.ldap.polling import POLLING
+from integrations.ldap.polling_pages import PagedSearch
+from integrations.ldap.polling_stamps import KINDS
 from integrations.ldap.refresh import EntryReader, entry_csn, refuse
 from integrations.ldap.settings import LdapSettings, Server
+from integrations.ldap.syncrepl import SYNCREPL
 
+_WHY = {
+    "syncrepl": "content synchronisation, RFC 4533",
+    "content-sync": "content synchronisation of 389-ds",
+    "dirsync": "Active Directory",
+    "polling": "it offers no synchronisation",
+}
+_SPELLINGS = {"entryuuid": "entryUUID", "objectguid": "objectGUID", "nsuniqueid": "nsUniqueId"}
+_WHAT_IT_TAKES = "OpenLDAP: overlay syncprov; 389-ds: plugin Content Synchronization"
+_CRITICAL_UNAVAILABLE = 12
 _READ_LIMIT_S = 60.0
 _MESSAGES_AT_ONCE = 500
 
@@ -27,6 +45,9 @@ class Finding:
     severity: Literal["ok", "warning", "error"]
     text: str
 
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.text}"
+
 
 @dataclass(slots=True)
 class _Count:
@@ -37,6 +58,7 @@ class _Count:
     disabled: int = 0
     without_id: int = 0
     without_csn: int = 0
+    without_stamp: int = 0
     without_login: int = 0
     without_member: int = 0
     reader: EntryReader | None = None
@@ -49,6 +71,7 @@ def check(settings: LdapSettings) -> list[Finding]:
     try:
         servers = settings.ordered_servers()
         settings.search_base()
+        named_mode(settings)
     except LdapTrouble as error:
         return [Finding("error", str(error))]
     for server in servers:
@@ -65,34 +88,80 @@ def _check_server(settings: LdapSettings, server: Server) -> list[Finding]:
         findings = [Finding("ok", f"{server.url}: connected, certificate checked, signed in.")]
         if not server.tls and settings.plain_on_loopback:
             findings = [Finding("warning", f"{server.url}: signed in without TLS; this is for tests only.")]
-        findings.append(_check_controls(channel))
-        return findings + _describe(server, _read_everything(settings, channel))
+        mode, about_mode = _check_mode(settings, channel)
+        findings += about_mode
+        if mode is CONTENT_SYNC:
+            settings = with_own_attributes(settings)
+        return findings + _describe(server, _read_everything(settings, channel, mode), mode, settings)
     finally:
         channel.close()
 
 
-def _check_controls(channel: Channel) -> Finding:
-    request = encode_search("", "(objectClass=*)", ("supportedcontrol",), whole_tree=False)
-    offered = {oid for entry in _entries(channel, request) for oid in entry.attributes.get("supportedcontrol", ())}
-    if SYNC_REQUEST_OID.encode() in offered:
-        return Finding("ok", f"{channel.url}: offers content synchronisation (RFC 4533).")
-    if not offered:
-        return Finding("warning", f"{channel.url}: does not let this account read what the server supports.")
-    return Finding("error", f"{channel.url}: offers no content synchronisation (OpenLDAP: overlay syncprov).")
+def _check_mode(settings: LdapSettings, channel: Channel) -> tuple[Mode, list[Finding]]:
+    """Return the mode this server would be followed in, why, and which rights it lacks."""
+    offer = read_offer(channel, _READ_LIMIT_S)
+    named = named_mode(settings)
+    mode = named or offer.mode()
+    why = "as the settings say" if named else _WHY[mode.name]
+    findings: list[Finding] = []
+    if mode in {SYNCREPL, CONTENT_SYNC} and not _synchronises(settings, channel):
+        text = f"{channel.url}: offers no content synchronisation here ({_WHAT_IT_TAKES})."
+        findings = [Finding("error" if named else "warning", text)]
+        mode, why = named or POLLING, why if named else "all that is left"
+    if not offer.readable:
+        text = f"{channel.url}: does not let this account read what the server supports."
+        findings.append(Finding("warning", text))
+    findings.append(Finding("ok", f"{channel.url}: would be followed in mode {mode.name} ({why})."))
+    return mode, findings + _check_rights(settings, channel, mode)
 
 
-def _read_everything(settings: LdapSettings, channel: Channel) -> _Count:
+def _check_rights(settings: LdapSettings, channel: Channel, mode: Mode) -> list[Finding]:
+    """Return what a mode needs and does not find."""
+    if mode is CONTENT_SYNC and _read_root(channel) is None:
+        text = "shows no number of its last change (389-ds: retro changelog plugin); it cannot be proved current"
+        return [Finding("error", f"{channel.url}: {text}.")]
+    if mode is DIRSYNC:
+        return [Finding("warning", sentence) for sentence in check_rights(channel, settings)]
+    if mode is POLLING:
+        text = f"deletions are noticed every {settings.timing.list_s:g} s only, when everything is listed"
+        return [Finding("warning", f"{channel.url}: {text}.")]
+    return []
+
+
+def _synchronises(settings: LdapSettings, channel: Channel) -> bool:
+    """Ask for the synchronisation of nobody: OpenLDAP offers for all databases what only one of them may have."""
+    request = encode_search(settings.search_base(), "(&(objectClass=person)(!(objectClass=person)))", ("1.1",))
+    control = (SYNC_REQUEST_OID, sync_request(SyncMode.REFRESH_ONLY, None))
+    try:
+        for _ in _entries(channel, request, (control,)):
+            pass
+    except SearchRefused as error:
+        if error.code != _CRITICAL_UNAVAILABLE:
+            raise
+        return False
+    return True
+
+
+def _read_root(channel: Channel) -> Root | None:
+    request = encode_search("", "(objectClass=*)", ROOT_ATTRIBUTES, whole_tree=False)
+    return next((read_root(entry.attributes) for entry in _entries(channel, request)), None)
+
+
+def _read_everything(settings: LdapSettings, channel: Channel, mode: Mode) -> _Count:
     count = _Count(reader=EntryReader(settings))
-    request = encode_search(settings.search_base(), settings.search_filter(), settings.mapping.attributes())
-    for entry in _entries(channel, request):
-        _count_entry(count, entry)
+    attributes = dict.fromkeys((*settings.mapping.attributes(), *(kind.attribute for kind in KINDS)))
+    request = encode_search(settings.search_base(), settings.search_filter(), attributes)
+    entries = _paged_entries(channel, request) if mode in {POLLING, DIRSYNC} else _entries(channel, request)
+    for entry in entries:
+        _count_entry(count, entry, settings)
     return count
 
 
-def _count_entry(count: _Count, entry: Entry) -> None:
-    stable_id = read_stable_id(entry.attributes)
+def _count_entry(count: _Count, entry: Entry, settings: LdapSettings) -> None:
+    stable_id = read_stable_id(entry.attributes, settings.mapping.stable_id)
     count.without_id += stable_id is None
     count.without_csn += not entry_csn(entry)
+    count.without_stamp += all(kind.of(entry.attributes) is None for kind in KINDS)
     found = count.reader.read(stable_id or "", entry) if count.reader else None
     if found is None:
         count.skipped += 1
@@ -105,13 +174,17 @@ def _count_entry(count: _Count, entry: Entry) -> None:
         count.without_login += found.login is None
 
 
-def _describe(server: Server, count: _Count) -> list[Finding]:
+def _describe(server: Server, count: _Count, mode: Mode, settings: LdapSettings) -> list[Finding]:
     text = f"{server.url}: {count.people} people ({count.disabled} disabled) and {count.groups} groups."
     findings = [Finding("ok" if count.people and count.groups else "error", text)]
     unreadable = count.reader.unreadable if count.reader else {}
     warnings = (
-        (count.without_id, "entries show no entryUUID; the account may not read it"),
-        (count.without_csn, "entries show no entryCSN; the account may not read it"),
+        (count.without_id, f"entries show no {_spelt(settings.mapping.stable_id)}; the account may not read it"),
+        (count.without_csn if mode is SYNCREPL else 0, "entries show no entryCSN; the account may not read it"),
+        (
+            count.without_stamp if mode is POLLING else 0,
+            "entries do not show when they were changed; changes too are noticed only when everything is listed",
+        ),
         (count.without_login, "people show no login; the account may not read it, or the attribute is another"),
         (count.without_member, "groups show no member; the account may not read it, or the attribute is another"),
         (count.skipped, "entries match the filters but lie outside the bases"),
@@ -121,21 +194,45 @@ def _describe(server: Server, count: _Count) -> list[Finding]:
     return findings
 
 
-def _entries(channel: Channel, request: bytes) -> Iterator[Entry]:
+def _spelt(attribute: str) -> str:
+    """Return an attribute's name as the manuals write it."""
+    return _SPELLINGS.get(attribute.lower(), attribute)
+
+
+def _entries(channel: Channel, request: bytes, controls: tuple[tuple[str, bytes], ...] = ()) -> Iterator[Entry]:
     """Yield what one search finds; any other end than success is an error, never "nobody"."""
-    message_id = channel.search(request)
+    message_id = channel.search(request, controls)
+    for message in _messages(channel):
+        if isinstance(message, Done) and message.message_id == message_id:
+            if message.code != 0:
+                raise refuse(message.code, channel.url)
+            return
+        if isinstance(message, Entry):
+            yield message
+
+
+def _paged_entries(channel: Channel, request: bytes) -> Iterator[Entry]:
+    search = PagedSearch(channel, request)
+    for message in _messages(channel):
+        entry = search.take(message)
+        if entry is not None:
+            yield entry
+        if search.ended:
+            return
+
+
+def _messages(channel: Channel) -> Iterator[Message]:
+    """Yield what arrives.
+
+    Raises:
+        ServerSilent: more than a minute has passed.
+    """
     deadline_s = time.monotonic() + _READ_LIMIT_S
     poller = select.poll()
     poller.register(channel.fileno(), select.POLLIN)
     while time.monotonic() < deadline_s:
         messages = channel.receive(_MESSAGES_AT_ONCE)
-        for message in messages:
-            if isinstance(message, Done) and message.message_id == message_id:
-                if message.code != 0:
-                    raise refuse(message.code, channel.url)
-                return
-            if isinstance(message, Entry):
-                yield message
+        yield from messages
         if not messages:
             poller.poll(100)
     raise ServerSilent(f"{channel.url} did not finish within {_READ_LIMIT_S:g} s.")

@@ -77,7 +77,7 @@ def sync_request(mode: SyncMode, cookie: str | None) -> bytes:
     """Return the value of a sync request control; `cookie` None asks for everything."""
     value = ber.encode_integer(mode, ber.ENUMERATED)
     if cookie is not None:
-        value += ber.encode(ber.OCTET_STRING, cookie.encode("ascii"))
+        value += ber.encode(ber.OCTET_STRING, cookie.encode("utf-8"))
     return ber.encode(ber.SEQUENCE, value)
 
 
@@ -163,12 +163,16 @@ def _cookie_and_flag(value: bytes, start: int, end: int) -> tuple[str | None, bo
 
 
 def _cookie_text(raw: bytes) -> str | None:
-    """Return the cookie as text; an empty one is none. OpenLDAP's cookies are printable ASCII."""
+    """Return the cookie as text; an empty one is none. OpenLDAP's are ASCII, 389's hold names in UTF-8."""
     if len(raw) > MAX_COOKIE_BYTES:
         raise MalformedBer(f"a cookie of {len(raw)} bytes; at most {MAX_COOKIE_BYTES} are stored")
-    if any(not 0x20 <= octet <= 0x7E for octet in raw):
-        raise MalformedBer("a cookie with other bytes than printable ASCII")
-    return raw.decode("ascii") or None
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedBer("a cookie that is no UTF-8") from None
+    if not text.isprintable():
+        raise MalformedBer("a cookie with other characters than printable ones")
+    return text or None
 
 
 def _stable_id(raw: bytes) -> str:

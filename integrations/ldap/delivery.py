@@ -50,6 +50,8 @@ class Delivery:
         self._oldest_at_s: float | None = None
         self._touched: dict[str, _Touch] = {}
         self._shut: set[str] = set()
+        self._holding = False
+        self._held_cookie: str | None = None
 
     def resync(self) -> None:
         """Ask the sink again what it holds: it may have kept people whose removal waits for an administrator."""
@@ -101,7 +103,19 @@ class Delivery:
 
     def note_cookie(self, cookie: str) -> None:
         """Everything taken so far is the server's state at `cookie`."""
-        self.cookie = cookie
+        if self._holding:
+            self._held_cookie = cookie
+        else:
+            self.cookie = cookie
+
+    def hold_cookie(self) -> None:
+        """Keep the position where it is: what comes now is not whole before something else was read."""
+        self._holding = True
+
+    def release_cookie(self) -> None:
+        """Everything is whole again: the newest position counts."""
+        self._holding = False
+        self.cookie, self._held_cookie = self._held_cookie or self.cookie, None
 
     def unnamed(self, named: set[str], since: int) -> frozenset[str]:
         """Return what the copy holds, a search that began at serial `since` did not name, and nothing touched since."""

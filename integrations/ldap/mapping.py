@@ -5,81 +5,43 @@ What decides about access is read strictly: a value that is unknown or cannot be
 reported by attribute name. Values come as bytes, because a library's idea of dates and numbers is lossy.
 """
 
-import datetime as dt
 import functools
 import re
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson, MalformedDn, normalise_dn
+from integrations.ldap.mapping_access import Access, Values, read_access
+from integrations.ldap.mapping_attributes import AttributeMapping, StatusAttribute
 
-LOCKED_FOR_GOOD = b"000001010000Z"
-"""pwdAccountLockedTime of an account that only an administrator can unlock (draft-behera-ldap-password-policy-10)."""
+__all__ = [
+    "AttributeMapping",
+    "Mapped",
+    "StatusAttribute",
+    "comparable_dn",
+    "map_entry",
+    "read_primary_group_sid",
+    "read_sid",
+    "read_stable_id",
+    "sid_text",
+]
 
 MAX_NAME_CHARACTERS = 256
 MAX_LOGIN_CHARACTERS = 200
 MAX_MAIL_CHARACTERS = 320
 MAX_NUMBER_CHARACTERS = 64
 MAX_PLAIN_DN = 512
-_DAY_MS = 86_400_000
-_NO_EXPIRY_DAY = -1
+_GUID_BYTES = 16
+_SID_HEAD_BYTES = 8
+_MAX_SID_PARTS = 15
+_RID_BYTES = 4
 _DN_CACHE = 65_536
 # One spelling only: printable ASCII without what separates or escapes, single inner spaces. But for case it is its own
 # normal form.
 _PLAIN_WORD = r"[!#-*\-./0-9:;<>?@A-Z\[\]^_`a-z{|}~]+"
 _PLAIN_DN = re.compile(rf"(?:(?:^|,)[A-Za-z][A-Za-z0-9-]*={_PLAIN_WORD}(?: {_PLAIN_WORD})*)+")
-_GENERALIZED_TIME = re.compile(
-    rb"(\d{4})(\d\d)(\d\d)(\d\d)(?:(\d\d)(\d\d)?)?(?:[.,](\d{1,9}))?(?:Z|([+-])(\d\d)(\d\d)?)"
-)
 _UID_PART = re.compile(r"#'[01]*'B$")
-
-Values = Mapping[str, Sequence[bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class StatusAttribute:
-    """An attribute whose value says whether an account may be used; compared without case.
-
-    With `enabled_values`, a value in neither list is unknown and disables. Without, every other value enables.
-    """
-
-    name: str
-    disabled_values: tuple[str, ...]
-    enabled_values: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeMapping:
-    """Which attribute means what; the defaults are the preset for OpenLDAP with inetOrgPerson and ppolicy."""
-
-    group_classes: tuple[str, ...] = ("groupofnames", "groupofuniquenames", "groupofmembers")
-    member: tuple[str, ...] = ("member", "uniquemember")
-    group_name: tuple[str, ...] = ("cn",)
-    person_name: tuple[str, ...] = ("displayname", "cn")
-    login: str = "uid"
-    mail: str = "mail"
-    personnel_number: str = "employeenumber"
-    password_policy_lock: str = "pwdaccountlockedtime"  # noqa: S105 - the name of an attribute
-    shadow_expire: str = "shadowexpire"
-    valid_from: str = ""
-    valid_until: str = ""
-    status: tuple[StatusAttribute, ...] = ()
-
-    def attributes(self) -> tuple[str, ...]:
-        """Return every attribute to ask for, operational ones by name."""
-        named = (
-            "objectclass",
-            "entryuuid",
-            "entrycsn",
-            *self.member,
-            *self.group_name,
-            *self.person_name,
-            *(self.login, self.mail, self.personnel_number, self.password_policy_lock, self.shadow_expire),
-            *(self.valid_from, self.valid_until),
-            *(status.name for status in self.status),
-        )
-        return tuple(dict.fromkeys(name.lower() for name in named if name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +50,6 @@ class Mapped:
 
     entry: DirectoryEntry
     unreadable: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class _Access:
-    """What is learned about one account while its attributes are read."""
-
-    enabled: bool = True
-    locked_out: bool = False
-    valid_from_ms: int | None = None
-    valid_until_ms: int | None = None
-    unreadable: list[str] = field(default_factory=list)
-
-    def refuse(self, attribute: str) -> None:
-        self.enabled = False
-        self.unreadable.append(attribute)
-
-    def end_at(self, instant_ms: int) -> None:
-        self.valid_until_ms = instant_ms if self.valid_until_ms is None else min(self.valid_until_ms, instant_ms)
 
 
 def map_entry(mapping: AttributeMapping, stable_id: str, dn: str, attributes: Values) -> Mapped:
@@ -119,13 +63,49 @@ def map_entry(mapping: AttributeMapping, stable_id: str, dn: str, attributes: Va
     return _map_person(mapping, stable_id, dn, attributes, classes_known=bool(classes))
 
 
-def read_stable_id(attributes: Values) -> str | None:
-    """Return the entryUUID attribute as lower-case UUID text, None where there is none or it is not one."""
-    values = attributes.get("entryuuid", ())
+def read_stable_id(attributes: Values, kind: str = "entryuuid") -> str | None:
+    """Return the directory's own id of an entry as lower-case UUID text, None where there is none or it is not one.
+
+    objectGUID is 16 bytes of which the first three parts are little-endian, nsUniqueId four parts of eight digits,
+    everything else UUID text.
+    """
+    values = attributes.get(kind.lower(), ())
+    if len(values) != 1:
+        return None
     try:
-        return str(uuid.UUID(values[0].decode("ascii"))) if len(values) == 1 else None
+        if kind.lower() == "objectguid":
+            return str(uuid.UUID(bytes_le=values[0])) if len(values[0]) == _GUID_BYTES else None
+        return str(uuid.UUID(values[0].decode("ascii")))
     except ValueError:
         return None
+
+
+def read_sid(mapping: AttributeMapping, attributes: Values) -> bytes | None:
+    """Return the security identifier of an entry ([MS-DTYP], 2.4.2.2), None where there is none that can be read."""
+    values = attributes.get(mapping.sid.lower(), ()) if mapping.sid else ()
+    value = values[0] if len(values) == 1 else b""
+    parts = value[1] if len(value) > _SID_HEAD_BYTES else 0
+    well_formed = 1 <= parts <= _MAX_SID_PARTS and len(value) == _SID_HEAD_BYTES + parts * _RID_BYTES
+    return value if well_formed and value[0] == 1 else None
+
+
+def sid_text(sid: bytes) -> str:
+    """Return a well-formed security identifier as it is usually written, S-1-5-21-..."""
+    parts = [sid[at : at + _RID_BYTES] for at in range(_SID_HEAD_BYTES, len(sid), _RID_BYTES)]
+    authority = int.from_bytes(sid[2:_SID_HEAD_BYTES], "big")
+    return "-".join(("S-1", str(authority), *(str(int.from_bytes(part, "little")) for part in parts)))
+
+
+def read_primary_group_sid(mapping: AttributeMapping, attributes: Values) -> bytes | None:
+    """Return the security identifier of a person's primary group, which does not name them in its `member`.
+
+    It is the person's own with another last part ([MS-ADTS], 3.1.1.4.5.19).
+    """
+    own = read_sid(mapping, attributes)
+    values = attributes.get(mapping.primary_group.lower(), ()) if mapping.primary_group else ()
+    if own is None or len(values) != 1 or not re.fullmatch(rb"\d{1,10}", values[0]) or int(values[0]) >= 1 << 32:
+        return None
+    return own[:-_RID_BYTES] + int(values[0]).to_bytes(_RID_BYTES, "little")
 
 
 @functools.lru_cache(maxsize=_DN_CACHE)
@@ -158,18 +138,15 @@ def _map_group(mapping: AttributeMapping, stable_id: str, dn: str, attributes: V
 def _map_person(
     mapping: AttributeMapping, stable_id: str, dn: str, attributes: Values, *, classes_known: bool
 ) -> Mapped:
-    access = _Access()
+    access = Access()
     if not classes_known:
         access.refuse("objectclass")
     own_dn = _own_dn(stable_id, dn, access.unreadable)
     if access.unreadable:
         access.enabled = False
-    _read_password_policy(mapping, attributes, access)
-    _read_shadow(mapping, attributes, access)
-    _read_validity(mapping, attributes, access)
-    for status in mapping.status:
-        _read_status(status, attributes, access)
+    read_access(mapping, attributes, access)
     exact = functools.partial(_exact_text, attributes, access.unreadable)
+    sid = read_sid(mapping, attributes)
     person = DirectoryPerson(
         stable_id=stable_id,
         dn=own_dn,
@@ -181,6 +158,10 @@ def _map_person(
         login=exact(mapping.login, MAX_LOGIN_CHARACTERS),
         mail=exact(mapping.mail, MAX_MAIL_CHARACTERS),
         personnel_number=exact(mapping.personnel_number, MAX_NUMBER_CHARACTERS),
+        upn=exact(mapping.upn, MAX_MAIL_CHARACTERS),
+        sid=sid_text(sid) if sid is not None else None,
+        department=_first_text(attributes, (mapping.department,), MAX_NAME_CHARACTERS),
+        cost_centre=exact(mapping.cost_centre, MAX_NUMBER_CHARACTERS),
     )
     return Mapped(person, tuple(dict.fromkeys(access.unreadable)))
 
@@ -192,78 +173,6 @@ def _own_dn(stable_id: str, dn: str, unreadable: list[str]) -> str:
     except MalformedDn:
         unreadable.append("dn")
         return f"entryuuid={stable_id}"
-
-
-def _read_password_policy(mapping: AttributeMapping, attributes: Values, access: _Access) -> None:
-    for value in attributes.get(mapping.password_policy_lock.lower(), ()):
-        if value == LOCKED_FOR_GOOD:
-            access.enabled = False
-        elif read_generalized_time_ms(value) is not None:
-            access.locked_out = True
-        else:
-            access.refuse(mapping.password_policy_lock)
-
-
-def _read_shadow(mapping: AttributeMapping, attributes: Values, access: _Access) -> None:
-    """Days since 1970-01-01 UTC; the account ends when that day begins (shadow(5)). Only -1 means never."""
-    for value in attributes.get(mapping.shadow_expire.lower(), ()):
-        if not re.fullmatch(rb"-?\d{1,7}", value):
-            access.refuse(mapping.shadow_expire)
-            continue
-        days = int(value)
-        if days > 0:
-            access.end_at(days * _DAY_MS)
-        elif days != _NO_EXPIRY_DAY:
-            access.refuse(mapping.shadow_expire)
-
-
-def _read_validity(mapping: AttributeMapping, attributes: Values, access: _Access) -> None:
-    for value in attributes.get(mapping.valid_until.lower(), ()):
-        until_ms = read_generalized_time_ms(value)
-        if until_ms is None:
-            access.refuse(mapping.valid_until)
-        else:
-            access.end_at(until_ms)
-    for value in attributes.get(mapping.valid_from.lower(), ()):
-        from_ms = read_generalized_time_ms(value)
-        if from_ms is None:
-            access.refuse(mapping.valid_from)
-        else:
-            access.valid_from_ms = from_ms if access.valid_from_ms is None else max(access.valid_from_ms, from_ms)
-
-
-def _read_status(status: StatusAttribute, attributes: Values, access: _Access) -> None:
-    disabled = {value.casefold() for value in status.disabled_values}
-    enabled = {value.casefold() for value in status.enabled_values}
-    for value in attributes.get(status.name.lower(), ()):
-        text = value.decode("utf-8", "replace").replace("\0", "\ufffd").strip().casefold()
-        if text in disabled:
-            access.enabled = False
-        elif enabled and text not in enabled:
-            access.refuse(status.name)
-
-
-def read_generalized_time_ms(value: bytes) -> int | None:
-    """Return a generalizedTime (RFC 4517, section 3.3.13) as milliseconds since 1970 UTC, None if it is not one."""
-    match = _GENERALIZED_TIME.fullmatch(value)
-    if match is None:
-        return None
-    year, month, day, hour = (int(match[part]) for part in range(1, 5))
-    # A fraction belongs to the last part that is written: hours, minutes or seconds.
-    unit_ms = 1_000 if match[6] else 60_000 if match[5] else 3_600_000
-    fraction_ms = int(match[7]) * unit_ms // 10 ** len(match[7]) if match[7] else 0
-    seconds = int(match[6] or 0)
-    leap_s = 1 if seconds == 60 else 0
-    try:
-        instant = dt.datetime(year, month, day, hour, int(match[5] or 0), seconds - leap_s, tzinfo=dt.UTC)
-    except ValueError:
-        return None
-    offset_min = int(match[9]) * 60 + int(match[10] or 0) if match[8] else 0
-    if match[8] == b"-":
-        offset_min = -offset_min
-    since_1970 = instant - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-    whole_ms = (since_1970.days * 86_400 + since_1970.seconds + leap_s - offset_min * 60) * 1_000
-    return whole_ms + fraction_ms
 
 
 def _first_text(attributes: Values, names: Sequence[str], limit: int) -> str | None:

@@ -5,6 +5,7 @@ ldap3 decodes the messages of connect and bind. Search answers are read here, be
 and raises KeyError for result codes it has not heard of.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -26,16 +27,22 @@ _RESPONSE_NAME = 0x8A
 _INTERMEDIATE_NAME = 0x80
 _INTERMEDIATE_VALUE = 0x81
 _LAST_SKIPPED_RESULT_PART = 10
+_RANGE = re.compile(r"(?:^|;)range=(\d{1,9})-(\d{1,9}|\*)(?:;|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: the DN as the server writes it, attributes by lower-case name without options, controls by OID."""
+    """One entry: the DN as the server writes it, attributes by lower-case name without options, controls by OID.
+
+    `ranges` names the attributes of which Active Directory sent a part only ([MS-ADTS], 3.1.1.3.1.3.3): the places of
+    the first and of the last value sent, None when nothing follows.
+    """
 
     message_id: int
     dn: str
     attributes: dict[str, list[bytes]]
     controls: dict[str, bytes] = field(default_factory=dict)
+    ranges: dict[str, tuple[int, int | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +94,7 @@ def read_message(data: bytes) -> Message:
     kind, body_start, body_end = ber.read_element(data, id_end, end)
     controls = _read_controls(data, body_end, end) if body_end < end else {}
     if kind == _SEARCH_ENTRY:
-        dn, attributes = _read_entry(data, body_start, body_end)
-        return Entry(message_id, dn, attributes, controls)
+        return _read_entry(message_id, data, (body_start, body_end), controls)
     if kind == _SEARCH_DONE:
         return Done(message_id, _read_result_code(data, body_start, body_end), controls)
     if kind == _INTERMEDIATE:
@@ -100,10 +106,12 @@ def read_message(data: bytes) -> Message:
     raise MalformedBer(f"a message of kind 0x{kind:02x}, which answers no search")
 
 
-def _read_entry(data: bytes, start: int, end: int) -> tuple[str, dict[str, list[bytes]]]:
+def _read_entry(message_id: int, data: bytes, body: tuple[int, int], controls: dict[str, bytes]) -> Entry:
+    start, end = body
     dn_start, dn_end = ber.expect(data, start, end, ber.OCTET_STRING)
     list_start, list_end = ber.expect(data, dn_end, end, ber.SEQUENCE)
     attributes: dict[str, list[bytes]] = {}
+    ranges: dict[str, tuple[int, int | None]] = {}
     left = MAX_VALUES
     for tag, item_start, item_end in ber.elements(data, list_start, list_end, at_most=MAX_ATTRIBUTES):
         if tag != ber.SEQUENCE:
@@ -113,9 +121,11 @@ def _read_entry(data: bytes, start: int, end: int) -> tuple[str, dict[str, list[
         values = [data[a:b] for _, a, b in ber.elements(data, set_start, set_end, at_most=left)]
         left -= len(values)
         # An option (RFC 4512, section 2.5) must not hide a value: "shadowExpire;x" counts as shadowExpire.
-        name = _text(data, name_start, name_end).lower().partition(";")[0]
+        name, _, options = _text(data, name_start, name_end).lower().partition(";")
         attributes.setdefault(name, []).extend(values)
-    return _text(data, dn_start, dn_end), attributes
+        if part := _RANGE.search(options):
+            ranges[name] = int(part[1]), None if part[2] == "*" else int(part[2])
+    return Entry(message_id, _text(data, dn_start, dn_end), attributes, controls, ranges)
 
 
 def _read_controls(data: bytes, position: int, end: int) -> dict[str, bytes]:
@@ -165,13 +175,16 @@ def _text(data: bytes, start: int, end: int) -> str:
 
 
 def search_message(message_id: int, search: bytes, controls: Iterable[tuple[str, bytes]] = ()) -> bytes:
-    """Return one LDAP message with a search request already encoded; every control is sent as critical."""
+    """Return one LDAP message with a search request already encoded.
+
+    Every control is sent as critical; one with an empty value is one that has none.
+    """
     encoded = b"".join(
         ber.encode(
             ber.SEQUENCE,
             ber.encode(ber.OCTET_STRING, oid.encode("ascii"))
             + ber.encode_boolean(True)
-            + ber.encode(ber.OCTET_STRING, value),
+            + (ber.encode(ber.OCTET_STRING, value) if value else b""),
         )
         for oid, value in controls
     )

@@ -6,6 +6,7 @@ works in small steps, so that proofs and changes go on meanwhile. It is an ordin
 a cookie leaves out what is newer than the server's own position, and that falls back when OpenLDAP crashes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import structlog
@@ -29,16 +30,19 @@ _log = structlog.get_logger()
 
 
 class ReconcileClock:
-    """When the next comparison is due; it outlives the connections."""
+    """When the next comparison is due; it outlives the connections. `asked` tells, once, that somebody wants one."""
 
-    def __init__(self, period_s: float, now_s: float) -> None:
+    def __init__(self, period_s: float, now_s: float, asked: Callable[[], bool] = lambda: False) -> None:
         self._period_s = period_s
+        self._asked = asked
         self._due_s = now_s + period_s
         self._took_s = 0.0
         self.resumed(now_s)
 
     def due(self, now_s: float) -> bool:
         """Tell whether it is time."""
+        if self._asked():
+            self._due_s = now_s
         return now_s >= self._due_s
 
     def done(self, now_s: float, took_s: float) -> None:
@@ -138,9 +142,9 @@ class Reconcile:
 
     def _take_entry(self, reading: _Reading, entry: Entry, now_s: float) -> None:
         """Apply one entry, unless the live search has shown it since: then this may be the older state."""
-        stable_id = read_stable_id(entry.attributes)
+        stable_id = read_stable_id(entry.attributes, self._settings.mapping.stable_id)
         if stable_id is None:
-            raise AnswerBroken(f"{self._server.url} shows an entry without entryUUID.")
+            raise AnswerBroken(f"{self._server.url} shows an entry without {self._settings.mapping.stable_id}.")
         reading.named.add(stable_id)
         if len(reading.named) > self._settings.max_entries:
             raise AnswerBroken(f"{self._server.url} names more than {self._settings.max_entries} entries.")

@@ -57,7 +57,13 @@ class EntryReader:
     unreadable: Counter[str] = field(default_factory=Counter)
 
     def read(self, stable_id: str, entry: Entry) -> DirectoryEntry | None:
-        """Return the person or group, None if it lies outside the base of its kind."""
+        """Return the person or group, None if it lies outside the base of its kind.
+
+        Raises:
+            AnswerBroken: the server sent a part of an attribute's values only.
+        """
+        if any(last is not None for _, last in entry.ranges.values()):
+            raise AnswerBroken(f"The server sends only a part of {', '.join(sorted(entry.ranges))}.")
         mapped = map_entry(self.settings.mapping, stable_id, entry.dn, entry.attributes)
         self.unreadable.update(mapped.unreadable)
         return mapped.entry if self.settings.holds(mapped.entry) else None

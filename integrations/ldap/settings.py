@@ -5,7 +5,7 @@ import functools
 import hashlib
 import ipaddress
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from cardservice.people.rules import DirectoryEntry, DirectoryGroup, MalformedDn
 from integrations.ldap.errors import SettingsRefused
 from integrations.ldap.mapping import AttributeMapping
 
+AUTOMATIC = "auto"
 _PORTS = {"ldap": 389, "ldaps": 636}
 _READING_VERSION = 2
 """Raise it when the same server bytes lead to other entries: every copy is then read again."""
@@ -20,19 +21,22 @@ _READING_VERSION = 2
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How often and how long, in seconds; the defaults notice a hung server in 2 s.
+    """How often and how long, in seconds; the defaults notice a hung server in 2 s, in 0.7 s if there is another.
 
     `answer_s` is an integer because ldap3 takes no other; it bounds each answer while connecting. `beat_answer_s`
     bounds one proof while other traffic flows. `refused_wait_s` keeps a wrong password from locking the account.
+    `list_s` is how often everything is listed where a server can only be polled: deletions are found that late.
     """
 
     beat_s: float = 0.2
     dead_s: float = 2.0
+    spare_dead_s: float = 0.7
     refresh_dead_s: float = 10.0
     beat_answer_s: float = 60.0
     connect_s: float = 0.5
     answer_s: int = 2
     reconcile_s: float = 600.0
+    list_s: float = 5.0
     backoff_least_s: float = 0.1
     backoff_most_s: float = 2.0
     refused_wait_s: float = 10.0
@@ -55,8 +59,8 @@ class LdapSettings:
     """One directory: servers in order of preference, the account to read with, where people and groups are.
 
     `password` is called at each sign-in and never kept. One search over what both bases have in common reads people and
-    groups, so that one cookie covers both. `plain_on_loopback` is for tests: it allows ldap:// without TLS to this
-    machine only.
+    groups, so that one cookie covers both. `mode` names how to follow (`modes.py`) or leaves it to what each server
+    offers. `plain_on_loopback` is for tests: it allows ldap:// without TLS to this machine only.
     """
 
     servers: tuple[str, ...]
@@ -71,6 +75,7 @@ class LdapSettings:
     timing: Timing = field(default_factory=Timing)
     max_entries: int = 2_000_000
     plain_on_loopback: bool = False
+    mode: str = AUTOMATIC
 
     def ordered_servers(self) -> tuple[Server, ...]:
         """Return the servers in order.
@@ -83,6 +88,12 @@ class LdapSettings:
         if not self.bind_dn:
             raise SettingsRefused("No account to read the directory with is configured; anonymous reading is refused.")
         return tuple(_read_url(url) for url in self.servers)
+
+    def as_followed(self) -> "LdapSettings":
+        """Return the settings with the patience that following takes: less for a server that can be replaced."""
+        if len(self.servers) <= 1 or self.timing.spare_dead_s >= self.timing.dead_s:
+            return self
+        return replace(self, timing=replace(self.timing, dead_s=self.timing.spare_dead_s))
 
     def search_base(self) -> str:
         """Return the DN that people and groups have in common.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The directory source: one mode of following, healed and failed over without end."""
+"""The directory source: following in the mode that fits, healed and failed over without end."""
 
 import threading
 import time
@@ -9,6 +9,7 @@ import structlog
 
 from cardservice.people.ports import DirectorySink
 from integrations.ldap.connection import Channel, Dial
+from integrations.ldap.content_sync import CONTENT_SYNC
 from integrations.ldap.errors import (
     CertificateRefused,
     LdapTrouble,
@@ -21,12 +22,16 @@ from integrations.ldap.errors import (
 )
 from integrations.ldap.failover import ServerOrder
 from integrations.ldap.following import Following, FollowingSession, Mode
+from integrations.ldap.modes import choose, named_mode
+from integrations.ldap.polling import POLLING
 from integrations.ldap.reconcile import ReconcileClock
 from integrations.ldap.settings import LdapSettings, Server
 from integrations.ldap.state import StateReport
 from integrations.ldap.syncrepl import SYNCREPL
 
 _NEEDS_AN_ADMINISTRATOR = (SignInRefused, CertificateRefused, SettingsRefused, SearchRefused)
+_CRITICAL_UNAVAILABLE = 12
+_ONLY_POLLED = "It offers no content synchronisation for these entries (OpenLDAP: overlay syncprov), so it is polled."
 _LOOK_S = 0.05
 _ADDRESSES_TRIED = 3
 
@@ -34,32 +39,33 @@ _log = structlog.get_logger()
 
 
 class LdapSource:
-    """Follows a directory in one mode: `run` until `stop`, one thread, everything reported to the sink."""
+    """Follows a directory, each server in the mode that fits it or in `mode`: `run` until `stop`, one thread."""
 
-    def __init__(self, settings: LdapSettings, mode: Mode = SYNCREPL) -> None:
-        self._settings = settings
+    def __init__(self, settings: LdapSettings, mode: Mode | None = None) -> None:
+        self._settings = settings.as_followed()
         self._mode = mode
 
     def run(self, sink: DirectorySink, stop: threading.Event) -> None:
         """Follow the directory until `stop` is set; heals itself, reports every trouble to the sink, never raises."""
-        report = StateReport(sink, self._mode.name)
+        report = StateReport(sink)
         try:
             order = ServerOrder(self._settings.ordered_servers(), self._settings.timing)
             self._settings.search_base()
+            mode = self._mode or named_mode(self._settings)
         except SettingsRefused as error:
             _guarded_lost(report, "", str(error))
             stop.wait()
             return
-        clock = ReconcileClock(self._settings.timing.reconcile_s, time.monotonic())
-        following = _Run(Following(self._settings, sink, stop, report, clock), self._mode)
+        clock = ReconcileClock(self._settings.timing.reconcile_s, time.monotonic(), sink.reading_asked)
+        following = _Run(Following(self._settings, sink, stop, report, clock), mode)
         while not stop.is_set():
             server = order.current
             trouble = following.attempt(server)
-            if trouble is None:
+            if trouble is None or stop.is_set():
                 continue
             _guarded_lost(report, server.url, str(trouble))
             refused = isinstance(trouble, _NEEDS_AN_ADMINISTRATOR) and not isinstance(trouble, ServerBehind)
-            stop.wait(order.failed(worked_s=following.worked_s, refused=refused))
+            stop.wait(order.failed(worked_s=following.worked_s, refused=refused, now_s=time.monotonic()))
 
 
 def _guarded_lost(report: StateReport, server: str, trouble: str) -> None:
@@ -71,15 +77,17 @@ def _guarded_lost(report: StateReport, server: str, trouble: str) -> None:
 
 
 class _Run:
-    """What one `run` remembers from attempt to attempt."""
+    """What one `run` remembers from attempt to attempt; with `mode` None each server gets the one that fits it."""
 
-    def __init__(self, following: Following, mode: Mode) -> None:
+    def __init__(self, following: Following, mode: Mode | None) -> None:
         self.worked_s = 0.0
         self._following = following
         self._mode = mode
         self._start_over: str | None = None
         self._behind_since_s: float | None = None
         self._last_followed: str | None = None
+        self._chosen: Mode | None = None
+        self._polled: set[str] = set()
 
     def attempt(self, server: Server) -> LdapTrouble | None:
         """Follow `server` once; return why that ended, None for stop and for "try the same server again at once"."""
@@ -90,6 +98,8 @@ class _Run:
             return self._begin_again(error)
         except ServerBehind as error:
             return self._judge_behind(server, error)
+        except SearchRefused as error:
+            return None if self._poll_from_now_on(server, error) else error
         except LdapTrouble as error:
             return error
         except Exception as error:  # noqa: BLE001 - the sink may raise anything; the source must go on
@@ -104,15 +114,34 @@ class _Run:
             return
         session: FollowingSession | None = None
         try:
+            mode = self._choose(server, channel)
             cookie = None if self._start_over else self._following.sink.cookie()
-            self._following.report.connected(server.url, self._start_over)
-            session = self._mode.open(self._following, server, channel, cookie)
+            self._following.report.connected(server.url, self._start_over, mode.name)
+            if server.url in self._polled:
+                self._following.report.special("mode", _ONLY_POLLED)
+            session = mode.open(self._following, server, channel, cookie)
             session.run()
         finally:
             channel.close()
             if session is not None:
                 session.close()
                 self._note_worked(server, session)
+
+    def _choose(self, server: Server, channel: Channel) -> Mode:
+        self._chosen = None
+        if self._mode is not None:
+            return self._mode
+        if server.url in self._polled:
+            return POLLING
+        self._chosen = choose(channel, self._following.settings, self._following.stop)
+        return self._chosen
+
+    def _poll_from_now_on(self, server: Server, error: SearchRefused) -> bool:
+        """OpenLDAP says for the whole server that it synchronises, and means the databases with overlay syncprov."""
+        if error.code != _CRITICAL_UNAVAILABLE or self._chosen not in {SYNCREPL, CONTENT_SYNC}:
+            return False
+        self._polled.add(server.url)
+        return True
 
     def _note_worked(self, server: Server, session: FollowingSession) -> None:
         if session.current_since_s is None:
@@ -121,6 +150,8 @@ class _Run:
         self._last_followed = server.url
         self._start_over = None
         self._behind_since_s = None
+        # Whoever adds the overlay restarts the server: the next connection asks anew.
+        self._polled.discard(server.url)
 
     def _dial(self, server: Server) -> Channel | None:
         """Connect without being deaf to `stop`; None if it was set."""

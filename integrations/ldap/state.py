@@ -15,7 +15,7 @@ _log = structlog.get_logger()
 class StateReport:
     """Tells the sink each new state once. What is special about a connection is part of its state."""
 
-    def __init__(self, sink: DirectorySink, mode: str) -> None:
+    def __init__(self, sink: DirectorySink, mode: str = "") -> None:
         self._sink = sink
         self._mode = mode
         self._last: SourceState | None = None
@@ -23,9 +23,10 @@ class StateReport:
         self._remarks: dict[str, str] = {}
         self._comparison: str | None = None
 
-    def connected(self, server: str, remark: str | None) -> None:
-        """Signed in to `server`; `remark` says what is special about it."""
+    def connected(self, server: str, remark: str | None, mode: str | None = None) -> None:
+        """Signed in to `server`, which is followed in `mode`; `remark` says what is special about it."""
         self._server = server
+        self._mode = mode if mode is not None else self._mode
         self._remarks = {"start": remark} if remark else {}
         self._comparison = None
         _log.info("directory.connected", server=server, mode=self._mode, remark=remark)
@@ -57,6 +58,11 @@ class StateReport:
     def compared(self) -> None:
         """Everything was compared: how the connection began is of no interest any more."""
         self._remark("start", None)
+
+    def special(self, kind: str, text: str | None) -> None:
+        """Say what is special about this connection, or take it back; one text per `kind`."""
+        if self._remark(kind, text):
+            _log.warning("directory.remark", server=self._server, kind=kind, remark=text)
 
     def _remark(self, kind: str, text: str | None) -> bool:
         """Set or clear a remark; True if there is a new one."""

@@ -263,7 +263,7 @@ class Session:
             if message.code != 0:
                 self._following.clock.soon(now_s, 0.0)
         elif isinstance(message, Entry):
-            stable_id = read_stable_id(message.attributes)
+            stable_id = read_stable_id(message.attributes, self._settings.mapping.stable_id)
             found = self._reader.read(stable_id, message) if stable_id else None
             if found is None:
                 self._following.clock.soon(now_s, 0.0)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The routes of the kiosk pages.
 
-No request is logged, and nothing a page shows is kept here. Another site's page can neither read nor change anything:
-foreign host names are refused (DNS rebinding), changes and feeds are for our own pages alone.
+No request is logged, and nothing a page shows or sends is kept here: a PIN goes on to whoever asked for it. Another
+site's page can neither read nor change anything: foreign host names are refused (DNS rebinding), changes and feeds are
+for our own pages alone.
 """
 
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -28,6 +30,7 @@ from readers.kiosk.texts import LANGUAGES
 
 MAX_BODY_BYTES: Final = 256
 _BODY_WITHIN_S: Final = 5.0
+_PIN: Final = re.compile(r"[0-9]{4,12}")
 _HEADERS: Final = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
@@ -102,6 +105,18 @@ class _Kiosk:
         terminal.screen.speak(wanted)
         return Response(status_code=204)
 
+    async def pin(self, request: Request) -> Response:
+        _only_our_page(request)
+        terminal, body = self._terminal(request), await _body(request)
+        ask, pin = body.get("ask"), body.get("pin")
+        if type(ask) is not int or "pin" not in body:
+            raise HTTPException(422, "ask and pin: both are needed")
+        if pin is not None and not (isinstance(pin, str) and _PIN.fullmatch(pin)):
+            raise HTTPException(422, "pin: 4 to 12 digits")
+        if not terminal.screen.enter_pin(ask, pin):
+            raise HTTPException(409, "this is not asked now")
+        return Response(status_code=204)
+
     def _terminal(self, request: Request) -> Terminal:
         terminal = self._terminals.of(request.path_params["point"])
         if terminal is None:
@@ -161,6 +176,7 @@ def make_app(terminals: Terminals, is_ending: Callable[[], bool]) -> Starlette:
             Route("/{point}", kiosk.page),
             Route("/{point}/events", kiosk.events),
             Route("/{point}/choice", kiosk.choice, methods=["POST"]),
+            Route("/{point}/pin", kiosk.pin, methods=["POST"]),
             Route("/{point}/language", kiosk.language, methods=["POST"]),
         ],
         middleware=[

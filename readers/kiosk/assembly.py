@@ -9,6 +9,7 @@ from typing import Protocol, cast
 
 from readers.clock import Clock
 from readers.errors import SettingsFault
+from readers.kiosk.door import DoorWithPage
 from readers.kiosk.point import SCREEN_USES, ScreenPoint
 from readers.kiosk.terminals import Terminals
 from readers.outputs import PointFactory
@@ -28,6 +29,11 @@ class Kiosk:
 
     kinds: Mapping[str, PointFactory]
     server: _Server
+    terminals: Terminals
+
+    def with_pages(self, door: PointFactory) -> PointFactory:
+        """Return what makes doors as `door` does, with a page beside those that ask for a PIN."""
+        return partial(DoorWithPage, door=door, kiosk=self.terminals)
 
 
 def open_kiosk(settings: AgentSettings, clock: Clock) -> Kiosk | None:
@@ -48,4 +54,5 @@ def open_kiosk(settings: AgentSettings, clock: Clock) -> Kiosk | None:
         ) from error
     terminals = Terminals(clock)
     server = cast("_Server", module.KioskServer(terminals, settings.kiosk_address, settings.kiosk_port))
-    return Kiosk({use: partial(ScreenPoint, kiosk=terminals) for use in SCREEN_USES}, server)
+    kinds = {use: partial(ScreenPoint, kiosk=terminals) for use in SCREEN_USES if use != "door"}
+    return Kiosk(kinds, server, terminals)

@@ -34,6 +34,7 @@ def _booking_kind(value: Fact) -> bool:
 OF_ANSWERS: Final[Mapping[str, Mapping[str, _Check]]] = {
     "timeclock": {"kind": _booking_kind, "at_ms": _count, "today_ms": _count, "working": _yes_or_no},
     "canteen": {"amount_cents": _number, "own_share_cents": _number, "balance_cents": _number},
+    "door": {},
     "printer": {"released": _count, "waiting": _count},
 }
 _OF_PROMPTS: Final[Mapping[str, Mapping[str, _Check]]] = {"canteen": {"amount_cents": _number}}

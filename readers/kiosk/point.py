@@ -1,17 +1,38 @@
 # SPDX-License-Identifier: EUPL-1.2
 """A point with a screen: its reader's lights as everywhere, and the same answer in words and figures on the page."""
 
+import asyncio
 from typing import Final
 
 from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
 from cardservice.doors.ports import DoorOutput, OutputFault, Shown
-from readers.kiosk.screen import Tone
+from readers.kiosk.screen import Screen, Tone
 from readers.kiosk.terminals import Terminals
 from readers.kiosk.texts import OF_USE
+from readers.ports import PinPad
 
 # The uses whose points have a screen.
 SCREEN_USES: Final = tuple(OF_USE)
 _TONES: Final[dict[str, Tone]] = {"green": "ok", "red": "refused", "amber": "fault"}
+
+
+class ScreenPad:
+    """A PIN typed on a terminal's page (`readers.ports.PinPad`)."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def ask(self, for_ms: int) -> "asyncio.Future[str | None]":
+        """Have a PIN typed on the page."""
+        typed: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+        def answered(pin: str | None) -> None:
+            if not typed.done():
+                typed.set_result(pin)
+
+        number = self._screen.ask_pin(for_ms, answered)
+        typed.add_done_callback(lambda _: self._screen.end_pin(number))
+        return typed
 
 
 class ScreenPoint:
@@ -22,6 +43,13 @@ class ScreenPoint:
         self._output = output
         self._kiosk = kiosk
         self._screen = kiosk.add(setup)
+        self._pad = ScreenPad(self._screen)
+
+    @property
+    def pad(self) -> PinPad | None:
+        """The page, while one is open: nobody is asked where nobody sees it."""
+        terminal = self._kiosk.of(self._point)
+        return self._pad if terminal is not None and terminal.is_watched else None
 
     def set_up(self, setup: PointSetup) -> None:
         """Take what the centre says of the point."""

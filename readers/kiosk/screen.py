@@ -4,6 +4,8 @@
     away ◀──centre gone── idle ──prompt──▶ prompt
                             │ card           │ card
                             └──▶ reading ◀───┘
+                                    │ └──▶ pin ──┐
+                                    ▼            ▼
                                     │ answer, 4 s
                                     ▼
                                  answer ──▶ idle or prompt
@@ -32,7 +34,7 @@ SETTLE_MS: Final = 1_000
 MAX_PROMPT_MS: Final = 600_000
 
 Tone = Literal["ok", "refused", "fault"]
-View = Literal["idle", "prompt", "reading", "answer", "away"]
+View = Literal["idle", "prompt", "reading", "pin", "answer", "away"]
 Content = TypeVar("Content")
 
 _KEYS: Final[Mapping[str, tuple[str, ...]]] = {"timeclock": BOOKING_KINDS}
@@ -55,6 +57,15 @@ class _Lasting(Generic[Content]):
     until_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class _PinQuestion:
+    """Somebody is to type a PIN; `number` keeps it apart from the questions before. The digits are never kept."""
+
+    number: int
+    for_ms: int
+    answered: Callable[[str | None], None]
+
+
 class Screen:
     """The state of one terminal."""
 
@@ -68,6 +79,8 @@ class Screen:
         self._prompt: _Lasting[Prompt] | None = None
         self._reading: _Lasting[None] | None = None
         self._answer: _Lasting[Answer] | None = None
+        self._pin: _Lasting[_PinQuestion] | None = None
+        self._pins_asked = 0
 
     @property
     def use(self) -> str:
@@ -99,6 +112,8 @@ class Screen:
             return "answer"
         if not self._connected:
             return "away"
+        if self._pin is not None:
+            return "pin"
         if self._reading is not None:
             return "reading"
         return "idle" if self._prompt is None else "prompt"
@@ -142,9 +157,35 @@ class Screen:
         self._changed()
         return asked if chosen is None else chosen.content
 
+    def ask_pin(self, for_ms: int, answered: Callable[[str | None], None]) -> int:
+        """Ask for a PIN; `answered` gets it once, or None if it is broken off. Returns the question's number."""
+        self._pins_asked += 1
+        self._pin = self._lasting(_PinQuestion(self._pins_asked, for_ms, answered), for_ms)
+        self._stay_with_language(for_ms)
+        self._changed()
+        return self._pins_asked
+
+    def enter_pin(self, number: int, pin: str | None) -> bool:
+        """Hand on what was typed, or that nobody wants to; False if that is not what is asked now."""
+        self._drop_what_is_over()
+        if self._pin is None or self._pin.content.number != number:
+            return False
+        question, self._pin = self._pin.content, None
+        # It is being looked at now, as the card was before.
+        self._reading = self._lasting(None, self._setup.tap_budget_ms + self._setup.answer_budget_ms)
+        self._changed()
+        question.answered(pin)
+        return True
+
+    def end_pin(self, number: int) -> None:
+        """Ask no longer, if this is still asked."""
+        if self._pin is not None and self._pin.content.number == number:
+            self._pin = None
+            self._changed()
+
     def answer(self, tone: Tone, text: tuple[str, str], facts: Mapping[str, Fact]) -> None:
         """Show for a few seconds what came of a tap."""
-        self._reading = None
+        self._reading = self._pin = None
         self._answer = self._lasting(Answer(tone, text, of_answer(self.use, facts)), ANSWER_MS)
         self._stay_with_language(ANSWER_MS)
         self._changed()
@@ -179,7 +220,7 @@ class Screen:
     def state(self) -> dict[str, Any]:
         """Return what a page shows now, as JSON knows it; the names are those of `static/kiosk.js`."""
         self._drop_what_is_over()
-        choice, prompt, answer = self._choice, self._prompt, self._answer
+        choice, prompt, answer, pin = self._choice, self._prompt, self._answer, self._pin
         return {
             "view": self.view,
             "use": self.use,
@@ -190,6 +231,7 @@ class Screen:
             "connected": self._connected,
             "choice": choice and {"key": choice.content, "of_ms": CHOICE_MS, "left_ms": self._left_ms(choice)},
             "prompt": prompt and self._prompt_state(prompt.content),
+            "pin": pin and {"ask": pin.content.number, "of_ms": pin.content.for_ms, "left_ms": self._left_ms(pin)},
             "answer": answer
             and {
                 "tone": answer.content.tone,
@@ -204,7 +246,7 @@ class Screen:
         return {"text": _both(prompt.text.de, prompt.text.en), "facts": of_prompt(self.use, prompt.facts)}
 
     def _is_busy(self) -> bool:
-        if self._reading is not None:
+        if self._reading is not None or self._pin is not None:
             return True
         return self._answer is not None and self._left_ms(self._answer) > ANSWER_MS - SETTLE_MS
 
@@ -216,7 +258,7 @@ class Screen:
         return _Lasting(content, self._clock.monotonic_us() + ms * 1_000)
 
     def _lastings(self) -> tuple[_Lasting[Any] | None, ...]:
-        return self._language, self._choice, self._prompt, self._reading, self._answer
+        return self._language, self._choice, self._prompt, self._reading, self._answer, self._pin
 
     def _drop_what_is_over(self) -> bool:
         before = self._lastings()
@@ -225,6 +267,7 @@ class Screen:
         self._prompt = self._still(self._prompt)
         self._reading = self._still(self._reading)
         self._answer = self._still(self._answer)
+        self._pin = self._still(self._pin)
         return self._lastings() != before
 
     def _still(self, lasting: _Lasting[Content] | None) -> _Lasting[Content] | None:

@@ -32,6 +32,11 @@ class Terminal:
         """Whether as many pages watch as are served."""
         return len(self._watchers) >= MAX_WATCHERS
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether a page shows this terminal now."""
+        return bool(self._watchers)
+
     async def watch(self) -> AsyncGenerator[Mapping[str, Any], None]:
         """Yield the screen's state now, on every change and every few seconds, until the terminal is closed."""
         news = asyncio.Event()

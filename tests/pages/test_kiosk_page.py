@@ -297,3 +297,83 @@ async def test_fits_every_screen_and_nothing_moves(browser, kiosk, size):
         for name in ("html", "#panel"):
             fits = "one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight"
             assert await page.locator(name).evaluate(fits), f"{name} is too small for its content"
+
+
+async def pin_asked(kiosk: Kiosk, page: Page, for_ms: int = 20_000) -> "asyncio.Future[str | None]":
+    """The PIN is asked for at the time clock, as by its tap; waits until the page shows it."""
+    pad = kiosk.points["clock"].pad
+    assert pad is not None
+    kiosk.points["clock"].card_came()
+    typed = pad.ask(for_ms)
+    await until_view(page, "pin")
+    return typed
+
+
+@pytest.mark.parametrize("by", ["finger", "keyboard"])
+async def test_a_pin_is_typed_by_finger_or_keyboard_and_never_seen(browser, kiosk, by):
+    """Masked, with a way to correct; OK only with enough digits; afterwards the page has forgotten them."""
+    async with opened(browser, kiosk, "clock", touch=by == "finger") as (page, complaints):
+        typed = await pin_asked(kiosk, page)
+        await expect(page.locator("#headline")).to_have_text("Bitte PIN eingeben")
+        await expect(page.locator("#keys")).to_be_hidden()
+        pad = page.get_by_role("group", name="Bitte PIN eingeben")
+
+        async def press(name: str, key: str) -> None:
+            if by == "finger":
+                await pad.get_by_role("button", name=name, exact=True).tap(force=True)
+            else:
+                await page.keyboard.press(key)
+
+        for digit in "7049":
+            await press(digit, digit)
+        await press("Löschen", "Backspace")
+        await expect(page.locator("#send")).to_have_attribute("aria-disabled", "true")
+        await press("OK", "Enter")
+        for digit in "28":
+            await press(digit, digit)
+        await expect(page.locator("#dots")).to_have_text("●●●●●")
+        await expect(page.locator("#dots")).to_have_attribute("aria-label", "5 Ziffern eingegeben")
+        assert "70428" not in await page.content()
+        assert not typed.done()
+        await press("OK", "Enter")
+        async with asyncio.timeout(10):
+            assert await typed == "70428"
+        await until_view(page, "reading")
+        await expect(pad).to_have_count(0)
+        assert complaints == []
+
+
+async def test_digits_are_gone_when_their_time_is_over_or_somebody_else_is_asked(browser, kiosk):
+    """What one person left standing is not the beginning of the next one's PIN; cancelling hands on nothing."""
+    async with opened(browser, kiosk, "clock") as (page, complaints):
+        first = await pin_asked(kiosk, page)
+        await page.keyboard.type("704")
+        first.cancel()
+        second = await pin_asked(kiosk, page)
+        await expect(page.locator("#dots")).to_have_text("")
+        await page.keyboard.type("704")
+        await page.get_by_role("button", name="Abbrechen").click()
+        async with asyncio.timeout(10):
+            assert await second is None
+        third = await pin_asked(kiosk, page, for_ms=500)
+        await page.keyboard.type("704")
+        await expect(page.locator("#pad")).to_have_count(0)
+        assert not third.done()
+        assert complaints == []
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_the_pad_fits_every_screen(browser, kiosk, size):
+    """Keys a finger hits, none over another, nothing to scroll."""
+    async with opened(browser, kiosk, "clock", size=size) as (page, _):
+        typed = await pin_asked(kiosk, page)
+        for digit in "704281530942":
+            await page.keyboard.press(digit)
+        boxes = [await key.bounding_box() for key in await page.locator("#pad button").all()]
+        assert len(boxes) == 12
+        assert min(box["height"] for box in boxes) >= 48
+        assert min(box["width"] for box in boxes) >= 80
+        for name in ("html", "#panel"):
+            fits = "one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight"
+            assert await page.locator(name).evaluate(fits), f"{name} is too small for its content"
+        typed.cancel()

@@ -9,6 +9,7 @@ from service.fake_clock import FakeClock
 from sqlalchemy.engine import Engine
 
 from cardservice.changes import changes
+from cardservice.people.directories import Directories, open_copies
 from cardservice.people.ports import DirectoryChange, Proof
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson
 from cardservice.people.service import DirectoryCopy
@@ -52,6 +53,11 @@ def open_copy(
 ) -> DirectoryCopy:
     """Open the copy as the service does at its start."""
     return DirectoryCopy(engine, name, organisation=("city", "City"), clock=clock, publish=publish)
+
+
+def open_all(engine: Engine, clock: FakeClock, *names: str, publish: Callable[[], None] = nothing) -> Directories:
+    """Open the copies of several directories as the service does at its start; their thread is not started."""
+    return Directories(open_copies(engine, names, organisation=("city", "City"), clock=clock, publish=publish))
 
 
 def proof(clock: FakeClock, *, cookie: str | None = None) -> Proof:

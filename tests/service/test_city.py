@@ -9,8 +9,9 @@ import pytest
 import sqlalchemy as sa
 from service.conftest import Place
 from service.directory import group, open_copy, row_numbers, someone, tell
+from service.facts import DAY_MS
 from service.fake_clock import FakeClock
-from service.random_city import DAY_MS, RandomCity
+from service.random_city import RandomCity
 from sqlalchemy.engine import Connection
 
 from cardservice import changes

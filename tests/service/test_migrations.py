@@ -14,9 +14,11 @@ from service.directory import open_copy, someone, tell
 from service.fake_clock import FakeClock
 from sqlalchemy.engine import Engine
 
+import cardservice.access.review.store
 import cardservice.access.store
 import cardservice.agents.store
 import cardservice.canteen.store
+import cardservice.cards.pin.store
 import cardservice.cards.store
 import cardservice.doors.store
 import cardservice.journal.store

@@ -83,7 +83,7 @@ def test_more_points_than_a_page_shows_are_counted(databases, clock, people, cit
     add_doors(databases, MAX_SHOWN + 7)
     register(databases.state, [a_card(people["anna"], 1), a_card(people["bert"], 2)])
     city.catch_up()
-    own = OwnPoints(city, databases.state, clock, lambda: 0)
+    own = OwnPoints(city, databases.state, clock, lambda _: 0)
     seen = own.view(Use.DOOR, people["anna"])
     assert (len(seen.open), seen.later, seen.more) == (MAX_SHOWN, (), 7)
     assert [(one.point.code, one.zone, one.reason) for one in seen.open[:2]] == [
@@ -102,7 +102,7 @@ def test_an_old_copy_refuses_on_the_page_as_at_the_door(databases, clock, people
     register(databases.state, [a_card(people["anna"], 1), a_card(people["bert"], 2)])
     city.catch_up()
     ages = {"directory": 0}
-    own = OwnPoints(city, databases.state, clock, lambda: ages["directory"])
+    own = OwnPoints(city, databases.state, clock, lambda _: ages["directory"])
     bound_ms = setup.PointClassSetup("", "").freshness_ms
     ages["directory"] = bound_ms
     assert len(own.view(Use.DOOR, people["anna"]).open) == 2
@@ -120,7 +120,7 @@ def test_a_card_handed_on_shows_nothing_of_its_new_holder(databases, clock, peop
     add_doors(databases, 1)
     register(databases.state, [a_card(people["anna"], 1)])
     city.catch_up()
-    own = OwnPoints(city, databases.state, clock, lambda: 0)
+    own = OwnPoints(city, databases.state, clock, lambda _: 0)
     assert len(own.view(Use.DOOR, people["anna"]).open) == 1
     with write(databases.state) as connection:
         connection.execute(sa.update(card).values(person_id=people["bert"]))

@@ -68,6 +68,28 @@ async def test_a_lockdown_shuts_every_door_of_its_zone_and_ends(city):
             assert (await agent.tap(city.card("anna"), DOOR)).permit
 
 
+async def test_one_group_may_enter_in_a_lockdown_and_is_named_in_the_list(city):
+    """Its members where they have a grant, nobody else; a group nobody knows is refused and nothing is locked down."""
+    async with city.agent() as agent:
+        with facility(city) as desk:
+            with pytest.raises(FacilityError) as refused:
+                await asyncio.to_thread(desk.lock_down, "rathaus", "Brand", "Feuerwehr")
+            assert (refused.value.code, "Feuerwehr" in str(refused.value)) == ("not_found", True)
+            assert not await asyncio.to_thread(desk.lockdowns)
+            await asyncio.to_thread(desk.lock_down, "rathaus", "Brand", "Bauamt")
+            try:
+                (standing,) = await asyncio.to_thread(desk.lockdowns)
+                assert (standing["zone"], standing["passing"]) == ("rathaus", "Bauamt")
+                await agent.welcomed()
+                permitted = await agent.tap(city.card("anna"), DOOR)
+                assert (permitted.permit, permitted.in_lockdown) == (True, True)
+                assert (await agent.tap(city.card("sabine"), DOOR)).reason == "locked_down"
+            finally:
+                await asyncio.to_thread(desk.end_lock_down, "rathaus")
+            await agent.welcomed()
+            assert (await agent.tap(city.card("anna"), DOOR)).in_lockdown is None
+
+
 def test_the_facility_command_lists_and_says_why_it_is_refused(city, tmp_path, capsys):
     token = tmp_path / "token"
     token.write_text(CALLERS["facility"][0])

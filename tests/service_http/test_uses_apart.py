@@ -34,6 +34,7 @@ PREFIXES = {
     "door": ("door_",),
     "workstation": ("workstation_",),
 }
+REVIEWS = tuple(f"/api/v1/access/{part}" for part in ("reviews", "zones", "grants"))
 # Shorter texts are words; longer ones could tell somebody apart.
 TELLING = 12
 # One's own pages, each of one use.
@@ -89,7 +90,10 @@ def use_of(path: str) -> str:
     """Which use a route belongs to, as a caller's settings name it."""
     if path == TOP_UPS:
         return "payroll"
-    return {"canteen": "canteen", "doors": "door", "zones": "door"}[path.split("/")[3]]
+    if path.startswith(REVIEWS):
+        return "review"
+    place = path.split("/")[3]
+    return {"doors": "door", "zones": "door"}.get(place, place)
 
 
 def routes(city) -> list[tuple[str, str, str]]:
@@ -101,13 +105,14 @@ def routes(city) -> list[tuple[str, str, str]]:
         if path.startswith("/api/v1/") and path != "/api/v1/live"
         for method in methods
     ]
-    assert {use for _, _, use in found} == {"canteen", "payroll", "door"}
+    assert {use for _, _, use in found} == {"canteen", "payroll", "door", "directory", "access", "review"}
     return found
 
 
 def answered(city, method: str, path: str, token: str | None) -> tuple[int, str]:
     """Return status and code of an empty request."""
     filled = {"terminal": "kantine.kasse-1", "payment": "0" * 32, "door": "bauamt.aussen", "zone": "rathaus"}
+    filled |= {"hold": 1, "code": "none", "item": 1, "verdict": "keep", "grant": 1}
     headers = {"Idempotency-Key": "k" * 16} | ({} if token is None else {"Authorization": f"Bearer {token}"})
     response = httpx2.request(method, city.service.url + path.format(**filled), json={}, headers=headers)
     return response.status_code, response.json()["code"]

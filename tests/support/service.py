@@ -55,6 +55,8 @@ CALLERS = {
     "payroll": ("payroll-canary-04d7", ["payroll"]),
     "facility": ("facility-canary-c6a2", ["door"]),
     "annexe": ("annexe-canary-77e0", ["door"]),
+    "auditor": ("auditor-canary-51bd", ["access"]),
+    "reviewer": ("reviewer-canary-77ae", ["review"]),
 }
 # Whoever is not named here may use every point of its uses.
 CALLER_POINTS = {"annexe": ["bauamt.aussen"]}

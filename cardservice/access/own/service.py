@@ -47,11 +47,11 @@ class OwnView:
 
 
 class OwnPoints:
-    """Answers for whoever asks about themselves. `directory_age_ms` is how long ago the copy was last proved."""
+    """Answers for whoever asks about themselves; `age_ms_of` says how long ago the copy that knows them was proved."""
 
-    def __init__(self, city: City, state: Engine, clock: Clock, directory_age_ms: Callable[[], int]) -> None:
+    def __init__(self, city: City, state: Engine, clock: Clock, age_ms_of: Callable[[int], int]) -> None:
         self._city, self._state, self._clock = city, state, clock
-        self._directory_age_ms = directory_age_ms
+        self._age_ms_of = age_ms_of
 
     def view(self, use: Use, person: int) -> OwnView:
         """Return what the cards of `person` (a row number) do now at the points of `use`. Blocks.
@@ -64,7 +64,7 @@ class OwnPoints:
             zones = zone_names(connection, use.value)
         snapshot, at_ms = self._city.snapshot, self._clock.now_ms()
         # As at a tap: what is not known since the directory or the change log fell silent counts alike.
-        age_ms = max(self._directory_age_ms(), self._city.age_ms())
+        age_ms = max(self._age_ms_of(person), self._city.age_ms())
         # A card handed on while this was read is no longer theirs.
         keys = [key for key in found if (record := snapshot.card(key)) is None or record.holder == person]
         opening: list[tuple[PointRecord, Decision]] = []

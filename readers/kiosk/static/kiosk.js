@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: EUPL-1.2
-// Shows what the agent says of this terminal, and tells it which key was pressed. Decides nothing, keeps nothing.
+// Shows what the agent says of this terminal, and tells it which key was pressed. Decides nothing, keeps nothing: the
+// digits of a PIN are here until they are sent, the question ends, or the agent falls silent.
 "use strict";
 
 const SILENCE_MS = 15000;
 const RETRY_MS = 1000;
 const LATE_MS = 500;
 const LONG_TEXT = 70;
+const PIN_DIGITS = [4, 12];
 const ZONE = "Europe/Berlin"; // whatever the browser's machine believes
 const page = document.documentElement;
 const words = JSON.parse(document.getElementById("words").textContent);
@@ -16,6 +18,8 @@ let state = null; // what the agent said last; null while it is silent
 let arrived = 0; // when, by this page's monotonic clock
 let watchdog = 0;
 let forgetting = 0;
+let digits = ""; // of the PIN that is being typed
+let asked = 0; // which question they answer
 
 const locale = () => (page.lang === "en" ? "en-GB" : "de-DE");
 const word = (name) => words[page.lang][name];
@@ -98,6 +102,7 @@ function content() {
   }
   if (view === "away") return { view, sign: "fault", headline: word("away"), detail: word("away_detail") };
   if (view === "reading") return { view, sign: "card", amount, headline: word("reading"), detail: word("reading_detail") };
+  if (view === "pin") return { view, sign: "card", headline: word("pin"), detail: word("pin_detail") };
   if (choice) return { view: "chosen", sign: "card", amount, headline: word(choice.key), detail: word("chosen") };
   if (prompt) return { view, sign: "card", amount, headline: prompt.text[page.lang] };
   const name = state.holds_card_alone && words[page.lang].alone ? "alone" : "idle";
@@ -137,7 +142,33 @@ function showKeys() {
     // Not `disabled`: whoever works by keyboard would lose their place.
     key.setAttribute("aria-disabled", String(!state || !state.connected));
   }
-  part("cancel").hidden = !chosen;
+  part("cancel").hidden = !chosen && !pinAsked();
+}
+
+const pinAsked = () => (state && state.view === "pin" ? state.pin.ask : 0);
+
+// On the page only while a PIN is asked for.
+function openPad() {
+  document.querySelector("main").append(part("pad-template").content.cloneNode(true));
+  for (const key of document.querySelectorAll("#pad .digit")) key.addEventListener("click", () => type(key.dataset.digit));
+  part("rub").addEventListener("click", rub);
+  part("send").addEventListener("click", send);
+}
+
+function showPad() {
+  if (asked !== pinAsked()) {
+    asked = pinAsked();
+    digits = "";
+    if (part("pad")) part("pad").remove();
+    if (asked) openPad();
+    if (part("keys")) part("keys").hidden = Boolean(asked);
+  }
+  if (!asked) return;
+  for (const named of document.querySelectorAll("#pad [data-word]")) named.textContent = word(named.dataset.word);
+  part("pad").setAttribute("aria-label", word("pin"));
+  part("dots").textContent = "●".repeat(digits.length);
+  part("dots").setAttribute("aria-label", digits.length + " " + word("pin_digits"));
+  part("send").setAttribute("aria-disabled", String(digits.length < PIN_DIGITS[0]));
 }
 
 function render() {
@@ -154,6 +185,7 @@ function render() {
   other.hidden = !state;
   showPanel(content());
   showKeys();
+  showPad();
   tick();
 }
 
@@ -166,7 +198,8 @@ function tick() {
     part("time").textContent = time;
     part("date").textContent = moment(now, { weekday: "long", day: "numeric", month: "long" });
   }
-  part("left").value = state.choice ? Math.max(0, state.choice.left_ms - passed) / state.choice.of_ms : 0;
+  const timed = state.view === "pin" ? state.pin : state.choice;
+  part("left").value = timed ? Math.max(0, timed.left_ms - passed) / timed.of_ms : 0;
 }
 
 // ---- what is pressed
@@ -186,9 +219,46 @@ for (const key of keys) {
     if (key.getAttribute("aria-disabled") !== "true") tell("choice", { key: key.dataset.key });
   });
 }
-part("cancel").addEventListener("click", () => { tell("choice", { key: null }); if (keys[0]) keys[0].focus(); });
+
+function type(digit) {
+  if (asked && digits.length < PIN_DIGITS[1]) { digits += digit; showPad(); }
+}
+
+function rub() {
+  digits = digits.slice(0, -1);
+  showPad();
+}
+
+function answerPin(pin) {
+  const ask = asked;
+  digits = "";
+  showPad();
+  if (ask) tell("pin", { ask, pin });
+}
+
+function send() {
+  if (digits.length >= PIN_DIGITS[0]) answerPin(digits);
+}
+
+// Whatever has the focus on the pad, digits are digits and Enter is OK; Tab and the space bar work the buttons.
+function typed(event) {
+  const elsewhere = document.activeElement === part("cancel") || document.activeElement === part("language");
+  if (/^[0-9]$/.test(event.key)) type(event.key);
+  else if (event.key === "Backspace") rub();
+  else if (event.key === "Escape") answerPin(null);
+  else if (event.key === "Enter" && !elsewhere) send();
+  else return;
+  event.preventDefault();
+}
+
+part("cancel").addEventListener("click", () => {
+  if (asked) { answerPin(null); return; }
+  tell("choice", { key: null });
+  if (keys[0]) keys[0].focus();
+});
 part("language").addEventListener("click", () => tell("language", { language: word("other_language_code") }));
 document.addEventListener("keydown", (event) => {
+  if (asked) { typed(event); return; }
   if (event.key === "Escape" && state && state.choice) tell("choice", { key: null });
   const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 2, ArrowUp: -2 };
   const from = keys.indexOf(document.activeElement);

@@ -84,4 +84,5 @@ def scripted_settings(scripted: ScriptedServer) -> LdapSettings:
         groups_base="ou=groups,dc=x",
         timing=Timing(beat_s=0.05, dead_s=0.3, refresh_dead_s=0.3, answer_s=1, refused_wait_s=0.1),
         plain_on_loopback=True,
+        mode="syncrepl",
     )

@@ -23,23 +23,51 @@ TIMING = Timing(backoff_least_s=0.1, backoff_most_s=2.0, refused_wait_s=10.0)
 def test_a_round_goes_through_all_servers_before_it_waits() -> None:
     order = ServerOrder(SERVERS, TIMING)
     assert order.current.host == "a"
-    assert order.failed(worked_s=0, refused=False) == 0.0
+    assert order.failed(worked_s=0, refused=False, now_s=0) == 0.0
     assert order.current.host == "b"
-    assert 0.05 <= order.failed(worked_s=0, refused=False) <= 0.1
+    assert 0.05 <= order.failed(worked_s=0, refused=False, now_s=0) <= 0.1
     assert order.current.host == "a"
 
 
 def test_the_wait_grows_to_its_bound_and_starts_again_after_a_good_time() -> None:
     order = ServerOrder(SERVERS[:1], TIMING)
-    waits = [order.failed(worked_s=0, refused=False) for _ in range(30)]
+    waits = [order.failed(worked_s=0, refused=False, now_s=0) for _ in range(30)]
     assert waits[0] <= 0.1
     assert all(1.0 <= wait <= 2.0 for wait in waits[6:])
-    assert order.failed(worked_s=6.0, refused=False) <= 0.1
+    assert len(set(waits[6:])) > 1, "many services would knock at the same moment"
+    assert order.failed(worked_s=6.0, refused=False, now_s=0) <= 0.1
+
+
+def test_the_next_server_is_tried_at_once_when_one_is_lost_that_has_served() -> None:
+    """However often that happens; one that is lost at once each time is not run after."""
+    order = ServerOrder(SERVERS, TIMING)
+    assert [order.failed(worked_s=1.0, refused=False, now_s=0) for _ in range(9)] == [0.0] * 9
+    assert max(order.failed(worked_s=0.1, refused=False, now_s=0) for _ in range(9)) > 0.5
 
 
 def test_a_refusal_waits_long_enough_not_to_lock_the_account() -> None:
     order = ServerOrder(SERVERS, TIMING)
-    assert [order.failed(worked_s=0, refused=True) for _ in range(4)] == [0.0, 10.0, 0.0, 10.0]
+    assert order.failed(worked_s=0, refused=True, now_s=100.0) == 0.0
+    assert order.current.host == "b"
+    assert order.failed(worked_s=0, refused=True, now_s=101.0) == 9.0
+    assert order.current.host == "a"
+    assert order.failed(worked_s=0, refused=True, now_s=110.0) == 1.0
+    assert order.current.host == "b"
+
+
+def test_a_server_that_refused_us_rests_while_the_others_are_tried() -> None:
+    """Its account must not be locked because another server cannot be reached."""
+    order = ServerOrder(SERVERS, TIMING)
+    order.failed(worked_s=0, refused=True, now_s=100.0)
+    now_s, tried = 100.0, []
+    while now_s < 109.0:
+        tried.append(order.current.host)
+        wait_s = order.failed(worked_s=0, refused=False, now_s=now_s)
+        assert wait_s > 0, "one server alone is not tried without a pause"
+        now_s += wait_s
+    assert set(tried) == {"b"}
+    order.failed(worked_s=0, refused=False, now_s=110.0)
+    assert order.current.host == "a"
 
 
 def test_silence_counts_only_while_somebody_listens() -> None:

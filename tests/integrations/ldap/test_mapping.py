@@ -14,9 +14,9 @@ from integrations.ldap.mapping import (
     StatusAttribute,
     comparable_dn,
     map_entry,
-    read_generalized_time_ms,
     read_stable_id,
 )
+from integrations.ldap.mapping_access import read_generalized_time_ms
 
 ID = "758581b8-7a5a-1041-930d-e7964142ed9d"
 DN = "uid=Anna,ou=People,dc=corp,dc=example"

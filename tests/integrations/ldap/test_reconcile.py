@@ -107,7 +107,7 @@ def test_who_moved_out_of_the_base_is_removed(comparison: Comparison) -> None:
     [
         ([shown(0), Done(1, 4)], "size limit"),
         ([Done(1, 0)], "nobody at all"),
-        ([shown(0), shown(1, with_id=False), Done(1, 0)], "without entryUUID"),
+        ([shown(0), shown(1, with_id=False), Done(1, 0)], "without entryuuid"),
         ([ConnectionLost("ldaps://x closed the connection.")], "closed the connection"),
     ],
 )

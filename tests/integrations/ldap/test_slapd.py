@@ -279,7 +279,7 @@ def test_the_check_says_what_it_found(slapd: Slapd) -> None:
     texts = {finding.text: finding.severity for finding in check(settings_for(slapd))}
     assert texts == {
         f"{slapd.url}: connected, certificate checked, signed in.": "ok",
-        f"{slapd.url}: offers content synchronisation (RFC 4533).": "ok",
+        f"{slapd.url}: would be followed in mode syncrepl (content synchronisation, RFC 4533).": "ok",
         f"{slapd.url}: 3 people (0 disabled) and 2 groups.": "ok",
     }
 

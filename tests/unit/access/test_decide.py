@@ -85,14 +85,14 @@ OBSTACLES = (
         {"window": Window(0, AT, REFUSED[Reason.CARD_NOT_YET_VALID], REFUSED[Reason.PERSON_EXPIRED])},
     ),
     (Reason.DIRECTORY_STALE, {"age_ms": FRESH_MS + 1}),
-    (Reason.CLOCK_DOUBTFUL, {"compiled_until_ms": AT, "timed_levels": (TimedLevel((), Level.CARD),)}),
+    (Reason.CLOCK_DOUBTFUL, {"compiled_until_ms": AT, "by_clock": True}),
     (Reason.BLOCKED, {"blocks": (Timed(ALWAYS, frozenset({OFFICE})),)}),
     (Reason.NO_GRANT, {"always": frozenset()}),
     (Reason.LEVEL_TOO_LOW, {"tap_level": Level.UID}),
 )
 
 
-POINT_FIELDS = ("blocks", "always", "compiled_until_ms", "timed_levels")
+POINT_FIELDS = ("blocks", "always", "compiled_until_ms", "by_clock")
 
 
 def with_obstacles(*obstacles: dict[str, object]) -> Reason:
@@ -180,7 +180,7 @@ TIMES = (
 @pytest.mark.parametrize("times", TIMES)
 def test_outside_the_compiled_time_nobody_knows_what_is_blocked_or_demanded(times: dict[str, object]) -> None:
     """A clock that was set wrong must not lift a block or lower a level: refused, with a reason of its own."""
-    point = replace(DOOR, compiled_from_ms=AT - 10, compiled_until_ms=AT + 10, **times)
+    point = replace(DOOR, compiled_from_ms=AT - 10, compiled_until_ms=AT + 10, by_clock=True, **times)
     assert [answer(point=point, at_ms=AT + offset) for offset in (-11, -10, 9, 10)] == [
         Reason.CLOCK_DOUBTFUL,
         Reason.GRANTED,
@@ -237,6 +237,17 @@ def test_the_level_follows_the_time() -> None:
         AT + 9: Level.CARD_PIN,
         AT + 10: Level.CARD,
     }
+
+
+def test_a_floor_is_never_gone_below_once_it_holds() -> None:
+    """What the zone demands counts from the exception's end on, whatever the class says at that hour."""
+    floor = TimedLevel((AT + 2,), Level.CARD)
+    point = replace(DOOR, level=Level.UID, timed_levels=(TimedLevel((AT + 3, AT + 4), Level.CARD_PIN),), floor=floor)
+    least = [
+        min(level for level in Level if answer(point=point, at_ms=AT + offset, level=level) is Reason.GRANTED)
+        for offset in range(6)
+    ]
+    assert least == [Level.UID, Level.UID, Level.CARD, Level.CARD_PIN, Level.CARD, Level.CARD]
 
 
 def test_toggles_open_and_close_in_turn() -> None:
@@ -296,6 +307,7 @@ def test_whatever_was_asked_before_the_answer_is_that_of_the_moment() -> None:
         timed=(Timed(times[0], frozenset({OFFICE})), Timed(times[1], frozenset({OFFICE, IT}))),
         blocks=(Timed(times[2], frozenset({OFFICE})),),
         timed_levels=(TimedLevel(times[3], Level.CARD_PIN, people=2),),
+        by_clock=True,
         compiled_from_ms=AT + 3,
         compiled_until_ms=AT + 57,
     )

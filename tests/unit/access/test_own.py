@@ -77,6 +77,7 @@ def some_point(chance: random.Random, code: str) -> PointRecord:
         freshness_ms=chance.choice((AGE_MS - 1, AGE_MS, AGE_MS, AGE_MS)),
         stale_permits=chance.random() < 0.3,
         granted=Decision(permit=True, reason=Reason.GRANTED, open_ms=1),
+        by_clock=chance.random() < 0.5,
         compiled_until_ms=chance.choice((NEVER_MS, NEVER_MS, AT)),
         methods=chance.choice(METHODS),
         lockdown=frozenset() if chance.random() < 0.2 else None,

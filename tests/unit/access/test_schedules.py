@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardservice.access.rules import NEVER_MS, inside
-from cardservice.access.schedules import ALWAYS, LAENDER, SPECIAL_DAY, Interval, Schedule, compile_schedule, within
+from cardservice.access.schedules import (
+    ALWAYS,
+    LAENDER,
+    SPECIAL_DAY,
+    Interval,
+    Schedule,
+    SpecialDays,
+    compile_schedule,
+    within,
+)
 
 BERLIN = "Europe/Berlin"
 SUNDAY = 6
@@ -114,6 +123,35 @@ def test_holidays_are_those_of_the_land() -> None:
 
 def test_without_a_land_there_are_no_special_days() -> None:
     assert compile_schedule(weekly(SPECIAL_DAY, "0:00", "24:00"), BERLIN, utc_ms("2026-01-01T12:00")) == ()
+
+
+OFFICE = tuple(Interval(day, 8 * 60, 16 * 60) for day in range(5))
+CHRISTMAS_EVE, BRIDGE_DAY = date(2026, 12, 24), date(2027, 1, 4)
+
+
+def test_a_special_day_has_its_own_hours_and_no_others() -> None:
+    """A half day is shorter, a closing day is shut, whatever weekday it is; the days around are as ever."""
+    half = SpecialDays(frozenset({CHRISTMAS_EVE}), ((8 * 60, 12 * 60),))
+    shut = SpecialDays(frozenset({BRIDGE_DAY}))
+    schedule = Schedule(OFFICE, "NW", (half, shut))
+    assert spans(schedule, "2026-12-24") == [("12-23 07:00", "12-23 15:00"), ("12-24 07:00", "12-24 11:00")]
+    assert spans(schedule, "2027-01-04", 4) == [("01-05 07:00", "01-05 15:00"), ("01-06 07:00", "01-06 15:00")]
+
+
+def test_a_special_day_on_a_holiday_or_a_sunday_opens_all_the_same() -> None:
+    """Elections are held on Sundays: what is said of the one day beats what is said of all like it."""
+    election, holiday = date(2026, 9, 13), date(2026, 12, 25)
+    schedule = Schedule(OFFICE, "NW", (SpecialDays(frozenset({election, holiday}), ((6 * 60, 20 * 60),)),))
+    assert ("09-13 04:00", "09-13 18:00") in spans(schedule, "2026-09-13")
+    assert spans(schedule, "2026-12-25", 3) == [("12-24 07:00", "12-24 15:00"), ("12-25 05:00", "12-25 19:00")]
+
+
+def test_a_day_in_two_groups_has_the_hours_of_the_first() -> None:
+    """It is refused when it is entered; should it stand there all the same, the answer is always the same one."""
+    day = frozenset({CHRISTMAS_EVE})
+    both = (SpecialDays(day, ((480, 540),)), SpecialDays(day))
+    assert Schedule(OFFICE, None, both).hours(CHRISTMAS_EVE) == ((480, 540),)
+    assert Schedule(OFFICE, None, both[::-1]).hours(CHRISTMAS_EVE) == ()
 
 
 def test_every_land_is_known() -> None:

@@ -13,6 +13,7 @@ from support.points import a_point
 from cardservice.access.rules import REFUSED, CardRecord, CompiledPeriod, Decision, PointRecord, Reason, Use
 from cardservice.access.snapshot import ShardedMap, Snapshot
 from cardservice.agents.messages import CardPresent, DecisionMessage, EventId
+from cardservice.agents.pins import PinDesk
 from cardservice.agents.places import Place
 from cardservice.agents.taps import TapDesk, TapServices
 from cardservice.cards.keystore import CardMaster, SealedKeyStore, generate_masters
@@ -112,7 +113,7 @@ class StandingDirectory:
 
     age: int = 150
 
-    def age_ms(self) -> int:
+    def age_ms_of(self, _person: int) -> int:
         return self.age
 
     def source(self) -> str:
@@ -173,6 +174,7 @@ class City:
     trust: CardAuthTrust = TRUST
 
     log_age: int = 0
+    pins: PinDesk | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -192,6 +194,7 @@ class City:
             metrics=self.metrics,
             clock=StandingClock(),
             places={place.use: place for place in places},
+            pins=self.pins,
         )
         return TapDesk(services)
 

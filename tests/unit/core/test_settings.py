@@ -60,9 +60,9 @@ def test_settings_do_not_change_once_read() -> None:
         ("[service]\nprot = 1", "service.prot: there is no such setting; allowed here: host, live_token_file, port"),
         (
             "[sevice]\nport = 1",
-            "sevice: there is no such setting; allowed here: callers, database, demonstration, directory",
+            "sevice: there is no such setting; allowed here: callers, database, demonstration, directories, directory",
         ),
-        ("[directory.mapping]\nx = 1", "directory.mapping.x: there is no such setting; allowed here: disabled_"),
+        ("[directory.mapping]\nx = 1", "directory.mapping.x: there is no such setting; allowed here: cost_centre, department, "),
         ('[service]\nport = "many"', "service.port: Input should be a valid integer"),
         ("[service]\nport = 65536", "service.port: Input should be less than or equal to 65535"),
         ("[service]\nport = -1", "service.port: Input should be greater"),
@@ -85,7 +85,7 @@ def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: s
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("use", ["door", "canteen", "payroll"])
+@pytest.mark.parametrize("use", ["door", "canteen", "payroll", "directory", "access"])
 def test_a_caller_may_have_what_a_route_asks_for(file: Path, use: str) -> None:
     (caller,) = load_text(file, f'[[callers]]\nname = "one"\ntoken_file = "token"\nuses = ["{use}"]\n').callers
     assert caller.uses == (use,)
@@ -94,7 +94,8 @@ def test_a_caller_may_have_what_a_route_asks_for(file: Path, use: str) -> None:
 @pytest.mark.parametrize("use", ["timeclock", "workstation", "printer", "", "Door"])
 def test_a_use_that_no_route_asks_for_is_refused(file: Path, use: str) -> None:
     """Nobody is given a right that opens nothing."""
-    with pytest.raises(SettingsError, match=r"callers\.0\.uses\.0: Input should be 'door', 'canteen' or 'payroll'"):
+    allowed = "'door', 'canteen', 'payroll', 'directory', 'access' or 'review'"
+    with pytest.raises(SettingsError, match=rf"callers\.0\.uses\.0: Input should be {allowed}"):
         load_text(file, f'[[callers]]\nname = "one"\ntoken_file = "token"\nuses = ["{use}"]\n')
 
 

@@ -123,6 +123,14 @@ def test_lockdown_ends_a_pulse_at_once_and_never_the_way_out():
     assert asked.sensed(DoorInputs("open", exit_pressed=True), 9_100).alarm(9_100) == "none"
 
 
+def test_who_may_pass_a_lockdown_is_let_in_for_their_pulse_and_nobody_else():
+    shut = arranged().arranged(OPTIONS, 1_000, locked_down=True)
+    open_now = shut.granted(5_000, 2_000, in_lockdown=True)
+    assert open_now.released_until_ms == 7_000
+    with pytest.raises(LockedDown):
+        open_now.granted(5_000, 3_000)
+
+
 def test_an_escape_route_is_not_locked_down():
     options = DoorOptions(escape_route=True)
     door = Door().granted(5_000, 0).arranged(options, 1_000, locked_down=True)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What the commands of every part share: options, settings and stores, errors in one sentence."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
+
+import typer
+
+from cardservice import logs
+from cardservice.errors import CardServiceError, SettingsError
+
+if TYPE_CHECKING:
+    from cardservice.database import Databases
+    from cardservice.settings import Settings
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", envvar="CARDSERVICE_CONFIG", help="The settings file (TOML).")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Arguments = ParamSpec("Arguments")
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Say which extra brings the package that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise SettingsError(
+            f"this needs a package that is not installed ({error.name}): pip install 'cardservice[{extra}]'"
+        ) from error
+
+
+def clearly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """End with one clear message and the error's own exit code instead of a traceback."""
+
+    @wraps(command)
+    def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            with needs("service"):
+                command(*args, **kwargs)
+        except CardServiceError as error:
+            typer.echo(f"cardservice: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+
+    return run
+
+
+def load_settings(config: Path | None) -> "Settings":
+    """Return the settings, and log as they say."""
+    from cardservice.settings import load
+
+    loaded = load(config)
+    logs.configure(loaded.logging.level, loaded.logging.format)
+    return loaded
+
+
+def open_stores(config: Path | None) -> "Databases":
+    """Return the stores the settings name, at the revision of this program."""
+    settings = load_settings(config)
+    from cardservice.database import open_databases, require_head
+
+    databases = open_databases(settings.database.url)
+    require_head(databases)
+    return databases
+
+
+def show(document: Any, text: str, *, as_json: bool) -> None:
+    """Print a document, or its text for people: names in it come from outside and may hold what moves a terminal."""
+    shown = "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
+    typer.echo(json.dumps(document, indent=1) if as_json else shown)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""One person as their directory shows them at this moment: for points that want more than the copy.
+
+The directory is asked in a thread of its own pool, bounded in time and in number: a tap waits, nothing else does.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from cardservice.database import read
+from cardservice.errors import CardServiceError, Overloaded
+from cardservice.people.ports import LiveDirectory
+from cardservice.people.rules import DirectoryPerson
+from cardservice.people.store import person
+
+LIMIT_S: Final = 0.25
+THREADS: Final = 4
+MAX_WAITING: Final = 32
+
+
+class DirectorySilent(CardServiceError):
+    """The directory did not say in time what it knows of a person."""
+
+    code = "directory_silent"
+
+
+class LivePeople:
+    """Asks the directories themselves; `readers` has one for each directory by its name. Used from the event loop."""
+
+    def __init__(self, engine: Engine, readers: Mapping[str, LiveDirectory]) -> None:
+        self._engine = engine
+        self._readers = readers
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="live person")
+        self._waiting = 0
+
+    async def person(self, row: int) -> DirectoryPerson | None:
+        """Return the person with this row number as their directory shows them now, None if it shows nobody.
+
+        Raises:
+            DirectorySilent: it did not answer in time, or what it answered cannot be read.
+            Overloaded: too many wait already.
+            DatabaseUnavailable: it cannot be found out who that is.
+        """
+        if self._waiting >= MAX_WAITING:
+            raise Overloaded(f"{MAX_WAITING} questions to the directory wait already")
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, self._read, row)
+        finally:
+            self._waiting -= 1
+
+    def close(self) -> None:
+        """End the threads and the connections."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for reader in self._readers.values():
+            reader.close()
+
+    def _read(self, row: int) -> DirectoryPerson | None:
+        with read(self._engine) as connection:
+            known = connection.execute(
+                sa.select(person.c.directory, person.c.stable_id).where(person.c.id == row)
+            ).first()
+        reader = None if known is None else self._readers.get(known.directory)
+        if known is None or reader is None:
+            return None
+        try:
+            return reader.read(known.stable_id, LIMIT_S)
+        except Exception as error:
+            # Whatever a directory's own library raises: no answer is no permit.
+            raise DirectorySilent(str(error)) from error
