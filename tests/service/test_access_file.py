@@ -20,6 +20,7 @@ from cardservice.access.plan.rules import in_order
 from cardservice.access.plan.service import Plans
 from cardservice.access.plan.store import stored_model
 from cardservice.access.plan.text import read_model, write_model
+from cardservice.access.review.service import NewReview, Reviews, Who
 from cardservice.access.rules import Level, Use
 from cardservice.access.schedules import Interval
 from cardservice.access.service import City
@@ -55,7 +56,7 @@ MODEL = AccessSetup(
 )
 
 
-def nowhere(_: object) -> None:
+def nowhere(*_: object) -> None:
     """Keep no line."""
 
 
@@ -254,3 +255,20 @@ def test_exceptions_say_what_is_demanded_instead_of_what(databases: Databases, c
         "soon (soon): until 2026-03-16T09:00:00.001000Z; needless: its class demands no less than its zones; Umbau",
         "later (later): until 2026-03-16T09:00:00.002000Z; demands uid instead of card as zone Flur does; Umbau",
     ]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_file_from_before_a_review_takes_no_grant_out_of_it(
+    databases: Databases, clock: FakeClock, plans: Plans
+) -> None:
+    """An old export would give back silently what only an answer may; one made since is taken over."""
+    before = plans.export().encode()
+    reviews = Reviews(databases.state, clock, nowhere, lambda: None)
+    reviews.begin(NewReview("spring", "Frühjahr", clock.now_ms() + 30 * 86_400_000), Who("the desk"))
+    since = plans.export().encode()
+    assert before != since
+    for wrong in (before, before.replace(b'schedule = "hours"\n', b"")):
+        with pytest.raises(Conflict, match="review spring waits"):
+            plans.take_over(wrong, removing=True, keep=nowhere)
+    assert plans.take_over(since, removing=False, keep=nowhere) is not None
+    assert plans.export().encode() == since

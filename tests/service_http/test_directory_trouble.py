@@ -12,6 +12,7 @@ from cardservice.access.setup import AccessSetup, PointClassSetup, PointSetup, R
 
 DOOR = "bauamt.aussen"
 STRICT = "tresor.aussen"
+LIVE = "tresor.innen"
 FRESHNESS_MS = 700
 TAP_LIMIT_S = 2.0
 
@@ -34,6 +35,18 @@ def add_strict_point(city: City) -> None:
     with city.files.stores() as databases:
         apply(databases.state, 1, setup)
     city.service.wait_health(lambda _: STRICT in city.service.service.city.snapshot.points)
+
+
+def add_live_point(city: City) -> None:
+    """A point that has the directory itself asked before each permit, whatever the age of the copy."""
+    setup = AccessSetup(
+        point_classes=[PointClassSetup("asking", "Tresor", directory_check="live", tap_budget_ms=5_000)],
+        points=[PointSetup(LIVE, "Tresor", "technik", "asking", AGENT, "Asking")],
+        rules=[RuleSetup(group="Bauamt", point=LIVE)],
+    )
+    with city.files.stores() as databases:
+        apply(databases.state, 1, setup)
+    city.service.wait_health(lambda _: LIVE in city.service.service.city.snapshot.points)
 
 
 async def quick_tap(agent, card, point: str) -> str:
@@ -119,3 +132,24 @@ async def test_a_service_that_has_never_seen_its_directory_is_not_ready(make_cit
     assert city.service.get("/health/live")[0] == 200
     city.directory.switches.accept()
     await asyncio.to_thread(city.service.wait_health, lambda state: state["status"] == "ready")
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+async def test_a_point_that_asks_the_directory_itself_permits_nobody_while_it_is_silent(make_city, trouble):
+    """Other points go on from the copy; whoever is refused anyway is told that; it heals with the directory."""
+    city = await asyncio.to_thread(make_city)
+    await asyncio.to_thread(add_live_point, city)
+    begin, end = TROUBLES[trouble]
+    async with city.agent() as agent:
+        reasons = [await quick_tap(agent, city.card("anna"), LIVE) for _ in range(5)]
+        assert reasons[1:] == ["granted"] * 4
+        begin(city.directory.switches)
+        assert await quick_tap(agent, city.card("anna"), LIVE) == "directory_silent"
+        assert await quick_tap(agent, city.card("sabine"), LIVE) == "no_grant"
+        assert await quick_tap(agent, city.card("anna"), DOOR) == "granted"
+        end(city.directory.switches)
+        reason = "directory_silent"
+        async with asyncio.timeout(20):
+            while reason == "directory_silent":
+                reason = await quick_tap(agent, city.card("anna"), LIVE)
+        assert reason == "granted"

@@ -146,7 +146,7 @@ class Plans:
             raise NotFound("there is no organisation yet: let the service read the directory once")
         if any(found):
             try:
-                Replacer(connection, int(number), self._option_rules).replace(found, after)
+                Replacer(connection, int(number), self._option_rules).replace(found, after, self._clock.now_ms())
             except (sa.exc.IntegrityError, sa.exc.DataError) as error:
                 raise Conflict(f"the file contradicts what is stored: {error.orig}") from error
         return found

@@ -11,7 +11,8 @@ from sqlalchemy.engine import Connection
 from cardservice.access import store
 from cardservice.access.options.rules import Options
 from cardservice.access.plan.rules import CODED, KINDS, Difference
-from cardservice.access.rules import Level, Use
+from cardservice.access.review.store import under_review
+from cardservice.access.rules import NEVER_MS, Level, Use
 from cardservice.access.schedules import Interval
 from cardservice.access.setup import Writer
 from cardservice.access.setup_parts import (
@@ -173,13 +174,15 @@ def _subjects(
 class Replacer(Writer):
     """Stores what comes and changes; what has a code that is there already takes its place."""
 
-    def replace(self, found: Sequence[Difference], after: AccessSetup) -> None:
+    def replace(self, found: Sequence[Difference], after: AccessSetup, now_ms: int) -> None:
         """Bring what is stored from one model to another.
 
         Raises:
             NotFound: a name it refers to does not exist.
-            Conflict: a value is out of its bounds or contradicts another, or what goes is still in use.
+            Conflict: a value is out of its bounds or contradicts another, what goes is still in use, or a grant that a
+                review waits for would get a later end.
         """
+        reviewed = under_review(self._connection, now_ms)
         of_kind = {one.kind: one for one in found}
         new = {kind: [*one.added, *(pair.after for pair in one.changed)] for kind, one in of_kind.items()}
         rules = of_kind["rules"]
@@ -191,7 +194,7 @@ class Replacer(Writer):
         new["zones"] = [zone for zone in after.zones if zone.code in moved]
         self.store(AccessSetup(**{kind: new[kind] for kind in CODED}))
         for pair in rules.changed:
-            self._change_rule(pair.before, pair.after)
+            self._change_rule(pair.before, pair.after, reviewed)
         self.store(AccessSetup(rules=rules.added))
         for kind in reversed(CODED):
             self._remove(kind, [one.code for one in of_kind[kind].removed])
@@ -245,9 +248,15 @@ class Replacer(Writer):
         if kind == "zones" and self._connection.execute(locked).first() is not None:
             raise Conflict(f"zone {code!r} goes, but is locked down; end the lockdown first")
 
-    def _change_rule(self, before: RuleSetup, after: RuleSetup) -> None:
+    def _change_rule(self, before: RuleSetup, after: RuleSetup, reviewed: Mapping[int, str]) -> None:
         """Change one row where it stands: whoever owns a grant, or reviews it, refers to it."""
         number = self._row_of(before)
+        if number in reviewed and _ends_ms(after) > _ends_ms(before):
+            where = after.point or after.zone or after.use
+            raise Conflict(
+                f"grant at {where}: review {reviewed[number]} waits for an answer about it, and a file gives none: take"
+                " over its end from a new export, or answer in the review first"
+            )
         hours = {"schedule_id": self._number(store.schedule, after.schedule)}
         bounds = {"valid_from_ms": after.valid_from_ms, "valid_until_ms": after.valid_until_ms}
         changed = sa.update(store.access_rule).where(store.access_rule.c.id == number)
@@ -287,3 +296,7 @@ def _with_moved_days(
     """Return these schedules and all that name a group of days that comes or changes: their days are checked anew."""
     moved, codes = {group.code for group in groups}, {one.code for one in schedules}
     return [one for one in every if one.code in codes or any(special.days in moved for special in one.special)]
+
+
+def _ends_ms(rule: RuleSetup) -> int:
+    return NEVER_MS if rule.valid_until_ms is None else rule.valid_until_ms

@@ -62,7 +62,10 @@ def test_settings_do_not_change_once_read() -> None:
             "[sevice]\nport = 1",
             "sevice: there is no such setting; allowed here: callers, database, demonstration, directories, directory",
         ),
-        ("[directory.mapping]\nx = 1", "directory.mapping.x: there is no such setting; allowed here: cost_centre, department, "),
+        (
+            "[directory.mapping]\nx = 1",
+            "directory.mapping.x: there is no such setting; allowed here: cost_centre, department, ",
+        ),
         ('[service]\nport = "many"', "service.port: Input should be a valid integer"),
         ("[service]\nport = 65536", "service.port: Input should be less than or equal to 65535"),
         ("[service]\nport = -1", "service.port: Input should be greater"),
