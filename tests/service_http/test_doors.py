@@ -443,7 +443,7 @@ def test_facilities_see_what_is_locked_down(city, desk):
         facility.lock_down(ZONE, "Amok")
         (standing,) = facility.lockdowns()
         assert from_ms <= standing["since_ms"] <= desk.service._clock.now_ms()
-        assert standing == {"zone": ZONE, "since_ms": standing["since_ms"], "by": "facility"}
+        assert standing == {"zone": ZONE, "since_ms": standing["since_ms"], "by": "facility", "passing": None}
         facility.end_lock_down(ZONE)
         assert facility.lockdowns() == []
     with calling(city, "annexe") as bound, pytest.raises(FacilityError) as refused:

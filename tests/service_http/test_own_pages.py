@@ -132,6 +132,7 @@ async def test_a_directory_that_hangs_holds_up_no_tap_at_a_pc(make_city):
             await agent.send(agent.present("pc.bauamt"))
             decision = await agent.converse(CardInHand(city.card("anna"), "contact"))
             assert time.monotonic() - began_s < TAP_LIMIT_S
+            assert decision.reason == "granted"
             assert (decision.answer.code, decision.answer.facts) == ("unlock", {"user": "schmidt"})
             doors = {"Authorization": f"Bearer {CALLERS['facility'][0]}"}
             assert (await client.get("/api/v1/doors", headers=doors, timeout=TAP_LIMIT_S)).status_code == 200
