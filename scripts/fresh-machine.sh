@@ -45,7 +45,7 @@ clean_up() {
     status=$?
     trap - EXIT HUP INT TERM
     for id in $(processes_inside); do kill -KILL "$id" 2>/dev/null || true; done
-    for place in run dev proc; do
+    for place in run dev/shm dev/pts dev proc; do
         if mountpoint -q "$fresh/$place"; then umount "$fresh/$place" || umount --lazy "$fresh/$place"; fi
     done
     # Never across a mount that would not go: /dev of this machine must survive.
@@ -88,6 +88,10 @@ make_the_machine() {
     done
     mount -t proc proc "$fresh/proc"
     mount --bind /dev "$fresh/dev"
+    # What is mounted below is the fresh machine's alone.
+    mount --make-private "$fresh/dev"
+    mount -t devpts -o mode=620,ptmxmode=666 devpts "$fresh/dev/pts"
+    mount -t tmpfs tmpfs "$fresh/dev/shm"
     mount -t tmpfs tmpfs "$fresh/run"
     git clone --quiet --no-hardlinks "$checkout" "$fresh/srv/cardservice"
 }
