@@ -3,7 +3,8 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
@@ -22,6 +23,8 @@ ConfigOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Arguments = ParamSpec("Arguments")
+# What is closed when the command that runs has ended.
+_at_the_end: ContextVar[ExitStack | None] = ContextVar("at_the_end", default=None)
 
 
 @contextmanager
@@ -36,18 +39,28 @@ def needs(extra: str) -> Iterator[None]:
 
 
 def clearly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """End with one clear message and the error's own exit code instead of a traceback."""
+    """End with one clear message and the error's own exit code instead of a traceback, and with closed stores."""
 
     @wraps(command)
     def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         try:
-            with needs("service"):
+            with needs("service"), _closing_stores():
                 command(*args, **kwargs)
         except CardServiceError as error:
             typer.echo(f"cardservice: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
 
     return run
+
+
+@contextmanager
+def _closing_stores() -> Iterator[None]:
+    with ExitStack() as stack:
+        token = _at_the_end.set(stack)
+        try:
+            yield
+        finally:
+            _at_the_end.reset(token)
 
 
 def load_settings(config: Path | None) -> "Settings":
@@ -60,11 +73,14 @@ def load_settings(config: Path | None) -> "Settings":
 
 
 def open_stores(config: Path | None) -> "Databases":
-    """Return the stores the settings name, at the revision of this program."""
+    """Return the stores the settings name, at the revision of this program; the end of the command closes them."""
     settings = load_settings(config)
     from cardservice.database import open_databases, require_head
 
     databases = open_databases(settings.database.url)
+    stack = _at_the_end.get()
+    if stack is not None:
+        stack.callback(databases.close)
     require_head(databases)
     return databases
 

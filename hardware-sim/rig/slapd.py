@@ -40,6 +40,20 @@ READER_PASSWORD = "doorspw"  # noqa: S105  # as above
 Entry = tuple[str, Mapping[str, str | list[str]]]
 
 
+# What strict checks ask of an authority (RFC 5280, section 4.2.1).
+_CA_USAGE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateWish:
     """What a server certificate shall say; the defaults are right for 127.0.0.1."""
@@ -65,6 +79,8 @@ def make_tls_files(directory: Path, wish: CertificateWish | None = None) -> None
         .not_valid_before(start)
         .not_valid_after(now + dt.timedelta(days=30))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_CA_USAGE, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     names: list[x509.GeneralName] = []
@@ -82,6 +98,7 @@ def make_tls_files(directory: Path, wish: CertificateWish | None = None) -> None
         .not_valid_before(start)
         .not_valid_after(now + dt.timedelta(days=wish.valid_days))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     directory.mkdir(parents=True, exist_ok=True)
