@@ -75,17 +75,18 @@ def _told(answer: "ExplainedAnswer", writer: "Writer") -> str:
 def _explainer(config: Path | None) -> "Explainer":
     settings, databases = load_settings(config), open_stores(config)
     from cardservice.access.explain.service import Explainer
+    from cardservice.access.service import house_rules
     from cardservice.clock import UNKNOWN_AGE_MS, SystemClock
-    from cardservice.people.overview import overviews
+    from cardservice.people.overview import stored_age_ms
 
     names = [section.name for section in settings.all_directories().values()]
     clock = SystemClock()
 
-    def age_ms() -> int:
-        ages = [one.age_ms for one in overviews(databases.state, names, clock.now_ms())]
-        return max((UNKNOWN_AGE_MS if age is None else age for age in ages), default=UNKNOWN_AGE_MS)
+    def age_ms_of(person: int) -> int:
+        age_ms = stored_age_ms(databases.state, names, person, clock.now_ms())
+        return UNKNOWN_AGE_MS if age_ms is None else age_ms
 
-    return Explainer(databases.state, clock, age_ms)
+    return Explainer(databases.state, clock, age_ms_of, house_rules(settings.access))
 
 
 def _local(at: str) -> datetime:
@@ -195,20 +196,13 @@ def _plans(config: Path | None) -> "Plans":
 def _line_keeper(config: Path | None) -> Callable[[Mapping[str, str | int | bool | None]], None]:
     """Return what leaves lines in the journal beside a running service, in chains of their own."""
     databases = open_stores(config)
-    from cardservice.access.explain.record import STREAM
+    from cardservice.access.record import STREAM, OwnChains
     from cardservice.clock import SystemClock
-    from cardservice.database import write
     from cardservice.journal.service import Entry, Journal
 
-    def keep(facts: Mapping[str, str | int | bool | None]) -> None:
-        now_ms = SystemClock().now_ms()
-        # Nothing in such a line is sealed: no key is needed.
-        journal = Journal(lambda _stream, _purpose: b"")
-        journal.begin_epoch(databases.record, now_ms)
-        with write(databases.record) as connection:
-            journal.append(connection, Entry(STREAM, now_ms, facts))
-
-    return keep
+    # Nothing in such a line is sealed: no key is needed.
+    chains = OwnChains(databases.record, Journal(lambda _stream, _purpose: b""))
+    return lambda facts: chains.keep(Entry(STREAM, SystemClock().now_ms(), facts))
 
 
 def _content(file: Path) -> bytes:

@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection
 
 from cardservice.database import STATE, RowNumber
 
-ChangeKind = Literal["person", "card", "access", "agent"]
+# "outsider": a person is kept here who is in no directory, besides "person".
+ChangeKind = Literal["person", "card", "access", "agent", "caller", "outsider"]
 CHANNEL: Final = "cardservice_changes"
 _ADVISORY_LOCK: Final = 7_237_110
 

@@ -2,27 +2,51 @@
 """The command line. Each command imports what it needs, so that a reader machine runs `agent` without the service."""
 
 import json
+import os
 import sys
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from cardservice import __version__
 from cardservice.access_commands import access
+from cardservice.backup.commands import backup, restore
+from cardservice.cards.life.commands import add_life_commands
 from cardservice.cards.pin.commands import pin
-from cardservice.console import ConfigOption, JsonOption, clearly, load_settings, needs, open_stores, show
-from cardservice.errors import SettingsError
+from cardservice.console import (
+    CommandUse,
+    ConfigOption,
+    JsonOption,
+    clearly,
+    load_settings,
+    needs,
+    open_stores,
+    read_instant,
+    show,
+    traced,
+    traces_with,
+)
+from cardservice.errors import Conflict, NotFound, SettingsError
+from cardservice.key_commands import keys
+from cardservice.people.outsiders.commands import people
+from cardservice.pki_commands import pki
+from cardservice.retention.commands import retention
+from cardservice.web.accounts.commands import accounts
+from cardservice.webhooks.commands import webhooks
+
+if TYPE_CHECKING:
+    from cardservice.cards.service import CardView
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="The one-card service of the city.")
 db = typer.Typer(no_args_is_help=True, help="The two stores: state and record.")
 settings_app = typer.Typer(no_args_is_help=True, help="The settings file.")
-keys = typer.Typer(no_args_is_help=True, help="The sealed key store.")
 agents = typer.Typer(no_args_is_help=True, help="Reader agents.")
 cards = typer.Typer(no_args_is_help=True, help="Cards.")
 directory = typer.Typer(no_args_is_help=True, help="The corporate directory.")
+movers = typer.Typer(invoke_without_command=True, help="Who left a department and still counts in it.")
 journal = typer.Typer(no_args_is_help=True, help="The journal.")
 ledger = typer.Typer(no_args_is_help=True, help="The canteen's ledger.")
 for name, group in (
@@ -34,15 +58,31 @@ for name, group in (
     ("directory", directory),
     ("journal", journal),
     ("ledger", ledger),
+    ("people", people),
     ("access", access),
+    ("accounts", accounts),
+    ("webhooks", webhooks),
+    ("retention", retention),
 ):
     app.add_typer(group, name=name)
 cards.add_typer(pin, name="pin")
+add_life_commands(cards)
+cards.add_typer(pki, name="pki")
+db.command("backup")(backup)
+db.command("restore")(restore)
+directory.add_typer(movers, name="movers")
 
 
 @app.callback()
 def _program() -> None:
     """The one-card service of the city."""
+    traces_with(_keep_command)
+
+
+def _keep_command(config: Path | None, use: CommandUse) -> None:
+    from cardservice.command_traces import keep_command
+
+    keep_command(config, use)
 
 
 @app.command()
@@ -123,9 +163,10 @@ def db_check(config: ConfigOption = None) -> None:
 def settings_check(config: ConfigOption = None) -> None:
     """Explain every error in the settings."""
     settings = load_settings(config)
-    from cardservice.settings import contradictions
+    from cardservice.parts import mover_contradictions
+    from cardservice.settings_check import contradictions
 
-    found = contradictions(settings)
+    found = contradictions(settings) + mover_contradictions(settings)
     if found:
         raise SettingsError("\n".join(found))
     typer.echo("the settings are complete and fit together")
@@ -139,24 +180,9 @@ def settings_example() -> None:
     typer.echo(example(), nl=False)
 
 
-@keys.command("create")
-@clearly
-def keys_create(
-    system_id: Annotated[str, typer.Option(help="1 to 16 characters, chosen once for this installation.")],
-    config: ConfigOption = None,
-) -> None:
-    """Make a new sealed key store with fresh random master keys."""
-    settings = load_settings(config)
-    from cardservice.cards.keystore import create, generate_masters
-    from cardservice.settings import read_secret
-
-    passphrase = read_secret(settings.keys.passphrase_file, "keys.passphrase_file")
-    create(settings.keys.store, passphrase, system_id=system_id.encode(), masters=generate_masters())
-    typer.echo(f"made {settings.keys.store}; keep a copy of it and of its passphrase apart from each other")
-
-
 @agents.command("enrol")
 @clearly
+@traced("agents.enrol")
 def agents_enrol(name: str, public_key: str, config: ConfigOption = None) -> None:
     """Enrol the agent NAME with the PUBLIC_KEY that `cardservice agent init` printed on its machine."""
     _agents(config).enrol(name, public_key)
@@ -165,6 +191,7 @@ def agents_enrol(name: str, public_key: str, config: ConfigOption = None) -> Non
 
 @agents.command("lock")
 @clearly
+@traced("agents.lock")
 def agents_lock(
     name: str,
     config: ConfigOption = None,
@@ -198,26 +225,47 @@ def cards_list(config: ConfigOption = None, as_json: JsonOption = False) -> None
     """List the cards and their states."""
     databases = open_stores(config)
     from cardservice.cards.service import list_cards
+    from cardservice.clock import SystemClock
 
-    views = list_cards(databases.state)
-    text = "\n".join(f"{view.reference}  {view.state}  {view.state_reason or ''}" for view in views) or "no cards"
-    show([asdict(view) for view in views], text, as_json=as_json)
+    views, now_ms = list_cards(databases.state), SystemClock().now_ms()
+    documents = [asdict(view) | {"state": view.state_at(now_ms)} for view in views]
+    show(documents, "\n".join(_card_line(view, now_ms) for view in views) or "no cards", as_json=as_json)
+
+
+def _card_line(view: "CardView", now_ms: int) -> str:
+    from cardservice.instants import instant
+
+    line = f"{view.reference}  {view.state_at(now_ms)}  {view.state_reason or ''}"
+    if view.suspended_until_ms is None:
+        return line
+    over = view.suspended_until_ms <= now_ms
+    return f"{line}  {'was suspended until' if over else 'until'} {instant(view.suspended_until_ms)}"
 
 
 @cards.command("set-state")
 @clearly
+@traced("cards.change")
 def cards_set_state(
-    reference: str, state: str, reason: Annotated[str | None, typer.Argument()] = None, config: ConfigOption = None
+    reference: str,
+    state: str,
+    reason: Annotated[str | None, typer.Argument()] = None,
+    until: Annotated[
+        str | None, typer.Option(help="When a suspension ends by itself: a day (its end) or an instant, German time.")
+    ] = None,
+    config: ConfigOption = None,
 ) -> None:
     """Suspend, revoke or reactivate the card REFERENCE; suspending and revoking need a REASON."""
     databases = open_stores(config)
     from cardservice.cards.rules import CardState
-    from cardservice.cards.service import change_state
+    from cardservice.cards.service import NewState, change_state
+    from cardservice.clock import SystemClock
+    from cardservice.instants import instant
 
     if state not in set(CardState):
         raise SettingsError(f"{state!r} is not a state; allowed are {', '.join(CardState)}")
-    change_state(databases.state, reference, CardState(state), reason)
-    typer.echo(f"card {reference} is {state}")
+    end_ms = None if until is None else read_instant(until, "--until")
+    change_state(databases.state, reference, NewState(CardState(state), reason, end_ms), SystemClock().now_ms())
+    typer.echo(f"card {reference} is {state}{'' if end_ms is None else f' until {instant(end_ms)}'}")
 
 
 @directory.command("check")
@@ -225,7 +273,7 @@ def cards_set_state(
 def directory_check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Connect once to every directory and say in plain words what it offers and what is missing."""
     settings = load_settings(config)
-    from cardservice.app import ldap_settings
+    from cardservice.parts import ldap_settings
     from integrations.ldap import check
 
     findings = [
@@ -247,6 +295,43 @@ def directory_status(config: ConfigOption = None, as_json: JsonOption = False) -
     found = overviews(databases.state, names, SystemClock().now_ms())
     documents = [{**asdict(one), "troubles": one.troubles()} for one in found]
     show(documents, "\n\n".join(describe(one) for one in found), as_json=as_json)
+
+
+@directory.command("person")
+@clearly
+def directory_person(
+    login: str,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+    photo: Annotated[Path | None, typer.Option("--photo", help="Write the photo into this new file.")] = None,
+) -> None:
+    """Show what the copy knows of whoever has LOGIN, which attribute it is from, and what the directory says now."""
+    settings, databases = load_settings(config), open_stores(config)
+    from cardservice.parts import inspect_person
+
+    found = inspect_person(settings, databases.state, login)
+    show([one.document() for one in found], "\n\n".join(one.text() for one in found), as_json=as_json)
+    if photo is not None:
+        _write_photo(settings, found, photo)
+
+
+def _write_photo(settings: Any, found: list[Any], path: Path) -> None:
+    from cardservice.parts import read_photo_of
+
+    people = [one for one in found if one.said.person is not None]
+    if len(people) != 1:
+        raise Conflict(
+            f"no photo is written: {len(people) or 'no'} people with this login are shown by the directories"
+        )
+    photo = read_photo_of(settings, people[0])
+    if photo is None:
+        raise NotFound("no photo is written: the directory shows none of this person")
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(photo.data)
+    except OSError as error:
+        raise Conflict(f"no photo is written: {path}: {error.strerror}") from error
+    typer.echo(f"wrote {path}: {photo.media_type}, {len(photo.data)} bytes; it is personal data", err=True)
 
 
 @directory.command("sync")
@@ -287,6 +372,7 @@ def directory_holds(
 
 @directory.command("confirm")
 @clearly
+@traced("directory.confirm")
 def directory_confirm(
     hold: int,
     config: ConfigOption = None,
@@ -304,6 +390,7 @@ def directory_confirm(
 
 @directory.command("reject")
 @clearly
+@traced("directory.reject")
 def directory_reject(hold: int, config: ConfigOption = None) -> None:
     """The directory is wrong: whoever is in HOLD stays as they were until it names them again or says more."""
     view = _decided(config, hold, confirm=False)
@@ -318,6 +405,33 @@ def _decided(config: Path | None, hold: int, *, confirm: bool, although_rejected
     verdict = Verdict.CONFIRM if confirm else Verdict.REJECT
     decision = Decision(verdict, "the command line", SystemClock().now_ms(), although_rejected)
     return decide(databases.state, hold, decision)
+
+
+@movers.callback()
+@clearly
+def movers_list(context: typer.Context, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Show who left a department group and counts in it still, and until when."""
+    if context.invoked_subcommand is not None:
+        return
+    databases = open_stores(config)
+    from cardservice.people.movers.service import describe_mover, list_movers
+
+    found = list_movers(databases.state)
+    text = "\n".join(describe_mover(one) for one in found)
+    documents = [{**asdict(one.window), "name": one.name, "login": one.login, "group": one.group} for one in found]
+    show(documents, text or "nobody left a department and counts in it", as_json=as_json)
+
+
+@movers.command("end")
+@clearly
+@traced("directory.end_mover")
+def movers_end(number: int, config: ConfigOption = None) -> None:
+    """End the window NUMBER now: they no longer count in the group they left."""
+    databases = open_stores(config)
+    from cardservice.people.movers.service import end_window
+
+    end_window(databases.state, number, "the command line")
+    typer.echo(f"window {number} is ended; the running service applies it within a second")
 
 
 @ledger.command("check")

@@ -5,14 +5,15 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
 
-from cardservice import logs
 from cardservice.errors import CardServiceError, SettingsError
+from cardservice.instants import instant_of
 
 if TYPE_CHECKING:
     from cardservice.database import Databases
@@ -53,6 +54,43 @@ def clearly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     return run
 
 
+@dataclass(frozen=True, slots=True)
+class CommandUse:
+    """A command that is about to change something: which operation, why, and who acts, as far as it was told."""
+
+    operation: str
+    reason: str | None
+    named: str | None
+
+
+# Has a line about it on disk when it returns, or raises CardServiceError: then the command does nothing.
+KeepCommand = Callable[["Path | None", CommandUse], None]
+# What writes to the journal lies above this module: the whole command line names it before any command runs.
+_keep_command: ContextVar[KeepCommand | None] = ContextVar("keep_command", default=None)
+
+
+def traces_with(keep: KeepCommand) -> None:
+    """Have every command that changes something write that down with `keep` first."""
+    _keep_command.set(keep)
+
+
+def traced(operation: str) -> Callable[[Callable[Arguments, None]], Callable[Arguments, None]]:
+    """Return what has a command write down that it is used, before it does anything; stands below `clearly`."""
+
+    def decorate(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+        @wraps(command)
+        def run(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+            keep, said = _keep_command.get(), dict[str, Any](kwargs)
+            if keep is None:
+                raise AssertionError("a change by a command that nobody writes down")
+            keep(said.get("config"), CommandUse(operation, said.get("reason"), said.get("by")))
+            command(*args, **kwargs)
+
+        return run
+
+    return decorate
+
+
 @contextmanager
 def _closing_stores() -> Iterator[None]:
     with ExitStack() as stack:
@@ -68,6 +106,8 @@ def load_settings(config: Path | None) -> "Settings":
     from cardservice.settings import load
 
     loaded = load(config)
+    from cardservice import logs
+
     logs.configure(loaded.logging.level, loaded.logging.format)
     return loaded
 
@@ -85,7 +125,26 @@ def open_stores(config: Path | None) -> "Databases":
     return databases
 
 
+def read_instant(text: str, option: str) -> int:
+    """Return the instant that an option names: a day means its end, and German time counts.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        return instant_of(text)
+    except (ValueError, OverflowError):
+        raise SettingsError(f"{option}: {text!r} is no instant; allowed are 2027-03-31 and 2027-03-31T18:00") from None
+
+
+def tell(text: str) -> None:
+    """Print text for people: names in it come from outside and may hold what moves a terminal."""
+    typer.echo("".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text))
+
+
 def show(document: Any, text: str, *, as_json: bool) -> None:
-    """Print a document, or its text for people: names in it come from outside and may hold what moves a terminal."""
-    shown = "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)
-    typer.echo(json.dumps(document, indent=1) if as_json else shown)
+    """Print a document, or its text for people."""
+    if as_json:
+        typer.echo(json.dumps(document, indent=1))
+    else:
+        tell(text)

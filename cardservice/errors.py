@@ -15,6 +15,7 @@
     +-- JournalBroken            the journal's chain does not verify
     +-- BelowFloor               an account would hold less than it may
     +-- LedgerBroken             the ledger does not add up
+    +-- BackupBroken             a backup is damaged, or could not be taken
 
 Each carries one clear message: what was wrong, where, what is allowed, what to do. Never a secret.
 """
@@ -103,3 +104,9 @@ class LedgerBroken(CardServiceError):
     """The ledger does not add up."""
 
     exit_code = 70
+
+
+class BackupBroken(CardServiceError):
+    """A backup is damaged, or could not be taken."""
+
+    exit_code = 65

@@ -37,6 +37,15 @@ class StageTimes(Collector):
         counts[bisect_left(_STAGE_BOUNDS_US, took_us)] += 1
         self._sums_us[stage] += took_us
 
+    def within(self, stage: str) -> tuple[tuple[int, int], ...]:
+        """Return how many took no longer than each bound (µs) since the service started; longer ones stand nowhere."""
+        counts = self._counts.get(stage)
+        return () if counts is None else tuple(zip(_STAGE_BOUNDS_US, accumulate(counts[:-1]), strict=True))
+
+    def count(self, stage: str) -> int:
+        """Return how many were observed."""
+        return sum(self._counts.get(stage, ()))
+
     def collect(self) -> Iterable[Metric]:
         """Return the histogram as Prometheus reads it: seconds, cumulative."""
         family = HistogramMetricFamily(self._name, self._documentation, labels=["stage"])
@@ -70,8 +79,16 @@ class Metrics:
             ["agent"],
             registry=self.registry,
         )
+        self.sign_ins = Counter(
+            "cardservice_sign_ins", "What became of signing in to the pages", ["outcome"], registry=self.registry
+        )
         self.agent_online = Gauge(
             "cardservice_agent_online", "1 while the agent's channel is open", ["agent"], registry=self.registry
+        )
+        self.live_streams = Gauge(
+            "cardservice_live_streams",
+            "Streams of events that are open: pages and programs that watch",
+            registry=self.registry,
         )
         self.agent_outbox = Gauge(
             "cardservice_agent_outbox_depth",
@@ -85,6 +102,22 @@ class Metrics:
             ["agent", "state"],
             registry=self.registry,
         )
+        self._make_directory_gauges()
+        self.snapshot_revision = Gauge(
+            "cardservice_snapshot_revision", "Change log revision of the snapshot", registry=self.registry
+        )
+        self.snapshot_cards = Gauge("cardservice_snapshot_credentials", "Credentials known", registry=self.registry)
+        self.snapshot_build = Gauge(
+            "cardservice_snapshot_build_seconds", "How long the last full build took", registry=self.registry
+        )
+        self.recorder_depth = Gauge(
+            "cardservice_recorder_waiting", "Units waiting for the record store", registry=self.registry
+        )
+        self.recorder_flushes = Gauge(
+            "cardservice_recorder_flushes", "Transactions committed to the record store", registry=self.registry
+        )
+
+    def _make_directory_gauges(self) -> None:
         self.directory_age = Gauge(
             "cardservice_directory_age_seconds",
             "Since when the directory copy is not proved current (-1: never was)",
@@ -102,20 +135,13 @@ class Metrics:
         )
         self.removals_held = Gauge(
             "cardservice_directory_removals_held",
-            "People the directory no longer names, kept until somebody looks",
+            "People the directory no longer shows or shows as disabled, kept as they were until somebody decides",
             ["directory"],
             registry=self.registry,
         )
-        self.snapshot_revision = Gauge(
-            "cardservice_snapshot_revision", "Change log revision of the snapshot", registry=self.registry
-        )
-        self.snapshot_cards = Gauge("cardservice_snapshot_credentials", "Credentials known", registry=self.registry)
-        self.snapshot_build = Gauge(
-            "cardservice_snapshot_build_seconds", "How long the last full build took", registry=self.registry
-        )
-        self.recorder_depth = Gauge(
-            "cardservice_recorder_waiting", "Units waiting for the record store", registry=self.registry
-        )
-        self.recorder_flushes = Gauge(
-            "cardservice_recorder_flushes", "Transactions committed to the record store", registry=self.registry
+        self.directory_movers = Gauge(
+            "cardservice_directory_movers",
+            "Windows of movers that count: memberships in a department left before",
+            ["directory"],
+            registry=self.registry,
         )

@@ -1,20 +1,24 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The HTTP server: its socket, its limits, its TLS, and how it says that it is ready and stops."""
+"""The HTTP server: its socket, its limits, what runs beside it, and how it says that it is ready and stops."""
 
 import asyncio
 import gc
 import socket
-import ssl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
-from fastapi import FastAPI
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
+from cardservice.client_certificates import Authorities, ShownByProxy, ShownByTls
 from cardservice.errors import SettingsError
-from cardservice.settings import ServiceSection
+from cardservice.http_limits import Patient
+from cardservice.settings import ApiSection, ServiceSection
+from cardservice.tls import Certificate
 
 SHUTDOWN_S: Final = 5
 MAX_CONNECTIONS: Final = 4_096
@@ -22,6 +26,7 @@ _COLLECT_AFTER: Final = 20_000
 _SWITCH_S: Final = 0.001
 # Makes the protocol that takes over a connection which asks for a WebSocket.
 WebSocketFactory = Callable[[Any, Any, Any], asyncio.BufferedProtocol]
+Beside = Coroutine[Any, Any, None]
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -46,14 +51,21 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 class Server(uvicorn.Server):
-    """Says when it is ready and when it begins to stop."""
+    """Says when it is ready and when it begins to stop; what is `beside` runs in its loop in between."""
 
     def __init__(
-        self, config: uvicorn.Config, *, when_ready: Callable[[], None], when_stopping: Callable[[], None]
+        self,
+        config: uvicorn.Config,
+        *,
+        when_ready: Callable[[], None],
+        when_stopping: Callable[[], None],
+        beside: Sequence[Callable[[], Beside]] = (),
     ) -> None:
         super().__init__(config)
         self._when_ready = when_ready
         self._when_stopping = when_stopping
+        self._beside = beside
+        self._tasks: list[asyncio.Task[None]] = []
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -66,10 +78,13 @@ class Server(uvicorn.Server):
         """Start listening, then say so."""
         await super().startup(sockets)
         spare_the_collector()
+        self._tasks = [asyncio.create_task(begin()) for begin in self._beside]
         self._when_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let those who only watch go first, so that they hold nothing up."""
+        for task in self._tasks:
+            task.cancel()
         self._when_stopping()
         await super().shutdown(sockets)
 
@@ -86,30 +101,87 @@ def spare_the_collector() -> None:
     sys.setswitchinterval(_SWITCH_S)
 
 
-def uvicorn_config(section: ServiceSection, app: FastAPI, websockets: WebSocketFactory) -> uvicorn.Config:
-    """Return the server's configuration: bounded, without logs of its own, TLS 1.2 or later with modern ciphers.
+def uvicorn_config(
+    section: ServiceSection,
+    app: ASGIApp,
+    websockets: WebSocketFactory,
+    certificate: Certificate | None = None,
+    authorities: Authorities | None = None,
+) -> uvicorn.Config:
+    """Return the server's configuration: bounded, without logs of its own, and TLS alone if there is a `certificate`.
 
-    Raises:
-        SettingsError: certificate or key cannot be used.
+    Who asked, and with which certificate, is believed of the proxies that the settings name, and of nobody else.
     """
-    config = uvicorn.Config(
-        app,
+    asgi: Any = app
+    if section.trusted_proxies:
+        asgi = ProxyHeadersMiddleware(asgi, list(section.trusted_proxies))
+    if authorities is not None:
+        # Around the other one: behind it nobody knows any more who connected.
+        asgi = ShownByProxy(asgi, authorities, section.trusted_proxies)
+    return uvicorn.Config(
+        asgi,
         log_config=None,
         access_log=False,
         server_header=False,
-        http="httptools",
+        http=Patient if authorities is None or certificate is None else _PatientWithCertificates,
         # uvicorn calls it like a class of its own.
         ws=websockets,  # type: ignore[arg-type]
         timeout_graceful_shutdown=SHUTDOWN_S,
         limit_concurrency=MAX_CONNECTIONS,
-        ssl_certfile=str(section.tls_certificate) if section.tls_certificate else None,
-        ssl_keyfile=str(section.tls_key) if section.tls_key else None,
+        proxy_headers=False,
+        ssl_context_factory=None if certificate is None else lambda _config, _default: certificate.context,
     )
-    try:
-        config.load()
-    except (OSError, ssl.SSLError) as error:
-        raise SettingsError(f"service.tls_certificate, service.tls_key: {error}") from error
-    if isinstance(config.ssl, ssl.SSLContext):
-        config.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
-        config.ssl.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    return config
+
+
+class _PatientWithCertificates(Patient, ShownByTls):
+    """What clients show goes with their requests."""
+
+
+class Front:
+    """What the service shows of itself to whoever connects, and what it asks of them; both renewed while it runs.
+
+    Raises:
+        SettingsError: certificate, key or authorities cannot be used.
+    """
+
+    def __init__(self, service: ServiceSection, api: ApiSection) -> None:
+        self.authorities = authorities_of(api)
+        self.certificate = certificate_of(service, self.authorities)
+
+    @property
+    def beside(self) -> tuple[Callable[[], Beside], ...]:
+        """What follows the files while the server runs."""
+        return tuple(one.follow for one in (self.certificate, self.authorities) if one is not None)
+
+    def register(self, registry: CollectorRegistry) -> None:
+        """Have it measured."""
+        if self.certificate is not None:
+            registry.register(self.certificate)
+
+    def sentences(self, now_s: float) -> list[str]:
+        """Return what is wrong with the files, one sentence each."""
+        found = [] if self.certificate is None else self.certificate.sentences(now_s)
+        return found if self.authorities is None else [*found, *self.authorities.sentences()]
+
+
+def authorities_of(section: ApiSection) -> Authorities | None:
+    """Return the authorities whose certificates systems may show, None if the settings name none.
+
+    Raises:
+        SettingsError: their file cannot be used.
+    """
+    if section.client_ca_file is None:
+        return None
+    return Authorities(section.client_ca_file, required=section.client_certificates == "required")
+
+
+def certificate_of(section: ServiceSection, authorities: Authorities | None = None) -> Certificate | None:
+    """Return the certificate that the settings name, None if there is none; clients are asked for theirs if wanted.
+
+    Raises:
+        SettingsError: certificate or key cannot be used.
+    """
+    if section.tls_certificate is None or section.tls_key is None:
+        return None
+    client_ca = None if authorities is None else authorities.file
+    return Certificate(section.tls_certificate, section.tls_key, client_ca)

@@ -8,15 +8,17 @@ import os
 import stat
 import tomllib
 from collections.abc import Sequence
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from cardservice.errors import SettingsError
+from cardservice.keeping import RetentionSection
+from cardservice.pki_settings import PkiSection
 
 ENVIRONMENT_PREFIX = "CARDSERVICE_"
 MAX_SECRET_BYTES = 4_096
@@ -33,6 +35,19 @@ class _Section(BaseModel):
         return None if optional and value == "" else value
 
 
+def _some_address(text: str) -> str:
+    try:
+        network = ip_network(text)
+    except ValueError as error:
+        raise ValueError(f"{error}; allowed are addresses and networks, such as 192.0.2.7 and 192.0.2.0/28") from None
+    if network.prefixlen == 0:
+        raise ValueError("this is everybody; name the proxies, or the network that nobody else is in")
+    return text
+
+
+ProxyAddress = Annotated[str, AfterValidator(_some_address)]
+
+
 class ServiceSection(_Section):
     """Where the service listens."""
 
@@ -40,8 +55,22 @@ class ServiceSection(_Section):
     port: int = Field(8443, ge=0, le=65_535, description="TCP port to listen on.")
     tls_certificate: Path | None = Field(None, description="PEM certificate chain; none: plain HTTP, on loopback only.")
     tls_key: Path | None = Field(None, description="PEM key of the certificate, readable by the service alone.")
-    live_token_file: Path | None = Field(
-        None, description="File with the token that may watch /api/v1/live; none: nobody may."
+    trusted_proxies: tuple[ProxyAddress, ...] = Field(
+        (),
+        max_length=32,
+        description="Addresses or networks of proxies before the service, which say who asked (X-Forwarded-For) and "
+        "whether by TLS (X-Forwarded-Proto).",
+    )
+
+
+class ApiSection(_Section):
+    """Certificates that systems may prove their accounts with, besides keys or in their place."""
+
+    client_ca_file: Path | None = Field(
+        None, description="PEM certificates of the authorities whose certificates systems may show; none: keys alone."
+    )
+    client_certificates: Literal["optional", "required"] = Field(
+        "optional", description="required: every system shows one that is bound to its account, whatever else it has."
     )
 
 
@@ -61,6 +90,17 @@ class KeysSection(_Section):
     passphrase_file: Path = Field(
         Path("/run/credentials/cardservice.service/keys"), description="File with its passphrase."
     )
+    masters: Literal["sealed", "pkcs11"] = Field(
+        "sealed", description="Where the masters of the cards lie: in the sealed file, or in a PKCS#11 token."
+    )
+    pkcs11_module: Path | None = Field(None, description="The token's library, an absolute path.")
+    pkcs11_token: str | None = Field(None, description="The token's label.", max_length=32)
+    pin_file: Path = Field(
+        Path("/run/credentials/cardservice.service/token"), description="File with the token's user PIN."
+    )
+    close_needs_approval: bool = Field(
+        True, description="Whether closing a generation of keys needs a second person, on the page of approvals."
+    )
 
 
 class PivSection(_Section):
@@ -71,18 +111,32 @@ class PivSection(_Section):
     )
 
 
+# An attribute's name or number (RFC 4512, section 2.5); it ends up in searches.
+Attribute = Annotated[str, Field(pattern=r"^([A-Za-z][A-Za-z0-9-]*|[0-9]+(\.[0-9]+)+)$", max_length=100)]
+
+
 class MappingSection(_Section):
     """Attributes that are called otherwise here than usual for the kind of server; none: as usual."""
 
-    login: str | None = Field(None, description="What people sign in with.")
-    personnel_number: str | None = Field(None, description="The number payroll knows them by.")
-    department: str | None = Field(None, description="Their department.")
-    cost_centre: str | None = Field(None, description="Their cost centre; there is no usual attribute.")
-    valid_from: str | None = Field(None, description="From when the account holds, as generalizedTime.")
-    valid_until: str | None = Field(None, description="Until when the account holds, as generalizedTime.")
+    login: Attribute | None = Field(None, description="What people sign in with.")
+    name: Attribute | None = Field(None, description="What people are called; who has none of it, as usual.")
+    mail: Attribute | None = Field(None, description="Their mail address.")
+    personnel_number: Attribute | None = Field(None, description="The number payroll knows them by.")
+    department: Attribute | None = Field(None, description="Their department.")
+    cost_centre: Attribute | None = Field(None, description="Their cost centre; there is no usual attribute.")
+    photo: Attribute | None = Field(None, description="Their photo, JPEG or PNG; read when it is needed, never kept.")
+    upn: Attribute | None = Field(None, description="The name they sign in to Windows with.")
+    sid: Attribute | None = Field(None, description="Their Windows security identifier, binary or as text.")
+    valid_from: Attribute | None = Field(None, description="From when the account holds, as generalizedTime.")
+    valid_until: Attribute | None = Field(None, description="Until when the account holds, as generalizedTime.")
 
-    disabled_attribute: str | None = Field(None, description="Attribute that disables a person, besides what is usual.")
+    disabled_attribute: Attribute | None = Field(
+        None, description="Attribute that disables a person, besides what is usual."
+    )
     disabled_values: tuple[str, ...] = Field((), description="Values of it that mean: disabled.")
+    enabled_values: tuple[str, ...] = Field(
+        (), description="Values of it that mean: enabled; every other one disables. None: all but the disabled ones do."
+    )
 
 
 class DirectorySection(_Section):
@@ -110,7 +164,29 @@ class DirectorySection(_Section):
     plain_ldap_on_loopback: bool = Field(
         False, description="Allow ldap:// without TLS to 127.0.0.1; for demonstrations and tests only."
     )
+    lock_out_s: int | None = Field(
+        None,
+        ge=1,
+        le=31_536_000,
+        description="How long it locks accounts out after wrong passwords, where it does not say so; none: not known.",
+    )
+    mover_groups: str | None = Field(
+        None,
+        description="At or below which DN groups are departments; who changes from one to another counts in both for a "
+        "while. None: they never do.",
+    )
+    mover_overlap_days: int | None = Field(None, ge=1, le=90, description="For how many days.")
     mapping: MappingSection = MappingSection()
+
+
+class AccessSection(_Section):
+    """What holds at every point."""
+
+    lock_out_stops: tuple[Literal["door", "workstation", "timeclock", "printer", "canteen"], ...] = Field(
+        ("workstation",),
+        description="At points of which uses a lock-out after wrong passwords in the directory refuses; anybody can "
+        "cause one.",
+    )
 
 
 class OrganisationSection(_Section):
@@ -118,6 +194,15 @@ class OrganisationSection(_Section):
 
     code: str = Field("city", pattern=r"^[a-z0-9-]{1,40}$", description="Short name.")
     name: str = Field("Stadtverwaltung", max_length=200, description="Full name.")
+    data_protection: str | None = Field(
+        None, max_length=200, description="How to reach the data protection officer; shown at /privacy."
+    )
+    accessibility: str | None = Field(
+        None, max_length=200, description="Where barriers are reported to, an e-mail address; shown at /accessibility."
+    )
+    accessibility_authority: str | None = Field(
+        None, max_length=200, description="The enforcement body for accessibility; shown at /accessibility."
+    )
 
 
 class PrintingSection(_Section):
@@ -138,11 +223,145 @@ class CallerSection(_Section):
     name: str = Field(pattern=r"^[a-z0-9-]{1,40}$", description="What it is called in the record.")
     token_file: Path = Field(description="File with its token.")
     # What routes ask for, and nothing else: a right that opens nothing would look like one that does.
-    uses: tuple[Literal["door", "canteen", "payroll", "directory", "access", "review"], ...] = Field(
+    uses: tuple[
+        Literal[
+            "door",
+            "canteen",
+            "payroll",
+            "directory",
+            "access",
+            "review",
+            "tap",
+            "people",
+            "cards",
+            "model",
+            "live",
+        ],
+        ...,
+    ] = Field(
         description="What it may use; payroll: fill wallets; directory: decide on holds; access: ask who may pass; "
-        "review: have grants confirmed or ended."
+        "review: have grants confirmed or ended; tap: report cards that were held to a reader without an agent; "
+        "people: look people up; cards: suspend and revoke them; model: change zones, points, schedules and grants; "
+        "live: watch what happens now."
     )
     points: tuple[str, ...] = Field((), description="Codes of the points it may use; none: every point of its uses.")
+    attested_points: tuple[str, ...] = Field(
+        (),
+        description="Where what it reports counts as reader_attested, because its reader reads the number from the "
+        "card and checks its key; elsewhere it counts as uid.",
+    )
+
+
+class RoleSection(_Section):
+    """Who is what at the service's pages, by a group of the directory."""
+
+    # Everybody who can sign in is an employee.
+    role: Literal[
+        "helpdesk",
+        "issuer",
+        "approver",
+        "facility",
+        "canteen",
+        "timekeeping",
+        "auditor",
+        "staff_council",
+        "data_protection",
+        "administrator",
+    ] = Field(description="What members of the group are.")
+    group: str = Field(
+        min_length=1,
+        max_length=200,
+        description="The group, by its name or as directory:stable-id; members of groups in it count.",
+    )
+    organisations: tuple[str, ...] = Field((), description="Codes of the organisations it is about; none: all.")
+    zones: tuple[str, ...] = Field((), description="Codes of the zones it is about, with all inside them; none: all.")
+    units: tuple[str, ...] = Field((), description="Departments it is about; none: all.")
+
+
+class OidcSection(_Section):
+    """A provider that people may sign in at besides (OpenID Connect). Without an issuer there is none."""
+
+    issuer: str | None = Field(
+        None, max_length=500, description="Its address, exactly as it names itself; https, or http on loopback."
+    )
+    client_id: str = Field("", max_length=200, description="What this service is called there.")
+    secret_file: Path | None = Field(None, description="File with the secret it gave for that.")
+    own_url: str = Field(
+        "",
+        max_length=500,
+        description="The service's own address as browsers see it; register it there with /login/oidc/back.",
+    )
+    claim: str = Field(
+        "preferred_username", pattern=r"^[A-Za-z0-9_:./-]{1,100}$", description="The claim that names the person."
+    )
+    claim_is: Literal["login", "stable_id"] = Field(
+        "login", description="What that is in the directory: the login, or the stable id."
+    )
+    ca_file: Path | None = Field(
+        None, description="PEM certificates that its certificate must lead to; none: those of the system."
+    )
+
+
+class SignInSection(_Section):
+    """Signing in to the service's pages."""
+
+    idle_s: int = Field(1_800, ge=60, le=86_400, description="How long a session lasts that nobody uses.")
+    longest_s: int = Field(36_000, ge=300, le=86_400, description="How long a session lasts altogether.")
+    confirmed_s: int = Field(
+        300, ge=30, le=3_600, description="How long after the password was typed changes are allowed."
+    )
+    wrong_passwords: int = Field(
+        3,
+        ge=1,
+        le=100,
+        description="How many wrong passwords for one name are tried at the directory within wrong_within_s. With "
+        "wrong_passwords_known_device less than what locks an account there.",
+    )
+    wrong_passwords_known_device: int = Field(
+        1, ge=1, le=100, description="The same on devices where that name signed in before, besides."
+    )
+    wrong_passwords_address: int = Field(60, ge=1, le=100_000, description="The same from one address, for all names.")
+    wrong_within_s: int = Field(
+        600,
+        ge=10,
+        le=86_400,
+        description="How long a wrong password counts; at least as long as it does in the directory.",
+    )
+    behind_tls_proxy: bool = Field(
+        False, description="A proxy speaks TLS for the service: browsers are told to come by TLS alone (HSTS)."
+    )
+    oidc: OidcSection = OidcSection()
+
+
+class WebhooksSection(_Section):
+    """Where events may be sent; to whom, 'cardservice webhooks' says."""
+
+    allowed_networks: tuple[str, ...] = Field(
+        (),
+        max_length=100,
+        description="Networks of receivers that are not public addresses, for example 10.20.0.0/16; none: public ones "
+        "alone.",
+    )
+    plain_http: bool = Field(False, description="Allow http:// to receivers in these networks; else https:// alone.")
+    ca_file: Path | None = Field(
+        None, description="PEM certificates that receivers' certificates must lead to; none: those of the system."
+    )
+
+    @field_validator("allowed_networks")
+    @classmethod
+    def _are_networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ip_network(network)
+        return networks
+
+
+class OutsidersSection(_Section):
+    """People whom no directory names, each with somebody of a directory who answers for them."""
+
+    max_days: int = Field(365, ge=1, le=3_650, description="How long somebody is kept without being extended, at most.")
+    erase_days: int = Field(
+        90, ge=1, le=3_650, description="How many days after the end name, mail and company are erased."
+    )
 
 
 class LoggingSection(_Section):
@@ -161,9 +380,11 @@ class Settings(BaseSettings):
 
     demonstration: bool = Field(False, description="Accept the published demonstration keys. Never for real doors.")
     service: ServiceSection = ServiceSection()
+    api: ApiSection = ApiSection()
     database: DatabaseSection = DatabaseSection()
     keys: KeysSection = KeysSection()
     piv: PivSection = PivSection()
+    pki: PkiSection = PkiSection()
     directory: DirectorySection = DirectorySection()
     directories: tuple[DirectorySection, ...] = Field(
         (),
@@ -171,10 +392,20 @@ class Settings(BaseSettings):
         description="Several directories, each as [[directories]] with what [directory] has and a name of its own.",
     )
     organisation: OrganisationSection = OrganisationSection()
+    access: AccessSection = AccessSection()
     printing: PrintingSection = PrintingSection()
     callers: tuple[CallerSection, ...] = Field(
         (), max_length=200, description="Systems that call the API, each as [[callers]] with name, token_file, uses."
     )
+    sign_in: SignInSection = SignInSection()
+    roles: tuple[RoleSection, ...] = Field(
+        (),
+        max_length=500,
+        description="Roles of people, each as [[roles]] with role and group, and organisations, zones, units.",
+    )
+    webhooks: WebhooksSection = WebhooksSection()
+    outsiders: OutsidersSection = OutsidersSection()
+    retention: RetentionSection = RetentionSection()
     logging: LoggingSection = LoggingSection()
 
     def all_directories(self) -> dict[str, DirectorySection]:
@@ -261,72 +492,6 @@ def _allowed(location: Sequence[int | str]) -> str:
             return ""
         model = field.annotation
     return f"; allowed here: {', '.join(sorted(model.model_fields))}"
-
-
-def contradictions(settings: Settings) -> list[str]:
-    """Return what the settings say that cannot work, one sentence each; empty if all is well."""
-    found = []
-    service = settings.service
-    if (service.tls_certificate is None) != (service.tls_key is None):
-        found.append("service.tls_certificate and service.tls_key: set both or neither")
-    if service.tls_certificate is None and service.host not in {"127.0.0.1", "::1", "localhost"}:
-        found.append(f"service.host: without TLS the service listens on loopback only, not on {service.host}")
-    found += _database_contradictions(settings.database.url)
-    names = [caller.name for caller in settings.callers]
-    found += [f"callers: {name} is named twice" for name in sorted({name for name in names if names.count(name) > 1})]
-    found += _directory_contradictions(settings)
-    files = {
-        "service.tls_certificate": service.tls_certificate,
-        "service.tls_key": service.tls_key,
-        "service.live_token_file": service.live_token_file,
-        "keys.store": settings.keys.store,
-        "keys.passphrase_file": settings.keys.passphrase_file,
-    }
-    for key, section in settings.all_directories().items():
-        files |= {f"{key}.password_file": section.password_file, f"{key}.ca_file": section.ca_file}
-    files |= {f"piv.trusted_ca_files[{i}]": file for i, file in enumerate(settings.piv.trusted_ca_files)}
-    files |= {f"callers[{i}].token_file": caller.token_file for i, caller in enumerate(settings.callers)}
-    found += [f"{key}: {file}: there is no such file" for key, file in files.items() if file and not file.is_file()]
-    return found
-
-
-def _directory_contradictions(settings: Settings) -> list[str]:
-    """Return what is missing of the directories, or said twice."""
-    found = []
-    if settings.directories and "directory" in settings.model_fields_set:
-        found.append("directory and directories: both are set; move [directory] into the list, with its name")
-    sections = settings.all_directories()
-    names = [section.name for section in sections.values()]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    found += [f"directories: {name} is named twice; each needs a name of its own" for name in twice]
-    for key, section in sections.items():
-        if not section.servers:
-            found.append(f"{key}.servers: name at least one server, for example ldaps://ldap.example.org")
-            continue
-        found += [
-            f"{key}.{needed}: must be set; anonymous reading is not supported"
-            for needed in ("bind_dn", "people_base", "groups_base")
-            if not getattr(section, needed)
-        ]
-        if section.password_file is None:
-            found.append(f"{key}.password_file: must name the file that holds the password of {key}.bind_dn")
-    return found
-
-
-def _database_contradictions(url: str) -> list[str]:
-    """Return what is unsafe about a PostgreSQL URL: a password in it, or a way over the network without checked TLS."""
-    parts = urlsplit(url)
-    if not parts.scheme.startswith("postgresql"):
-        return []
-    query = parse_qs(parts.query)
-    host = parts.hostname or next(iter(query.get("host", [])), "")
-    found = []
-    if parts.password or "password" in query:
-        found.append("database.url: no password in settings; name a file with ?passfile=/path (libpq's .pgpass form)")
-    local = not host or host.startswith("/") or host in {"localhost", "127.0.0.1", "::1"}
-    if not local and query.get("sslmode") != ["verify-full"]:
-        found.append(f"database.url: {host} is another machine: add ?sslmode=verify-full&sslrootcert=/path/to/ca.pem")
-    return found
 
 
 def read_secret(path: Path, key: str) -> bytes:

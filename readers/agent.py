@@ -2,6 +2,7 @@
 """The reader agent: one program beside one driver (one pcscd), or beside the centre with readers in the process."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -49,8 +50,8 @@ class Agent:
         self._stopping = asyncio.Event()
         self._stopped = asyncio.Event()
 
-    async def run(self) -> None:
-        """Serve until `stop` or `request_stop`.
+    async def run(self, *, when_open: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` or `request_stop`; `when_open` is called once key and outbox are at hand.
 
         Raises:
             IdentityFault: the key cannot be used.
@@ -58,7 +59,7 @@ class Agent:
             SettingsFault: a file the settings name cannot be used.
         """
         try:
-            await self._run()
+            await self._run(when_open)
         finally:
             self._stopped.set()
 
@@ -71,7 +72,7 @@ class Agent:
         self.request_stop()
         await self._stopped.wait()
 
-    async def _run(self) -> None:
+    async def _run(self, when_open: Callable[[], None]) -> None:
         parts, settings = self._parts, self._parts.settings
         surroundings = parts.surroundings
         identity = Identity.load(settings.key_file)
@@ -89,6 +90,7 @@ class Agent:
             points = PointMap.from_json(await outbox.recall(REMEMBERED_POINTS))
             session = Session(parts, identity, outbox, points)
             _log.info("agent_started", agent=settings.agent, epoch=outbox.epoch, abandoned=outbox.abandoned)
+            when_open()
             await session.serve(self._stopping)
         finally:
             await outbox.close()

@@ -7,6 +7,7 @@ Exit codes: 0 ended as asked, 1 a fault while running, 2 the command line or the
 import argparse
 import asyncio
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
+from cardservice.supervisor import READY, STOPPING, Supervisor
 from cardservice.workstations.ports import Sessions
 from readers import logs
 from readers.agent import Agent, Surroundings
@@ -106,10 +108,20 @@ def _serve(settings: AgentSettings, outputs: OutputFactory) -> int:
 
 
 async def _until_signalled(agent: Agent) -> None:
+    supervisor = Supervisor(os.environ, os.getpid())
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        supervisor.tell(STOPPING)
+        agent.request_stop()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, agent.request_stop)
-    await agent.run()
+        loop.add_signal_handler(number, stop)
+    watch = asyncio.create_task(supervisor.keep_watch(lambda: True))
+    try:
+        await agent.run(when_open=lambda: supervisor.tell(READY))
+    finally:
+        watch.cancel()
 
 
 def _driver(settings: AgentSettings) -> ReaderDriver:

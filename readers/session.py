@@ -285,7 +285,13 @@ class Session:
             self._parts.metrics.outbox_depth.set(depth.waiting)
             self._parts.metrics.outbox_aside.set(depth.aside)
             self._parts.metrics.outbox_lost.set(depth.lost)
-            self._channel.send(Health(pcsc=self._bank.pcsc, readers=self._bank.health(), outbox_depth=depth.waiting))
+            health = Health(
+                pcsc=self._bank.pcsc,
+                readers=self._bank.health(),
+                outbox_depth=depth.waiting,
+                at_ms=self._clock.wall_ms(),
+            )
+            self._channel.send(health)
             await asyncio.sleep(HEALTH_PAUSE_S)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._parts.times.health_every_s):

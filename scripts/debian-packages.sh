@@ -17,15 +17,18 @@ Usage: scripts/debian-packages.sh TARGET...
   sessions  a PC's desk: logind's double on a bus of its own, a virtual screen and a locker
   samba     an Active Directory domain controller
   ds389     a 389 Directory Server
-  test      all of these, slapd, OpenSC, Chromium, git and make
+  piv       programs that speak to PIV cards: OpenSC, Yubico's, and what reaches them by PKCS#11
+  cards     a foreign program that speaks to DESFire cards
+  checks    what checks the units, the alert rules and TLS: systemd, Prometheus and OpenSSL
+  test      all of these, slapd, SoftHSM, Chromium, git and make
 
 Needs root. Without root it prints the one apt-get command to run. No service is started by it.
 TEXT
 }
 
-# The city behind these names: ca-certificates because pip and uv trust the system's store, libc6-dev because gcc
-# only recommends it, iproute2 because a private pcscd needs the loopback of its own network namespace, samba-ad-dc
-# because it brings the parts that Debian 12 keeps in packages of their own.
+# Why some of them: ca-certificates because pip and uv trust the system's store, libc6-dev because gcc only recommends
+# it, iproute2 because a private pcscd needs the loopback of its own network namespace, libnss3-tools because a 389
+# Directory Server reads its certificate from a database of NSS.
 packages_of() {
     case $1 in
     run) echo "ca-certificates python3 python3-venv" ;;
@@ -33,12 +36,15 @@ packages_of() {
     postgres) echo "postgresql" ;;
     print) echo "cups-daemon cups-client cups-filters cups-ipp-utils dbus-daemon poppler-utils" ;;
     sessions) echo "dbus-daemon python3-dbusmock xvfb xss-lock i3lock x11-utils" ;;
-    ds389) echo "389-ds-base libnss3-tools" ;;
+    # samba-ad-dc brings the parts that Debian 12 keeps in packages of their own.
     samba) echo "samba-ad-dc samba-ad-provision python3-samba" ;;
+    ds389) echo "389-ds-base libnss3-tools" ;;
+    piv) echo "opensc opensc-pkcs11 yubico-piv-tool ykcs11 gnutls-bin" ;;
+    cards) echo "libfreefare-bin" ;;
+    checks) echo "systemd prometheus openssl" ;;
     test)
-        echo "$(packages_of run) $(packages_of pcsc) $(packages_of postgres) $(packages_of print)" \
-            "$(packages_of sessions)" "$(packages_of samba) $(packages_of ds389)" \
-            "slapd ldap-utils opensc opensc-pkcs11 pcsc-tools chromium git make"
+        for part in run pcsc postgres print sessions samba ds389 piv cards checks; do packages_of "$part"; done
+        echo "slapd ldap-utils pcsc-tools softhsm2 chromium git make"
         ;;
     *)
         echo "debian-packages.sh: there is no target '$1'." >&2
@@ -49,7 +55,7 @@ packages_of() {
 }
 
 # Ubuntu has Chromium as a snap only: a package that the archive does not know is left out, and said.
-may_be_absent="chromium"
+may_be_absent="chromium libfreefare-bin"
 
 missing_of() {
     known=$(dpkg-query -W -f='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
@@ -76,7 +82,7 @@ policy=/usr/sbin/policy-rc.d
 own_policy=no
 units="pcscd.service pcscd.socket slapd.service postgresql.service
     samba-ad-dc.service smbd.service nmbd.service winbind.service
-    cups.service cups.socket cups.path cups-browsed.service"
+    cups.service cups.socket cups.path cups-browsed.service prometheus.service"
 masked=no
 
 keep_services_from_starting() {
@@ -133,7 +139,8 @@ for target in "$@"; do
 done
 
 if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>&1; then
-    echo "This is not a Debian or Ubuntu system. Please install what corresponds to:$all" >&2
+    # shellcheck disable=SC2086 # a list of package names
+    echo "This is not a Debian or Ubuntu system. Please install what corresponds to:" $all >&2
     exit 1
 fi
 

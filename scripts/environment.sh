@@ -83,6 +83,15 @@ install_pyscard() {
         step "pyscard loads" .venv/bin/python -c 'import smartcard.scard'
 }
 
+# Foreign card programs of the tests lie apart, so that none of them decides a version of ours.
+install_clients() {
+    for list in clients ykman; do
+        step "foreign card programs" rm -rf "var/$list" &&
+            step "foreign card programs" .venv/bin/uv --system-certs pip install --python .venv/bin/python \
+                --require-hashes --no-deps --target "var/$list" -r "requirements/$list.txt" || return 1
+    done
+}
+
 set_up() {
     started=$(date +%s)
     : >"$log"
@@ -97,6 +106,9 @@ set_up() {
     # hatchling is among the locked build tools, so this needs no network.
     step "project" .venv/bin/uv --system-certs pip install --python .venv/bin/python --no-deps --no-build-isolation \
         --editable . || failed "the project itself could not be installed."
+    if [ "$name" = dev ]; then
+        install_clients || failed "the packages of requirements/clients.txt and ykman.txt could not be installed."
+    fi
     if ! install_pyscard; then
         echo "Python: pyscard could not be built (see $log), so virtual cards run inside the process; 'scripts/debian-packages.sh pcsc' installs what it needs."
     fi

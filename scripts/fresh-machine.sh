@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: EUPL-1.2
 #
-# Tries ./run and ./test on a really fresh machine: a minimal Debian root without git, make, Python or certificates,
-# made by debootstrap and thrown away afterwards. What is committed is tried, nothing else.
-# Needs root, git and debootstrap, about 3 GB in TMPDIR, and the network. Exit 0 only when both commands did their work.
+# Tries ./run, ./test and the page docs/install.md on a really fresh machine: a minimal Debian root without git, make,
+# Python or certificates, made by debootstrap and thrown away afterwards. What is committed is tried, nothing else.
+# Needs root, git and debootstrap, about 3 GB in TMPDIR, and the network. Exit 0 only when all that was tried worked.
 set -eu
 
 usage() {
@@ -11,16 +11,17 @@ usage() {
 Usage: scripts/fresh-machine.sh [SUITE [COMMAND]]
 
   SUITE    bookworm (the default), trixie, or another that debootstrap and the archive know
-  COMMAND  user  ./run by somebody who is not root, on a machine with Python alone: cards inside the process
-           run   ./run as root
-           test  ./test as root; without a COMMAND all three, in this order
+  COMMAND  user     ./run by somebody who is not root, on a machine with Python alone: cards inside the process
+           run      ./run as root
+           test     ./test as root; without a COMMAND these three, in this order
+           install  a service of its own, by the commands of docs/install.md and nothing else
 TEXT
 }
 
 case ${1:-} in -h | --help) usage; exit 0 ;; esac
 suite=${1:-bookworm}
 commands=${2:-user run test}
-case $commands in user | run | test | "user run test") ;; *) usage >&2; exit 2 ;; esac
+case $commands in user | run | test | install | "user run test") ;; *) usage >&2; exit 2 ;; esac
 run_limit_s=180
 test_limit_s=3000
 stop_limit_s=30
@@ -169,6 +170,108 @@ try_test() {
     *) tail -n 5 "$log"; echo "./test failed; the log is $log"; return 1 ;;
     esac
     echo "./test: $(tail -n 1 "$log"), $(($(seconds) - started)) s with set-up"
+}
+
+# The commands of one numbered step of the page.
+commands_of_step() {
+    awk -v step="### $1. " 'index($0, "###") == 1 { mine = index($0, step) == 1 }
+        /^```/ { shown = mine && $0 == "```sh"; next } shown' "$checkout/docs/install.md"
+}
+
+# What a Debian has and a minimal root has not: systemd's own commands. It does not run here.
+# And what the city has: its directory, with a certificate by its own authority, and names for both machines.
+prepare_the_city() {
+    echo "127.0.0.1 ldap.stadt.example karte.stadt.example" >>"$fresh/etc/hosts"
+    (inside sh -c 'apt-get -qq update && apt-get -qq -y --no-install-recommends install systemd') &&
+        (inside sh -c 'openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+            -subj /CN=ldap.stadt.example -addext subjectAltName=DNS:ldap.stadt.example \
+            -addext keyUsage=digitalSignature,keyCertSign -keyout /srv/directory.key -out /srv/cardservice/directory-ca.pem')
+}
+
+start_the_directory() {
+    cat >"$fresh/srv/directory.py" <<'PYTHON'
+import asyncio
+from pathlib import Path
+
+from city import people
+from directorysim.server import DirectoryServer
+from directorysim.settings import Options, TlsFiles
+
+ca = Path("/srv/cardservice/directory-ca.pem")
+tls = TlsFiles(ca, ca, Path("/srv/directory.key"))
+options = Options(ldaps_port=636, run_dir=Path("/run/directory"), tls=tls, unlimited_dns=(people.SERVICE_DN,))
+entries = people.entries("PASSWORD-OF-THE-ACCOUNT")
+server = DirectoryServer(people.SUFFIX, entries, admin_dn=people.ADMIN_DN, admin_password="admin", options=options)
+
+
+async def run() -> None:
+    await server.start()
+    print("the directory is there", flush=True)
+    await asyncio.Event().wait()
+
+
+asyncio.run(run())
+PYTHON
+    mkdir -p "$fresh/run/directory"
+    (inside /opt/cardservice/bin/python /srv/directory.py) &
+    for _ in $(seq 10); do
+        if grep -q "the directory is there" "$log"; then return 0; fi
+        sleep 1
+    done
+    return 1
+}
+
+# What the unit says, done without systemd: its account, its environment, its credentials, its command.
+start_the_unit() {
+    unit=$fresh/etc/systemd/system/cardservice.service
+    credentials=/run/credentials/cardservice.service
+    mkdir -p "$fresh$credentials"
+    sed -n 's/^LoadCredential=//p' "$unit" | while IFS=: read -r name file; do
+        install -m 400 "$fresh$file" "$fresh$credentials/$name"
+    done
+    (inside chown -R cardservice: "$credentials")
+    # shellcheck disable=SC2046 # words of the unit
+    (inside setpriv --reuid=cardservice --regid=cardservice --init-groups --no-new-privs \
+        env $(sed -n 's/^Environment=//p' "$unit") $(sed -n 's/^ExecStart=//p' "$unit")) &
+    service=$!
+    for _ in $(seq 30); do
+        if grep -q '"url": "https://' "$log"; then return 0; fi
+        if ! is_alive "$service"; then return 1; fi
+        sleep 1
+    done
+    return 1
+}
+
+try_install() {
+    log=$logs/fresh-install.log
+    started=$(seconds)
+    if ! install_by_the_page >"$log" 2>&1; then
+        tail -n 15 "$log"
+        echo "docs/install.md: a step failed; the log is $log"
+        return 1
+    fi
+    echo "docs/install.md: every command worked, $(($(seconds) - started)) s"
+}
+
+install_by_the_page() {
+    steps=$(sed -n 's/^### \([0-9]\)\. .*/\1/p' "$checkout/docs/install.md")
+    for step in $steps; do
+        echo "== step $step"
+        case $step in
+        5) start_the_directory || return 1 ;;
+        7) start_the_unit || return 1 ;;
+        esac
+        commands_of_step "$step" >"$fresh/srv/step"
+        [ -s "$fresh/srv/step" ] || return 1
+        # systemctl notes down what is to be started, and starts nothing.
+        (inside SYSTEMD_OFFLINE=1 sh -c 'cd /srv/cardservice && exec sh -eux /srv/step') || return 1
+        # The directory's certificate needs openssl, which the first step brings.
+        if [ "$step" = 1 ]; then prepare_the_city || return 1; fi
+    done
+    kill -TERM "$service"
+    ended_within "$service" $stop_limit_s || return 1
+    # It answered with the city's people, and the backup is one.
+    grep -q '"status":"ready"' "$log" && [ -s "$fresh/var/lib/cardservice-backup/first/manifest.json" ]
 }
 
 if [ -n "$(git -C "$checkout" status --porcelain)" ]; then echo "Note: what is not committed is not tried."; fi

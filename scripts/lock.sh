@@ -17,13 +17,16 @@ compile() {
 }
 
 # dev first: the others take their versions from it, so that one .venv can serve them all.
-compile dev pyproject.toml --group dev --extra demo --extra bench --extra doors --extra logind "$@"
-compile service pyproject.toml --extra demo --constraints requirements/dev.txt "$@"
+compile dev pyproject.toml --group dev --extra demo --extra bench --extra doors --extra logind --extra pkcs11 "$@"
+compile service pyproject.toml --extra demo --extra pkcs11 --constraints requirements/dev.txt "$@"
 compile agent pyproject.toml --extra agent --extra doors --extra logind --extra kiosk --constraints requirements/dev.txt "$@"
 compile bootstrap requirements/bootstrap.in --constraints requirements/dev.txt "$@"
 compile pcsc requirements/pcsc.in --no-deps "$@"
+compile clients requirements/clients.in "$@"
+compile ykman requirements/ykman.in --constraints requirements/dev.txt --no-emit-package pyscard \
+    --no-emit-package cryptography --no-emit-package cffi --no-emit-package pycparser "$@"
 
-for file in dev service agent bootstrap pcsc; do
+for file in dev service agent bootstrap pcsc clients ykman; do
     for version in 3.12 3.13; do
         "$uv" --system-certs pip compile --quiet --python-version "$version" "requirements/$file.txt" >/dev/null
     done

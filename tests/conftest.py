@@ -76,6 +76,13 @@ def lacks_browser() -> list[str]:
     return [] if program("chromium") or program("chromium-browser") else ["chromium"]
 
 
+def lacks_yubico() -> list[str]:
+    lacking = lacks_programs("yubico-piv-tool")
+    lacking += [] if any(Path("/usr/lib").glob("*/libykcs11.so*")) else ["libykcs11"]
+    ykman = Path(__file__).resolve().parents[1] / "var" / "ykman" / "ykman"
+    return lacking if ykman.exists() else [*lacking, "ykman"]
+
+
 WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
     "pcscd": lacks_pcscd,
     "slapd": lambda: lacks_programs("slapd"),
@@ -85,7 +92,14 @@ WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
     "cups": lacks_cups,
     "logind": lacks_logind,
     "opensc": lambda: lacks_programs("opensc-tool", "pkcs11-tool"),
+    "freefare": lambda: lacks_programs("mifare-desfire-info"),
+    "gnutls": lambda: lacks_programs("p11tool"),
+    "yubico": lacks_yubico,
+    "softhsm": lambda: lacks_programs("softhsm2-util"),
     "browser": lacks_browser,
+    "openssl": lambda: lacks_programs("openssl"),
+    "systemd": lambda: lacks_programs("systemd-analyze"),
+    "promtool": lambda: lacks_programs("promtool"),
 }
 
 

@@ -20,6 +20,7 @@ from cardservice.access.rules import (
     CardRecord,
     CompiledPeriod,
     Decision,
+    HouseRules,
     Level,
     PointRecord,
     Reason,
@@ -30,11 +31,13 @@ from cardservice.access.rules import (
 )
 from cardservice.access.schedules import ALWAYS, HORIZON_DAYS, Interval, Schedule, SpecialDays, compile_schedule, within
 from cardservice.access.snapshot import same_number
-from cardservice.cards.rules import CardState
+from cardservice.cards.rules import CardState, suspension_end_ms
 from cardservice.cards.store import card, credential
+from cardservice.people.outsiders.store import outsider, sponsor, sponsored_by
 from cardservice.people.store import person
 
 _DAY_MS: Final = 86_400_000
+_EXPIRED: Final = REFUSED[Reason.CARD_EXPIRED]
 _log = structlog.get_logger()
 
 STATE_REFUSAL: Final[Mapping[str, Reason]] = {
@@ -57,16 +60,25 @@ _CARDS: Final = (
         card.c.state,
         card.c.valid_from_ms,
         card.c.valid_until_ms,
+        card.c.suspended_until_ms,
         card.c.person_id,
         person.c.enabled,
         person.c.present,
         person.c.valid_from_ms.label("person_from_ms"),
         person.c.valid_until_ms.label("person_until_ms"),
+        person.c.locked_until_ms,
         person.c.groups,
+        # None for people of a directory: nobody answers for them.
+        sponsor.c.present.label("sponsor_present"),
+        sponsor.c.enabled.label("sponsor_enabled"),
+        sponsor.c.valid_from_ms.label("sponsor_from_ms"),
+        sponsor.c.valid_until_ms.label("sponsor_until_ms"),
     )
     .select_from(credential)
     .join(card, credential.c.card_id == card.c.id)
     .join(person, card.c.person_id == person.c.id, isouter=True)
+    .join(outsider, outsider.c.person_id == person.c.id, isouter=True)
+    .join(sponsor, sponsor.c.id == outsider.c.sponsor_id, isouter=True)
 )
 
 _POINTS: Final = (
@@ -86,14 +98,19 @@ class CardCompiler:
     def records(self, rows: sa.CursorResult[Any], direct: frozenset[int]) -> Iterator[tuple[bytes, CardRecord]]:
         """Yield credential key and record of each row; `direct` are the people named by a rule of their own."""
         for row in rows:
+            refusal, window = _refusal(row), _window(row)
+            suspended_until_ms = suspension_end_ms(row.state, row.suspended_until_ms)
+            if suspended_until_ms is not None:
+                refusal, window = None, _suspended(suspended_until_ms, refusal, window)
             yield (
                 bytes(row.key),
                 CardRecord(
-                    refusal=_refusal(row),
-                    window=self._window(row),
+                    refusal=refusal,
+                    window=None if window is None else self._windows.setdefault(window, window),
                     subjects=self._subject_tuple(row, direct),
                     holder=row.person_id or 0,
                     card=row.card_id,
+                    locked_until_ms=_lock_end_ms(row.locked_until_ms),
                 ),
             )
 
@@ -106,29 +123,57 @@ class CardCompiler:
             self._subjects[key] = subjects
         return subjects
 
-    def _window(self, row: sa.Row[Any]) -> Window | None:
-        if (row.valid_from_ms, row.valid_until_ms, row.person_from_ms, row.person_until_ms) == (None,) * 4:
-            return None
-        froms = ((row.valid_from_ms, Reason.CARD_NOT_YET_VALID), (row.person_from_ms, Reason.PERSON_NOT_YET_VALID))
-        untils = ((row.valid_until_ms, Reason.CARD_EXPIRED), (row.person_until_ms, Reason.PERSON_EXPIRED))
-        from_ms, early = max(
-            ((at, why) for at, why in froms if at is not None), default=(-NEVER_MS, Reason.CARD_NOT_YET_VALID)
-        )
-        until_ms, late = min(
-            ((at, why) for at, why in untils if at is not None), default=(NEVER_MS, Reason.CARD_EXPIRED)
-        )
-        window = Window(from_ms, until_ms, REFUSED[early], REFUSED[late])
-        return self._windows.setdefault(window, window)
+
+def _window(row: sa.Row[Any]) -> Window | None:
+    if (row.valid_from_ms, row.valid_until_ms, row.person_from_ms, row.person_until_ms) == (None,) * 4:
+        # Whoever has a sponsor has an end of their own.
+        return None
+    froms = (
+        (row.valid_from_ms, Reason.CARD_NOT_YET_VALID),
+        (row.person_from_ms, Reason.PERSON_NOT_YET_VALID),
+        (row.sponsor_from_ms, Reason.NO_SPONSOR),
+    )
+    untils = (
+        (row.valid_until_ms, Reason.CARD_EXPIRED),
+        (row.person_until_ms, Reason.PERSON_EXPIRED),
+        (row.sponsor_until_ms, Reason.NO_SPONSOR),
+    )
+    from_ms, early = max(
+        ((at, why) for at, why in froms if at is not None), default=(-NEVER_MS, Reason.CARD_NOT_YET_VALID)
+    )
+    until_ms, late = min(((at, why) for at, why in untils if at is not None), default=(NEVER_MS, Reason.CARD_EXPIRED))
+    return Window(from_ms, until_ms, REFUSED[early], REFUSED[late])
+
+
+def _lock_end_ms(stored_ms: int | None) -> int:
+    """Return the end of a lock-out as records have it; those without a known end share one number."""
+    if stored_ms is None:
+        return 0
+    return NEVER_MS if stored_ms == NEVER_MS else stored_ms
+
+
+def _suspended(until_ms: int, refusal: Decision | None, window: Window | None) -> Window:
+    """Return the window of a card that is suspended for a time; `refusal` and `window` are what counts afterwards."""
+    if refusal is not None:
+        # Nothing is left of it: from that instant on it is what comes after every window.
+        return Window(until_ms, until_ms, refusal, refusal, until_ms)
+    if window is None:
+        return Window(until_ms, NEVER_MS, _EXPIRED, _EXPIRED, until_ms)
+    return window._replace(from_ms=max(window.from_ms, until_ms), suspended_until_ms=until_ms)
 
 
 def _refusal(row: sa.Row[Any]) -> Decision | None:
-    if row.state != CardState.ACTIVE:
+    """Return what refuses whatever the time, but for a suspension that ends."""
+    if row.state != CardState.ACTIVE and suspension_end_ms(row.state, row.suspended_until_ms) is None:
         return REFUSED[STATE_REFUSAL[row.state]]
     if row.person_id is None:
         return REFUSED[Reason.NO_HOLDER]
     if not row.present:
         return REFUSED[Reason.PERSON_LEFT]
-    return None if row.enabled else REFUSED[Reason.PERSON_DISABLED]
+    if not row.enabled:
+        return REFUSED[Reason.PERSON_DISABLED]
+    answered_for = row.sponsor_present is None or (row.sponsor_present and row.sponsor_enabled)
+    return None if answered_for else REFUSED[Reason.NO_SPONSOR]
 
 
 def people_named_directly(connection: Connection) -> frozenset[int]:
@@ -154,9 +199,13 @@ def cards_of(
     people: Sequence[int] = (),
     cards: Sequence[int] = (),
 ) -> dict[bytes, CardRecord | None]:
-    """Return the records of the credentials of these people and these cards (row numbers); None for a retired one."""
+    """Return the records of the credentials of these people and these cards (row numbers); None for a retired one.
+
+    Whoever these people answer for is among them.
+    """
     found: dict[bytes, CardRecord | None] = {}
-    for column, numbers in ((card.c.person_id, people), (card.c.id, cards)):
+    everybody = sorted({*people, *sponsored_by(connection, people)})
+    for column, numbers in ((card.c.person_id, everybody), (card.c.id, cards)):
         for start in range(0, len(numbers), 500):
             of_these = column.in_(numbers[start : start + 500])
             found.update(compiler.records(connection.execute(_CARDS.where(of_these, ~credential.c.retired)), direct))
@@ -179,14 +228,16 @@ class _Rule:
 class PointCompiler:
     """Compiles every point from the access tables as they stand in one transaction."""
 
-    def __init__(self, connection: Connection, now_ms: int) -> None:
-        self._period = compiled_period(now_ms)
+    def __init__(self, connection: Connection, now_ms: int, house: HouseRules) -> None:
+        self.house = house
+        self.period = compiled_period(now_ms)
         self._schedules = _schedules(connection)
         self._zone_parent, self._zone_level = {}, {}
         for row in connection.execute(sa.select(store.zone)):
             self._zone_parent[row.id], self._zone_level[row.id] = row.parent_id, row.level or Level.NONE
-        lockdowns = connection.execute(sa.select(store.door_lockdown))
-        self._passing = {row.zone_id: row.passing_group_id for row in lockdowns}
+        lockdowns = connection.execute(sa.select(store.door_lockdown)).all()
+        self._passing = {row.zone_id: row.passing_group_id for row in lockdowns if row.zone_id is not None}
+        self._passing_door = {row.point_id: row.passing_group_id for row in lockdowns if row.point_id is not None}
         exceptions = connection.execute(sa.select(store.level_exception))
         self._exception_until_ms = {row.point_id: row.until_ms for row in exceptions}
         self._levels: dict[int, list[tuple[int, int, int]]] = {}
@@ -230,8 +281,9 @@ class PointCompiler:
             granted=Decision(permit=True, reason=Reason.GRANTED, open_ms=row.point_class_open_ms),
             # A block whose hours all lie outside the compiled time counts too.
             by_clock=bool(self._levels.get(row.point_class_id)) or any(rule.schedule_id for rule in blocks),
-            compiled_from_ms=self._period.from_ms,
-            compiled_until_ms=self._period.until_ms,
+            compiled_from_ms=self.period.from_ms,
+            compiled_until_ms=self.period.until_ms,
+            stops_locked_out=row.point_use in self.house.lock_out_stops,
             methods=tuple(row.point_class_methods.split(",")),
             journal=row.point_class_journal_mode,
             answer_budget_ms=row.point_class_answer_budget_ms,
@@ -248,11 +300,13 @@ class PointCompiler:
         )
 
     def _lockdown(self, row: sa.Row[Any], options: Options, zones: Sequence[int]) -> frozenset[int] | None:
-        """Return who may pass during the lockdowns around a door, None where there are none."""
+        """Return who may pass during the lockdowns of a door and around it, None where there are none."""
         # The way out stays open: a door of an escape route is never locked down.
         if row.point_use != Use.DOOR or options.get("escape_route") is True:
             return None
         passing = {self._passing[zone_id] for zone_id in zones if zone_id in self._passing}
+        if row.point_id in self._passing_door:
+            passing.add(self._passing_door[row.point_id])
         # Who may pass one lockdown only does not pass where another one holds too.
         return frozenset(passing if len(passing) == 1 else ()) - {None} if passing else None
 
@@ -295,7 +349,9 @@ class PointCompiler:
         key = (schedule_id, zone)
         if key not in self._toggles:
             schedule = None if schedule_id is None else self._schedules[schedule_id]
-            self._toggles[key] = compile_schedule(schedule, zone, self._period.from_ms + _DAY_MS)
+            toggles = compile_schedule(schedule, zone, self.period.from_ms + _DAY_MS)
+            # Nothing holds by a schedule where nobody worked out what it says.
+            self._toggles[key] = toggles if schedule is None else within(toggles, *self.period)
         return self._toggles[key]
 
 

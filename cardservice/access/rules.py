@@ -6,9 +6,9 @@ function on its part. It is pure: state and time are arguments. Instants are mil
 1970-01-01T00:00:00Z.
 
 Order of the questions, the first "no" ends them: is the point known; is the credential known; is the card usable; is
-its holder; is it their time; is the directory copy fresh enough; is the point locked down; is the clock believable;
-does a block apply; does a grant apply; is the proof strong enough; has a second person tapped where two are asked for.
-No rule at all means no.
+its holder; is it their time; is the directory copy fresh enough; is the holder's account locked out where that counts;
+is the point locked down; is the clock believable; does a block apply; does a grant apply; is the proof strong enough;
+has a second person tapped where two are asked for. No rule at all means no.
 """
 
 from bisect import bisect_right
@@ -66,6 +66,8 @@ class Reason(StrEnum):
     PERSON_LEFT = "person_left"
     PERSON_EXPIRED = "person_expired"
     PERSON_NOT_YET_VALID = "person_not_yet_valid"
+    NO_SPONSOR = "no_sponsor"
+    PERSON_LOCKED_OUT = "person_locked_out"
     DIRECTORY_STALE = "directory_stale"
     DIRECTORY_SILENT = "directory_silent"
     BLOCKED = "blocked"
@@ -100,6 +102,8 @@ REFUSED: Final[Mapping[Reason, Decision]] = MappingProxyType(
 # Looked up once: on the way of a tap even finding a constant by its enumeration counts.
 _POINT_UNKNOWN: Final = REFUSED[Reason.POINT_UNKNOWN]
 _CARD_UNKNOWN: Final = REFUSED[Reason.CARD_UNKNOWN]
+_CARD_SUSPENDED: Final = REFUSED[Reason.CARD_SUSPENDED]
+_PERSON_LOCKED_OUT: Final = REFUSED[Reason.PERSON_LOCKED_OUT]
 _DIRECTORY_STALE: Final = REFUSED[Reason.DIRECTORY_STALE]
 _CLOCK_DOUBTFUL: Final = REFUSED[Reason.CLOCK_DOUBTFUL]
 _BLOCKED: Final = REFUSED[Reason.BLOCKED]
@@ -112,12 +116,17 @@ _SAME_PERSON_TWICE: Final = REFUSED[Reason.SAME_PERSON_TWICE]
 
 
 class Window(NamedTuple):
-    """From when (inclusive) until when (exclusive), and what to answer outside."""
+    """From when (inclusive) until when (exclusive), and what to answer outside.
+
+    A card that is suspended for a time is that before `suspended_until_ms`, whatever else holds; from then on it is
+    active.
+    """
 
     from_ms: int
     until_ms: int
     early: Decision
     late: Decision
+    suspended_until_ms: int = -NEVER_MS
 
 
 class CardRecord(NamedTuple):
@@ -125,7 +134,8 @@ class CardRecord(NamedTuple):
 
     `refusal` is set when the card or its holder is out of use whatever the time. `subjects` are the numbers of the
     groups the holder is in, and the holder's own. `holder` and `card` are row numbers: two cards of one holder are one
-    person; the card's is for the journal alone.
+    person; the card's is for the journal alone. `locked_until_ms` is when the lock-out of the holder's account after
+    wrong passwords ends, 0 if there is none, `NEVER_MS` where no end is known.
     """
 
     refusal: Decision | None
@@ -133,6 +143,7 @@ class CardRecord(NamedTuple):
     subjects: tuple[int, ...]
     holder: int
     card: int
+    locked_until_ms: int = 0
 
 
 class Timed(NamedTuple):
@@ -153,30 +164,38 @@ class TimedLevel(NamedTuple):
 class Restriction(NamedTuple):
     """What restricts a point at a moment besides grants and level.
 
-    `blocked` subjects, how many different people are needed, and whether the clock can be believed.
+    `blocked` subjects, how many different people are needed, whether the clock can be believed, and whether a lock-out
+    of the holder's account counts.
     """
 
     blocked: frozenset[int]
     people: int
     clock_known: bool
+    stops_locked_out: bool = False
 
 
 class Moment(NamedTuple):
     """What a point answers by from `from_ms` (inclusive) until `until_ms` (exclusive), where nothing changes by itself.
 
-    `granted` are the subjects granted then, `level` is what is demanded then; `restriction` is None at most points.
+    `oldest_ms` is the age of the directory copy past which the point refuses, `granted` are the subjects granted then,
+    `level` is what is demanded then; `restriction` is None at most points. `permit` is the answer to whoever passes all
+    of it. A tap needs nothing else of its point: all that it reads lies together.
     """
 
     from_ms: int
     until_ms: int
+    oldest_ms: int
     granted: frozenset[int]
     level: int
     restriction: Restriction | None
+    permit: Decision
 
 
 _NONE: Final = Restriction(frozenset(), 1, clock_known=True)
+# More than any age, also that of a copy that was never proved current.
+_ANY_AGE_MS: Final = 2**80
 # Holds never: the first tap works out its own.
-_NO_MOMENT: Final = Moment(NEVER_MS, -NEVER_MS, frozenset(), Level.CARD_PIN, None)
+_NO_MOMENT: Final = Moment(NEVER_MS, -NEVER_MS, -1, frozenset(), Level.CARD_PIN, None, REFUSED[Reason.NO_GRANT])
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +230,8 @@ class PointRecord:
     by_clock: bool = False
     compiled_from_ms: int = -NEVER_MS
     compiled_until_ms: int = NEVER_MS
+    # Whether whoever is locked out in the directory after wrong passwords is refused here.
+    stops_locked_out: bool = False
     methods: tuple[str, ...] = ("desfire",)
     journal: str = "refusals"
     answer_budget_ms: int = 300
@@ -235,6 +256,13 @@ class PointRecord:
         moment = _moment(self, at_ms)
         object.__setattr__(self, "moment", moment)
         return moment
+
+
+@dataclass(frozen=True, slots=True)
+class HouseRules:
+    """What holds at every point of the city, by the settings: at points of which uses a lock-out refuses."""
+
+    lock_out_stops: frozenset[Use] = frozenset({Use.WORKSTATION})
 
 
 class CompiledPeriod(NamedTuple):
@@ -279,27 +307,28 @@ def decide(  # noqa: C901, PLR0911  # one question a line, the first "no" ends t
     record = state.card(credential)
     if record is None:
         return _CARD_UNKNOWN
-    refusal, window, subjects, holder, _ = record
+    # By place, not unpacked: what is not asked for is not fetched from memory.
+    refusal = record[0]
     if refusal is not None:
         return refusal
-    if window is not None:
-        from_ms, until_ms, early, late = window
-        if not from_ms <= at_ms < until_ms:
-            return early if at_ms < from_ms else late
-    if directory_age_ms > point.freshness_ms and not point.stale_permits:
-        return _DIRECTORY_STALE
-    from_ms, until_ms, granted, demanded, restriction = point.moment
+    window = record[1]
+    if window is not None and not window[0] <= at_ms < window[1]:
+        return _outside(window, at_ms)
+    from_ms, until_ms, oldest_ms, granted, demanded, restriction, permit = point.moment
     if not from_ms <= at_ms < until_ms:
-        _, _, granted, demanded, restriction = point.turn_to(at_ms)
-    if restriction is not None and (objection := _objection(point, subjects, restriction)) is not None:
+        _, _, oldest_ms, granted, demanded, restriction, permit = point.turn_to(at_ms)
+    if directory_age_ms > oldest_ms:
+        return _DIRECTORY_STALE
+    if restriction is not None and (objection := _objection(point, record, restriction, at_ms)) is not None:
         return objection
+    subjects = record[2]
     if granted.isdisjoint(subjects):
         return _not_granted(point, subjects)
     if level < demanded:
         return _LEVEL_TOO_LOW
-    if restriction is not None and restriction.people > 1 and first in {0, holder}:
+    if restriction is not None and restriction.people > 1 and first in {0, record.holder}:
         return _SAME_PERSON_TWICE if first else _SECOND_PERSON_NEEDED
-    return point.granted
+    return permit
 
 
 def inside(toggles: tuple[int, ...], at_ms: int) -> bool:
@@ -307,8 +336,17 @@ def inside(toggles: tuple[int, ...], at_ms: int) -> bool:
     return bisect_right(toggles, at_ms) & 1 == 1
 
 
-def _objection(point: PointRecord, subjects: tuple[int, ...], restriction: Restriction) -> Decision | None:
-    """Return what speaks against the tap whoever has a grant: a lockdown, an unknown time, a block."""
+def _outside(window: Window, at_ms: int) -> Decision:
+    if at_ms < window.suspended_until_ms:
+        return _CARD_SUSPENDED
+    return window.early if at_ms < window.from_ms else window.late
+
+
+def _objection(point: PointRecord, record: CardRecord, restriction: Restriction, at_ms: int) -> Decision | None:
+    """Return what speaks against the tap whoever has a grant: a lock-out, a lockdown, an unknown time, a block."""
+    subjects = record.subjects
+    if restriction.stops_locked_out and record.locked_until_ms and at_ms < record.locked_until_ms:
+        return _PERSON_LOCKED_OUT
     if point.lockdown is not None and point.lockdown.isdisjoint(subjects):
         return _LOCKED_DOWN
     if not restriction.clock_known:
@@ -337,13 +375,16 @@ def _moment(point: PointRecord, at_ms: int) -> Moment:
         blocked=_in_force(point.blocks, at_ms),
         people=max((entry.people for entry in demands), default=point.people),
         clock_known=not point.by_clock or inside(compiled, at_ms),
+        stops_locked_out=point.stops_locked_out,
     )
     return Moment(
         from_ms=max((since for since, _ in spans), default=-NEVER_MS),
         until_ms=min((until for _, until in spans), default=NEVER_MS),
+        oldest_ms=_ANY_AGE_MS if point.stale_permits else point.freshness_ms,
         granted=point.always | _in_force(point.timed, at_ms),
         level=level,
         restriction=None if restriction == _NONE and point.lockdown is None else restriction,
+        permit=point.granted,
     )
 
 

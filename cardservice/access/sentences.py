@@ -126,14 +126,26 @@ SENTENCES: Final[Mapping[Reason, Sentences]] = MappingProxyType(
         Reason.PERSON_EXPIRED: Sentences(
             "Ihr Konto ist abgelaufen. Bitte an die Personalstelle wenden.",
             "Your account has expired. Please ask the personnel office.",
-            "Das Konto ist im Verzeichnis abgelaufen.",
-            "The account has expired in the directory.",
+            "Das Konto ist im Verzeichnis abgelaufen, oder die Zeit einer externen Person ist um.",
+            "The account has expired in the directory, or the time of a person outside it is over.",
         ),
         Reason.PERSON_NOT_YET_VALID: Sentences(
             "Ihr Konto gilt noch nicht.",
             "Your account is not valid yet.",
             "Das Konto gilt laut Verzeichnis erst später.",
             "The account becomes valid later, says the directory.",
+        ),
+        Reason.NO_SPONSOR: Sentences(
+            "Zurzeit ist hier niemand für Sie verantwortlich. Bitte an die Kartenstelle wenden.",
+            "Nobody here answers for you at the moment. Please ask at the card desk.",
+            "Wer für diese externe Person verantwortlich ist, ist ausgeschieden, gesperrt oder abgelaufen.",
+            "Whoever answers for this person outside the directory has left it, is disabled or has expired.",
+        ),
+        Reason.PERSON_LOCKED_OUT: Sentences(
+            "Ihr Konto ist nach falschen Passwörtern gesperrt. Bitte später versuchen oder die IT fragen.",
+            "Your account is locked after wrong passwords. Please try later or ask the IT desk.",
+            "Das Konto ist im Verzeichnis nach falschen Passwörtern gesperrt, und an diesem Punkt zählt das.",
+            "The account is locked out in the directory after wrong passwords, which counts at this point.",
         ),
         Reason.DIRECTORY_STALE: Sentences(
             "Zurzeit nicht prüfbar. Bitte an die Pforte wenden.",

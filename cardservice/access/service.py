@@ -10,13 +10,14 @@ from sqlalchemy.engine import Connection, Engine
 
 from cardservice import changes
 from cardservice.access import city
-from cardservice.access.snapshot import ShardedMap, Snapshot
+from cardservice.access.rules import HouseRules, Use
+from cardservice.access.snapshot import NEVER_COMPILED, ShardedMap, Snapshot
 from cardservice.changes import Change, ChangeKind
 from cardservice.clock import UNKNOWN_AGE_MS, Clock
 from cardservice.database import read
+from cardservice.settings import AccessSection
 
-# Schedules are compiled anew when less than this of their period is left.
-_RENEW_MS: Final = 365 * 86_400_000
+_USUAL: Final = HouseRules()
 _log = structlog.get_logger()
 
 
@@ -27,14 +28,22 @@ def _nobody(_: frozenset[ChangeKind]) -> None:
     """Nobody listens."""
 
 
+def house_rules(section: AccessSection) -> HouseRules:
+    """Return what the settings say of every point: the same for all who compile points."""
+    return HouseRules(lock_out_stops=frozenset(map(Use, section.lock_out_stops)))
+
+
 class City:
     """Owns the snapshot. `snapshot` may be read from any thread at any time; it is replaced, never changed.
 
     `on_change` is told the kinds of what changed, from whichever thread applied it, after the snapshot was replaced.
     """
 
-    def __init__(self, engine: Engine, clock: Clock, on_change: ChangeListener = _nobody) -> None:
+    def __init__(
+        self, engine: Engine, clock: Clock, on_change: ChangeListener = _nobody, house: HouseRules = _USUAL
+    ) -> None:
         self._engine = engine
+        self._house = house
         self._on_change = on_change
         self._clock = clock
         self._lock = threading.Lock()
@@ -67,7 +76,7 @@ class City:
             revision = changes.latest(connection)
             direct = city.people_named_directly(connection)
             records = ShardedMap.of(city.all_cards(connection, compiler, direct))
-            points = city.PointCompiler(connection, now_ms).points(connection)
+            points = city.PointCompiler(connection, now_ms, self._house).points(connection)
         self._compiler, self._direct = compiler, direct
         self.snapshot = Snapshot(revision, records, points, city.compiled_period(now_ms))
         self._caught_up_ns = started_ns
@@ -81,8 +90,7 @@ class City:
             DatabaseUnavailable: the state store cannot be read; the snapshot stays as it was.
         """
         with self._lock:
-            now_ms, compiled = self._clock.now_ms(), self.snapshot.compiled
-            if not compiled.from_ms <= now_ms < compiled.until_ms - _RENEW_MS:
+            if self.snapshot.compiled == NEVER_COMPILED:
                 self._build()
                 # What the log held went into the new snapshot unseen: it may have been anything.
                 self._on_change(frozenset(get_args(ChangeKind)))
@@ -96,21 +104,26 @@ class City:
         started_ns = self._clock.monotonic_ns()
         with read(self._engine) as connection:
             waiting = changes.since(connection, self.snapshot.revision)
-            if not waiting:
+            period = city.compiled_period(self._clock.now_ms())
+            kinds = {change.kind for change in waiting}
+            if period != self.snapshot.compiled:
+                # Schedules are worked out anew each day.
+                kinds.add("access")
+            if not kinds:
                 return False
-            self.snapshot = self._applied(connection, waiting)
-        self._on_change(frozenset(change.kind for change in waiting))
+            self.snapshot = self._applied(connection, waiting, frozenset(kinds))
+        self._on_change(frozenset(kinds))
         self.catch_up_us = (self._clock.monotonic_ns() - started_ns) // 1_000
         return True
 
-    def _applied(self, connection: Connection, waiting: Sequence[Change]) -> Snapshot:
-        revision = waiting[-1].revision
+    def _applied(self, connection: Connection, waiting: Sequence[Change], kinds: frozenset[ChangeKind]) -> Snapshot:
         snapshot, direct = self.snapshot, self._direct
+        revision = waiting[-1].revision if waiting else snapshot.revision
         people = {change.row for change in waiting if change.kind == "person"}
         cards = {change.row for change in waiting if change.kind == "card"}
-        if any(change.kind == "access" for change in waiting):
+        if "access" in kinds:
             now_ms = self._clock.now_ms()
-            points = city.PointCompiler(connection, now_ms).points(connection)
+            points = city.PointCompiler(connection, now_ms, self._house).points(connection)
             unchanged = {
                 code: old for code, new in points.items() if (old := snapshot.point(code)) is not None and old == new
             }

@@ -323,16 +323,7 @@ class Writer:
         """
         if name is None:
             return None
-        kind = table.name.replace("_", " ")
-        named = sa.select(table.c.id).where((table.c.code if column is None else column) == name)
-        if "present" in table.c:
-            named = named.where(table.c.present)
-        found = self._connection.execute(named.limit(2)).scalars().all()
-        if not found:
-            raise NotFound(f"there is no {kind} {name!r}")
-        if len(found) > 1:
-            raise Conflict(f"there is more than one {kind} {name!r}")
-        return int(found[0])
+        return store.number_of(self._connection, table.c.code if column is None else column, name)
 
 
 def _require_hours(where: str, start_minute: int, end_minute: int) -> None:

@@ -17,6 +17,9 @@ from cardservice.access.rules import CardRecord, CompiledPeriod, PointRecord
 IN_ONE: Final = 200_000
 SHARDS: Final = 256
 
+# Of a snapshot that was never built.
+NEVER_COMPILED: Final = CompiledPeriod(0, 0)
+
 Value = TypeVar("Value")
 
 
@@ -117,7 +120,7 @@ class Snapshot:
     @classmethod
     def empty(cls) -> Self:
         """Return the snapshot that refuses everything."""
-        return cls(0, ShardedMap.of(()), {}, CompiledPeriod(0, 0))
+        return cls(0, ShardedMap.of(()), {}, NEVER_COMPILED)
 
     @property
     def points(self) -> Mapping[str, PointRecord]:
@@ -168,5 +171,6 @@ def _comparable(point: PointRecord) -> tuple[object, ...]:
         point.floor,
         point.second_within_ms,
         point.by_clock,
+        point.stops_locked_out,
         point.lockdown if point.lockdown is None else sorted(point.lockdown),
     )

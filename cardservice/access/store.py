@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cardservice.database import STATE, RowNumber
+from cardservice.errors import Conflict, NotFound
 
 # Options of a point: what fits the wire.
 MAX_OPTIONS: Final = 16
@@ -164,16 +165,19 @@ level_exception = sa.Table(
     sa.Column("reason", sa.String(200), nullable=False),
 )
 
-# Zones in which no door opens from outside but to one group, if any; the zones inside are meant too.
+# Zones in which no door opens from outside but to one group, if any, the zones inside too; or single doors.
 door_lockdown = sa.Table(
     "door_lockdown",
     STATE,
-    sa.Column("zone_id", sa.ForeignKey("zone.id"), primary_key=True),
+    sa.Column("id", RowNumber, primary_key=True),
+    sa.Column("zone_id", sa.ForeignKey("zone.id"), unique=True),
+    sa.Column("point_id", sa.ForeignKey("point.id"), unique=True),
     sa.Column("since_ms", sa.BigInteger, nullable=False),
     sa.Column("by", sa.String(200), nullable=False),
     sa.Column("reason", sa.String(200), nullable=False),
     # A group that is gone lets nobody pass; so no foreign key.
     sa.Column("passing_group_id", RowNumber),
+    sa.CheckConstraint("(zone_id IS NULL) <> (point_id IS NULL)", name="one_place"),
 )
 
 access_rule = sa.Table(
@@ -200,6 +204,25 @@ access_rule = sa.Table(
         name="one_target",
     ),
 )
+
+
+def number_of(connection: Connection, column: sa.Column[Any], name: str) -> int:
+    """Return the row number of what is called `name` in a column; what a directory no longer shows is not.
+
+    Raises:
+        NotFound: nothing is called so.
+        Conflict: more than one is called so.
+    """
+    table, kind = column.table, column.table.name.replace("_", " ")
+    named = sa.select(table.c.id).where(column == name)
+    if "present" in table.c:
+        named = named.where(table.c.present)
+    found = connection.execute(named.limit(2)).scalars().all()
+    if not found:
+        raise NotFound(f"there is no {kind} {name!r}")
+    if len(found) > 1:
+        raise Conflict(f"there is more than one {kind} {name!r}")
+    return int(found[0])
 
 
 def zone_names(connection: Connection, use: str) -> dict[str, str]:

@@ -1,55 +1,63 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""The live feed, for those who watch."""
+"""The live feed, for systems that watch: what happens at the points of their account.
 
-import hmac
+Outside the demonstration it shows no more of a tap than the record keeps.
+"""
+
 import json
-from collections.abc import AsyncIterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Header, HTTPException, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import StreamingResponse
 
-from cardservice.agents.live import LiveFeed, TooManyWatchers
+from cardservice.access.rules import PointRecord, Use
+from cardservice.agents.live import LiveFeed
+from cardservice.web.gate import Actor, Gate
+from cardservice.web.problems import documented
+from cardservice.web.streams import Streams, Watching
 
-_KEEP_ALIVE_S = 10.0
+OPERATION: Final = "live.read"
+# What a point's own class says is kept of it.
+PointOf = Callable[[str], PointRecord | None]
 
 
-def live_router(live: LiveFeed, token: str | None) -> APIRouter:
-    """Return the live feed's route: server-sent events, for whoever holds `token`."""
-    router = APIRouter(prefix="/api/v1")
+def live_router(live: LiveFeed, streams: Streams, gate: Gate, point_of: PointOf, *, everything: bool) -> APIRouter:
+    """Return the live feed's route. `everything`: also what the record does not keep; for the demonstration alone."""
+    router = APIRouter(prefix="/api/v1", responses=documented(401, 403, 429, 503))
+
+    async def events(watching: Watching) -> AsyncIterator[str]:
+        async with live.watch() as watch:
+            while True:
+                event = await watch.next()
+                if shows(event, watching.actor, point_of, everything=everything):
+                    yield f"data: {json.dumps(event)}\n\n"
 
     @router.get(
         "/live",
         tags=["live"],
         summary="What happens now, as server-sent events",
         response_class=StreamingResponse,
-        responses={
-            200: {"content": {"text/event-stream": {}}, "description": "One JSON object per event"},
-            401: {"description": "No token, or a wrong one"},
-            503: {"description": "Too many watch already"},
-        },
+        responses={200: {"content": {"text/event-stream": {}}, "description": "One JSON object per event"}},
     )
-    async def watch(
-        request: Request, authorization: Annotated[str | None, Header(max_length=300)] = None
-    ) -> StreamingResponse:
-        expected = f"Bearer {token}" if token else None
-        if expected is None or not hmac.compare_digest((authorization or "").encode(), expected.encode()):
-            raise HTTPException(401, "the live feed needs the token of service.live_token_file")
-        if live.full:
-            raise HTTPException(503, "too many watch already", headers={"Retry-After": "5"})
-        return StreamingResponse(
-            _events(live, request), media_type="text/event-stream", headers={"Cache-Control": "no-store"}
-        )
+    async def watch(request: Request, actor: Annotated[Actor, Depends(gate.allows(OPERATION))]) -> StreamingResponse:
+        return streams.of_a_program(gate, Watching(request, OPERATION, actor), events)
 
     return router
 
 
-async def _events(live: LiveFeed, request: Request) -> AsyncIterator[str]:
-    try:
-        async with live.watch() as watch:
-            yield ": watching\n\n"
-            while not live.closed and not await request.is_disconnected():
-                event = await watch.next(_KEEP_ALIVE_S)
-                yield ": still here\n\n" if event is None else f"data: {json.dumps(event)}\n\n"
-    except TooManyWatchers:
-        yield "event: full\ndata: {}\n\n"
+def shows(event: Mapping[str, Any], actor: Actor, point_of: PointOf, *, everything: bool) -> bool:
+    """Tell whether `actor` is shown an event: of their points, and no more of a tap than the record keeps."""
+    code = event.get("point")
+    if code is None:
+        # How an agent is: about all of its points.
+        return actor.points is None
+    if not actor.may_use(code):
+        return False
+    point = point_of(code)
+    if everything or point is None or point.journal == "full":
+        return True
+    if event["kind"] == "tap":
+        return point.journal == "refusals" and not event["permit"]
+    # How a door is stands in the list of doors too; what a terminal or a PC does tells of a permit.
+    return point.use is Use.DOOR and event["kind"] in {"output", "door"}

@@ -28,7 +28,7 @@ from cardservice.agents.messages import (
     TapEvent,
 )
 from cardservice.agents.receipts import open_receipt
-from cardservice.agents.taps import TapServices
+from cardservice.agents.tap_services import TapServices
 from cardservice.database import read
 from cardservice.journal.service import Entry
 

@@ -27,6 +27,7 @@ from cardservice.agents.messages import (
 )
 from cardservice.agents.service import Agents, HelloRefused
 from cardservice.agents.session import AgentSession, Desks, PointStates
+from cardservice.agents.told import AgentsTold
 from cardservice.errors import AgentAway, AgentSilent, CardServiceError
 
 HELLO_TIMEOUT_S: Final = 5.0
@@ -59,6 +60,11 @@ class AgentHub:
     def states(self) -> PointStates:
         """What the points of the connected agents said of themselves last."""
         return self._desks.states
+
+    @property
+    def told(self) -> AgentsTold:
+        """What the agents said of themselves last, also those that are away now."""
+        return self._desks.told
 
     async def command(self, agent: str, command: PointCommand, *, timeout_s: float = COMMAND_TIMEOUT_S) -> PointDone:
         """Have `agent` carry out a command at one of its points; return what became of it.
@@ -111,6 +117,7 @@ class AgentHub:
             if self._sessions.get(session.agent, (None, None))[0] is session:
                 del self._sessions[session.agent]
                 gauge.set(0)
+                self._desks.told.went(session.agent, self._desks.clock.now_ms())
                 self.states.forget(session.points)
             _log.info("agent.disconnected", agent=session.agent)
 
@@ -121,7 +128,10 @@ class AgentHub:
             _log.warning("agent.refused", code=error.code, why=str(error))
             channel.send(Refused(code=error.code, message=str(error)[:200]))
             return None
-        return self._register(Sender(hello.agent, hello.epoch), channel)
+        session = self._register(Sender(hello.agent, hello.epoch), channel)
+        if session is not None:
+            self._desks.told.came(hello.agent, hello.software, self._desks.clock.now_ms())
+        return session
 
     async def _hello(self, channel: Channel) -> Hello:
         """Challenge the other side and check its answer.

@@ -368,6 +368,8 @@ class Health(_Message):
     pcsc: Literal["up", "down", "in_process"]
     readers: Annotated[tuple[ReaderHealth, ...], Field(max_length=64, fail_fast=True)]
     outbox_depth: Annotated[int, Field(ge=0, lt=2**53)]
+    # By the agent's own clock; None: an agent that does not say.
+    at_ms: InstantMs | None = None
 
 
 class OutputState(_Message):

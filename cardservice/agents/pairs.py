@@ -37,6 +37,12 @@ class Pairs:
             return 0
         return first.holder
 
+    def forget(self, point: str, holder: int) -> None:
+        """Wait no longer with somebody at a point."""
+        first = self._waiting.get(point)
+        if first is not None and first.holder == holder:
+            del self._waiting[point]
+
     def note(self, point: PointRecord, tap: Tap, holder: int, decision: Decision) -> None:
         """Take what was decided about a tap: it may be a first person's, or end a wait."""
         if decision.reason is Reason.SECOND_PERSON_NEEDED:

@@ -4,15 +4,19 @@
 The centre runs the conversation itself, with its own keys and its own random numbers; the agent only transmits.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 import structlog
 
 from cardservice.access.rules import Level, PointRecord, Reason, Use
 from cardservice.agents.messages import CardPresent
+from cardservice.cards.ports import TokenTrouble
 from cardservice.cards.rules import desfire_credential, piv_credential
 from cardservice.chip import errors as chip
 from cardservice.chip.conversation import Conversation
@@ -25,8 +29,12 @@ from cardservice.errors import CardServiceError
 
 # Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away.
 Exchange = Callable[[Sequence[bytes]], Awaitable[tuple[bytes, ...]]]
+# Told which generation of keys the card known by a credential has just proved.
+KeepGeneration = Callable[[bytes, int], None]
 
 MAX_ROUNDS: Final = 60
+TOKEN_THREADS: Final = 4
+TOKEN_S: Final = 5.0
 # What a card is asked in a conversation; `attested` is read by the reader.
 CONVERSATIONS: Final = frozenset({"desfire", "piv"})
 ATTESTED: Final = "attested"
@@ -35,12 +43,21 @@ _NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x91
 _log = structlog.get_logger()
 
 
+def nobody_asks(_credential: bytes, _generation: int) -> None:
+    """For whoever does not count which generation cards have."""
+
+
 class Keys(Protocol):
     """What a conversation needs of the key store."""
 
     @property
     def system_id(self) -> bytes:
         """The installation's part of every diversification."""
+        ...
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether using a key can take longer than the event loop may stand still."""
         ...
 
     def ring(self, use: str) -> UseKeys:
@@ -80,13 +97,22 @@ class Stopwatch:
         return now_ns
 
 
-class CardProver:
-    """Asks cards who they are; many at once, from the event loop."""
+class _Finished(NamedTuple):
+    """What a conversation came to."""
 
-    def __init__(self, keys: Keys, trust: CardAuthTrust, clock: Clock) -> None:
+    value: Any
+
+
+class CardProver:
+    """Asks cards who they are; many at once, from the event loop. `proved` is told which generation of keys one has."""
+
+    def __init__(self, keys: Keys, trust: CardAuthTrust, clock: Clock, proved: KeepGeneration = nobody_asks) -> None:
         self._keys = keys
         self._trust = trust
         self._clock = clock
+        self._proved = proved
+        # A token may be at the other end of a network: its threads wait for it, the event loop never does.
+        self._threads = ThreadPoolExecutor(TOKEN_THREADS, "token") if keys.may_wait else None
 
     async def prove(self, point: PointRecord, present: CardPresent, exchange: Exchange, watch: Stopwatch) -> Proof:
         """Try the point's methods in order until the card knows one of them."""
@@ -109,10 +135,15 @@ class CardProver:
                 return Proof(credential, Level.CARD, method=method, evidence=card.evidence)
             number = await self._run(self._desfire(point.use), exchange, watch)
             credential = desfire_credential(point.use, number.number)
+            self._proved(credential, number.generation)
             return Proof(credential, Level.CARD, method=method, evidence=number.evidence)
         except chip.ChipError as error:
             reason = _reason_of(error)
             _log.info("tap.card_refused", point=point.code, method=method, reason=reason, error=type(error).__name__)
+        except TokenTrouble as error:
+            # The token is away; it may be back at the next tap.
+            reason = Reason.OVERLOADED
+            _log.error("tap.token_away", point=point.code, method=method, error=str(error))
         except (CardServiceError, ValueError) as error:
             # No key for this use, or a configuration the card language refuses: ours to mend, never the card's fault.
             reason = Reason.CARD_UNSUPPORTED
@@ -130,23 +161,52 @@ class CardProver:
     async def _run(self, conversation: Conversation[Any], exchange: Exchange, watch: Stopwatch) -> Any:
         """Drive a conversation over the agent; bounded in rounds."""
         began_ns = self._clock.monotonic_ns()
+        threads = self._threads
+        move: Callable[[], Any] = partial(next, conversation)
         try:
-            commands = next(conversation)
-            while watch.exchanges < MAX_ROUNDS:
-                watch.exchanges += 1
+            while True:
+                commands = _moved(move) if threads is None else await _moved_aside(threads, move)
                 began_ns = watch.add("crypto", began_ns)
+                if isinstance(commands, _Finished):
+                    return commands.value
+                if watch.exchanges >= MAX_ROUNDS:
+                    break
+                watch.exchanges += 1
                 responses = await exchange(commands)
                 began_ns = watch.add("relay", began_ns)
                 if len(responses) < len(commands):
-                    commands = conversation.throw(chip.CardGone("the card left during the conversation"))
+                    gone = chip.CardGone("the card left during the conversation")
+                    move = partial(conversation.throw, gone)
                 else:
-                    commands = conversation.send(responses)
-        except StopIteration as finished:
-            watch.add("crypto", began_ns)
-            return finished.value
+                    move = partial(conversation.send, responses)
         finally:
-            conversation.close()
+            _closed(conversation)
         raise chip.ProtocolError("conversation", f"no end after {MAX_ROUNDS} exchanges")
+
+
+def _moved(move: Callable[[], Any]) -> Any:
+    """Return the next commands of a conversation, or that it is finished."""
+    try:
+        return move()
+    except StopIteration as finished:
+        return _Finished(finished.value)
+
+
+async def _moved_aside(threads: ThreadPoolExecutor, move: Callable[[], Any]) -> Any:
+    """Do the same beside the event loop; a token that does not answer in time is away."""
+    try:
+        async with asyncio.timeout(TOKEN_S):
+            return await asyncio.get_running_loop().run_in_executor(threads, _moved, move)
+    except TimeoutError:
+        raise TokenTrouble(f"the token did not answer within {TOKEN_S:.0f} s") from None
+
+
+def _closed(conversation: Conversation[Any]) -> None:
+    try:
+        conversation.close()
+    except ValueError:
+        # A thread still waits for the token in it; what it comes to is nobody's any more.
+        _log.warning("tap.token_slow")
 
 
 def attested(use: Use, number: str) -> Proof:

@@ -42,6 +42,7 @@ from cardservice.agents.messages import (
 from cardservice.agents.pins import DECIDED_WITHIN_MS, TYPING_MS, PinQuestions
 from cardservice.agents.proof import CONVERSATIONS
 from cardservice.agents.taps import TapDesk
+from cardservice.agents.told import AgentsTold
 from cardservice.clock import Clock
 from cardservice.errors import AgentAway, AgentSilent, CardServiceError, Overloaded
 from cardservice.metrics import Metrics
@@ -99,6 +100,7 @@ class Desks:
     clock: Clock
     pace: Pace = Pace()
     states: PointStates = field(default_factory=PointStates)
+    told: AgentsTold = field(default_factory=AgentsTold)
 
 
 class _Conversation:
@@ -196,6 +198,7 @@ class AgentSession:
                 self._account(message)
             case Health():
                 self._desks.metrics.agent_outbox.labels(self.agent).set(message.outbox_depth)
+                self._desks.told.said(self.agent, message, self._desks.clock.now_ms())
                 self._publish("agent", message)
             case OutputState() | DoorState() if message.point in self._points:
                 self._state(message)

@@ -9,17 +9,12 @@ same on both sides: plain sockets, one question under way on each connection, as
 
 import asyncio
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final, cast
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -33,6 +28,7 @@ from cardservice.agents.messages import (
     encode,
     hello_signing_input,
 )
+from cardservice.bench.asking import Asker, Count, Posting, ask_for, post, row, server
 from cardservice.bench.channel_server import AGENT_SEED, CREDENTIALS, POINT
 from cardservice.bench.report import Figure, Ratio, Report
 
@@ -46,29 +42,25 @@ _UPGRADE: Final = (
 )
 AT_MS: Final = 1_790_000_000_123
 _BODY: Final = json.dumps({"point": "door-17", "number": "0102030405060708090a0b0c", "at_ms": AT_MS}).encode()
-_NOOP: Final = (
-    b"POST /noop HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: "
-    + str(len(_BODY)).encode()
-    + b"\r\n\r\n"
-    + _BODY
-)
-_NOOP_ANSWER: Final = b'{"ok":true}'
+_NOOP: Final = post("/noop", _BODY)
+_noop: Final = partial(Posting, request=lambda _number, _sequence: _NOOP, ends_with=b'{"ok":true}')
+_server: Final = partial(server, "cardservice.bench.channel_server")
 
 
 def run(rounds: int = ROUNDS, seconds: float = SECONDS, connections: Sequence[int] = CONNECTIONS) -> Report:
     """Measure both sides in turn; medians over the rounds."""
     report = Report("channel", libraries=("fastapi", "picows", "pydantic", "uvicorn", "uvloop", "websockets"))
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _server(folder, str(max(connections))) as server:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, _server(folder, str(max(connections))) as served:
         # The first tap of a person makes a key for their part of the journal; that happens once in a lifetime.
-        uvloop.run(_ask(server, _Taps, max(connections), seconds * rounds))
+        uvloop.run(ask_for(served, _Taps, max(connections), seconds * rounds))
         for count in connections:
-            decisions: list[_Count] = []
-            noops: list[_Count] = []
+            decisions: list[Count] = []
+            noops: list[Count] = []
             for _ in range(rounds):
-                noops.append(uvloop.run(_ask(server, _Noop, count, seconds)))
-                decisions.append(uvloop.run(_ask(server, _Taps, count, seconds)))
+                noops.append(uvloop.run(ask_for(served, _noop, count, seconds)))
+                decisions.append(uvloop.run(ask_for(served, _Taps, count, seconds)))
             for name, counts in (("FastAPI no-op", noops), ("durable decision", decisions)):
-                report.rows.append({"case": f"{name}, {count} connections"} | _row(counts))
+                report.rows.append({"case": f"{name}, {count} connections"} | row(counts))
             ratio = statistics.median(one.per_s for one in decisions) / statistics.median(one.per_s for one in noops)
             report.ratios.append(
                 Ratio(f"durable decisions, {count} connections", ratio, GOALS.get(count, 1.0), at_least=True)
@@ -79,124 +71,17 @@ def run(rounds: int = ROUNDS, seconds: float = SECONDS, connections: Sequence[in
 
 def _bare_echoes(rounds: int, seconds: float, connections: Sequence[int]) -> list[dict[str, Figure]]:
     """Measure what the WebSocket alone allows: through picows, as agents are served, and through uvicorn and ASGI."""
-    counts: dict[str, list[_Count]] = {}
+    counts: dict[str, list[Count]] = {}
     with _server("echo", "picows") as picows, _server("echo", "websockets") as websockets:
         for count in connections:
             for _ in range(rounds):
-                for name, server in (("picows", picows), ("websockets over ASGI", websockets)):
+                for name, served in (("picows", picows), ("websockets over ASGI", websockets)):
                     case = f"bare echo, {name}, {count} connections"
-                    counts.setdefault(case, []).append(uvloop.run(_ask(server, _Echo, count, seconds)))
-    return [{"case": case} | _row(rows) for case, rows in counts.items()]
+                    counts.setdefault(case, []).append(uvloop.run(ask_for(served, _Echo, count, seconds)))
+    return [{"case": case} | row(rows) for case, rows in counts.items()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Count:
-    """One round: answers a second, their latencies in ms, the server's CPU time an answer."""
-
-    per_s: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-
-
-def _row(counts: Sequence[_Count]) -> dict[str, float]:
-    return {
-        "answers_per_s": statistics.median(one.per_s for one in counts),
-        "p50_ms": statistics.median(one.p50_ms for one in counts),
-        "p99_ms": statistics.median(one.p99_ms for one in counts),
-        "server_cpu_us": statistics.median(one.cpu_us for one in counts),
-    }
-
-
-@dataclass(frozen=True, slots=True)
-class _ServerProcess:
-    port: int
-    pid: int
-
-    def cpu_s(self) -> float:
-        """Return the CPU time the server has used."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextmanager
-def _server(*arguments: str) -> Iterator[_ServerProcess]:
-    command = [sys.executable, "-m", "cardservice.bench.channel_server", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603  # ourselves
-        try:
-            assert process.stdout is not None  # noqa: S101  # asked for
-            yield _ServerProcess(int(process.stdout.readline()), process.pid)
-        finally:
-            process.terminate()
-
-
-class _Asker(asyncio.Protocol):
-    """One connection that asks again as soon as it was answered."""
-
-    def __init__(self, number: int, until: float) -> None:
-        self.number = number
-        self.until = until
-        self.answers = 0
-        self.latencies: list[float] = []
-        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asked_at = 0.0
-        self._transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        for waiting in (self.ready, self.over):
-            if not waiting.done():
-                waiting.set_exception(exc or ConnectionError("the server closed the connection"))
-
-    def ask(self) -> None:
-        """Send the next question, unless the time is over."""
-        self._asked_at = time.perf_counter()
-        if self._asked_at >= self.until:
-            if not self.over.done():
-                self.over.set_result(None)
-            return
-        self._transport.write(self.question())
-
-    def answered(self) -> None:
-        """Count one answer and ask again."""
-        self.answers += 1
-        self.latencies.append(time.perf_counter() - self._asked_at)
-        self.ask()
-
-    def question(self) -> bytes:
-        """Return the bytes of one question."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._transport.close()
-
-
-class _Noop(_Asker):
-    """The bare endpoint."""
-
-    _answer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self.ready.set_result(None)
-
-    def question(self) -> bytes:
-        return _NOOP
-
-    def data_received(self, data: bytes) -> None:
-        self._answer += data
-        if self._answer.endswith(_NOOP_ANSWER):
-            if not self._answer.startswith(b"HTTP/1.1 200"):
-                raise ConnectionError(f"the no-op answered {self._answer[:80]!r}")
-            self._answer = b""
-            self.answered()
-
-
-class _Socket(_Asker):
+class _Socket(Asker):
     """A WebSocket (RFC 6455) with as little in it as can be."""
 
     def __init__(self, number: int, until: float) -> None:
@@ -295,34 +180,6 @@ def _masked(payload: bytes) -> bytes:
     """Return one text frame of a client, masked with zeros: a mask must be there, it need not cost the client time."""
     assert 126 <= len(payload) < 65_536  # noqa: S101  # ours
     return b"\x81\xfe" + len(payload).to_bytes(2) + bytes(4) + payload
-
-
-async def _ask(server: _ServerProcess, kind: Callable[[int, float], _Asker], count: int, seconds: float) -> _Count:
-    """Ask over `count` connections for `seconds` and return what came of it."""
-    loop = asyncio.get_running_loop()
-    askers: list[_Asker] = []
-    for number in range(count):
-        _, asker = await loop.create_connection(lambda number=number: kind(number, 0.0), "127.0.0.1", server.port)  # type: ignore[misc]
-        async with asyncio.timeout(10):
-            await asker.ready
-        askers.append(asker)
-    began, cpu = time.perf_counter(), server.cpu_s()
-    for asker in askers:
-        asker.until = began + seconds
-        asker.ask()
-    async with asyncio.timeout(seconds + 10):
-        await asyncio.gather(*(asker.over for asker in askers))
-    took, used = time.perf_counter() - began, server.cpu_s() - cpu
-    for asker in askers:
-        asker.close()
-    answers = sum(asker.answers for asker in askers)
-    latencies = sorted(latency for asker in askers for latency in asker.latencies)
-    return _Count(
-        per_s=answers / took,
-        p50_ms=latencies[len(latencies) // 2] * 1_000,
-        p99_ms=latencies[len(latencies) * 99 // 100] * 1_000,
-        cpu_us=used / answers * 1e6,
-    )
 
 
 _ECHOED: Final = _masked(b"x" * 180)

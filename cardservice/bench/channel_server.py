@@ -35,7 +35,8 @@ from cardservice.agents.messages import Refused
 from cardservice.agents.proof import ATTESTED
 from cardservice.agents.service import Agents
 from cardservice.agents.session import Desks, Pace
-from cardservice.agents.taps import TapDesk, TapServices
+from cardservice.agents.tap_services import TapServices
+from cardservice.agents.taps import TapDesk
 from cardservice.agents.wire import PATH, AgentWire
 from cardservice.cards.keystore import SealedKeyStore, generate_masters
 from cardservice.cards.rules import desfire_credential
@@ -55,7 +56,7 @@ GROUP: Final = 1
 CREDENTIALS: Final = tuple(f"{number:024x}" for number in range(1, PEOPLE + 1))
 
 
-class _City:
+class StandingCity:
     """A snapshot that stands still, just read."""
 
     def __init__(self, agents: int) -> None:
@@ -76,16 +77,19 @@ class _City:
         self.snapshot = Snapshot(1, ShardedMap.of(cards), points, CompiledPeriod(0, now_ms * 2))
 
     def age_ms(self) -> int:
+        """It has just been read."""
         return 20
 
 
-class _Directory:
+class StandingDirectory:
     """A copy that was proved a moment ago."""
 
     def age_ms_of(self, _person: int) -> int:
+        """It has just been proved."""
         return 100
 
     def source(self) -> str:
+        """Return what the journal says of it."""
         return "ldaps://directory.example syncrepl rid=000,csn=20261122000000.000000Z#000000#000#000000"
 
 
@@ -131,10 +135,10 @@ def serve(folder: Path, agents: int) -> None:
     journal.begin_epoch(databases.record, clock.now_ms())
     recorder = Recorder(databases.record, (journal,))
     recorder.start()
-    metrics, city = Metrics(), _City(agents)
+    metrics, city = Metrics(), StandingCity(agents)
     services = TapServices(
         city=city,
-        directory=_Directory(),
+        directory=StandingDirectory(),
         keys=keys,
         trust=CardAuthTrust(()),
         recorder=recorder,
@@ -152,7 +156,7 @@ def serve(folder: Path, agents: int) -> None:
     async def noop(body: Body) -> dict[str, bool]:
         return {"ok": True}
 
-    _run(app, AgentWire(hub.serve, MAX_CONNECTIONS))
+    run_server(app, AgentWire(hub.serve, MAX_CONNECTIONS))
     recorder.stop()
 
 
@@ -172,10 +176,11 @@ def echo(library: str) -> None:
         channel.listen(lambda _frame: channel.send(echoed))
         await channel.until_lost()
 
-    _run(app, AgentWire(through_picows, MAX_CONNECTIONS) if library == "picows" else "websockets-sansio")
+    run_server(app, AgentWire(through_picows, MAX_CONNECTIONS) if library == "picows" else "websockets-sansio")
 
 
-def _run(app: FastAPI, websockets: Any) -> None:
+def run_server(app: FastAPI, websockets: Any) -> None:
+    """Serve `app` as `serve` does, on a port of its own that is printed, until SIGTERM."""
     listener = listen("127.0.0.1", 0)
     server = Server(
         uvicorn_config(ServiceSection(port=0), app, websockets),

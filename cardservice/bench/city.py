@@ -51,12 +51,14 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryAddress:
-    """What the service needs to know of a directory that runs."""
+    """What the service needs to know of a directory that runs; people and groups lie below the rig's suffix."""
 
     url: str
     ca_file: Path
     bind_dn: str
     password: str
+    kind: str = "openldap"
+    spare_urls: tuple[str, ...] = ()
 
 
 # Runs a directory with these entries beside the base ones while the context lasts; its files go to the folder.
@@ -115,6 +117,8 @@ class BenchCity:
         self.folder = folder
         self.plan = plan
         self.deck_file = folder / "deck.json"
+        self.database_url = f"sqlite:///{folder / 'db'}"
+        self.log_file = folder / "service.log"
         self.live_token = secrets.token_hex(16)
         self.service: Program
         self.url = ""
@@ -134,6 +138,10 @@ class BenchCity:
         """Return what the service says of itself; empty while it does not answer."""
         return health_of(self.url)
 
+    def followed(self) -> str:
+        """Return the directory server that is followed; empty if no proof has come since the last trouble."""
+        return next((str(one["server"]) for one in self.health().get("directories", ()) if one["connected"]), "")
+
     def wait(self, what: str, done: Callable[[Mapping[str, Any]], bool]) -> None:
         """Wait until the service says what is waited for.
 
@@ -152,12 +160,12 @@ class BenchCity:
         Raises:
             CardServiceError: something did not start.
         """
-        databases = open_databases(f"sqlite:///{self.folder / 'db'}")
+        databases = open_databases(self.database_url)
         try:
             upgrade(databases)
             config = self._configure(directory)
             arguments = ("-m", "cardservice", "serve", "--config", str(config))
-            self.service = Program("service", arguments, self.folder / "service.log")
+            self.service = Program("service", arguments, self.log_file)
             self.url = self.service.ready()["url"]
             self.wait("the directory was not read", lambda state: state.get("status") == "ready")
             self._settle(databases)
@@ -181,12 +189,16 @@ class BenchCity:
             folder / "cardservice.toml",
             to_toml(
                 {
-                    "": {"demonstration": True},
-                    "service": {"port": 0, "live_token_file": f"{folder}/live.secret"},
-                    "database": {"url": f"sqlite:///{folder / 'db'}"},
+                    "": {
+                        "demonstration": True,
+                        "callers": [{"name": "bench", "token_file": f"{folder}/live.secret", "uses": ["live"]}],
+                    },
+                    "service": {"port": 0},
+                    "database": {"url": self.database_url},
                     "keys": {"store": f"{folder}/keys.json", "passphrase_file": f"{folder}/keys.secret"},
                     "directory": {
-                        "servers": [directory.url],
+                        "kind": directory.kind,
+                        "servers": [directory.url, *directory.spare_urls],
                         "bind_dn": directory.bind_dn,
                         "password_file": f"{folder}/directory.secret",
                         "ca_file": str(directory.ca_file),

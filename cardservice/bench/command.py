@@ -7,16 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from cardservice.bench import channel, decide, pay, printing, revoke, tap, unlock
+from cardservice.bench import card, channel, decide, pay, printing, rest, revoke, tap, unlock
 from cardservice.bench.report import Report
 from cardservice.errors import CardServiceError
 from rig.errors import RigError
 
 BENCHES: Final[dict[str, Callable[[], Report]]] = {
+    "card": card.run,
     "channel": channel.run,
     "decide": decide.run,
     "pay": pay.run,
     "print": printing.run,
+    "rest": rest.run,
     "revoke": revoke.run,
     "tap": tap.run,
     "unlock": unlock.run,

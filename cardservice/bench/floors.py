@@ -29,7 +29,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
 from websockets.asyncio.client import ClientConnection, connect
 
 from cardservice.bench.tap_echo import APDUS, LENGTH_DIGITS, STEPS, echo_apdus, echo_frames
-from cardservice.cards.keystore import PURPOSES, CardMaster, UseKeyRing
+from cardservice.cards.keystore import PURPOSES, CardMaster, SealedKeyStore
 from cardservice.chip.conversation import drive
 from cardservice.chip.layout import CardUse
 from cardservice.chip.locate import identify
@@ -73,7 +73,7 @@ class Floors:
         self._file = os.open(folder / "floor", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._card = next(iter(load_deck(deck).values()))
         masters = [CardMaster("door", what, 1, seed.master("door", what)) for what in PURPOSES]
-        self._keys = UseKeyRing(masters)
+        self._keys = SealedKeyStore(bytes(32), seed.SYSTEM_ID, masters).ring("door")
         self._apdus = echo_apdus()
         self._frames = echo_frames()
 

@@ -18,7 +18,7 @@ from cardservice.canteen.service import Canteen, Refunded, Refused
 from cardservice.canteen.tills import CanteenPlace, Charge
 from cardservice.clock import Clock
 from cardservice.recorder import Recorder
-from cardservice.web.callers import Caller, Callers
+from cardservice.web.gate import Actor, Gate
 from cardservice.web.problems import ApiProblem
 from cardservice.web.requests import CODE_PATTERN, PROBLEMS, Body, IdempotencyKey
 
@@ -107,7 +107,7 @@ class CanteenApi:
     point_of: Callable[[str], PointRecord | None]
     person_of: Callable[[str], Awaitable[int | None]]
 
-    def terminal(self, caller: Caller, code: str) -> PointRecord:
+    def terminal(self, caller: Actor, code: str) -> PointRecord:
         """Return the caller's terminal.
 
         Raises:
@@ -120,25 +120,32 @@ class CanteenApi:
         return point
 
 
-def canteen_router(api: CanteenApi, callers: Callers) -> APIRouter:
+def canteen_router(api: CanteenApi, gate: Gate) -> APIRouter:
     """Return the canteen's routes."""
     router = APIRouter(prefix="/api/v1/canteen", tags=["canteen"], responses=PROBLEMS)
-    till = Annotated[Caller, Depends(callers.for_use("canteen"))]
-    payroll = Annotated[Caller, Depends(callers.for_use("payroll"))]
 
     @router.post("/terminals/{terminal}/payments", summary="Wait for a card at the terminal and let it pay")
-    async def charge(terminal: PointName, body: ChargeBody, key: IdempotencyKey, caller: till) -> ChargeAnswer:
+    async def charge(
+        terminal: PointName,
+        body: ChargeBody,
+        key: IdempotencyKey,
+        caller: Annotated[Actor, Depends(gate.allows("canteen.charge"))],
+    ) -> ChargeAnswer:
         point = api.terminal(caller, terminal)
         outcome = await api.place.charge(point, _charge(caller, key, terminal, body))
         return ChargeAnswer.model_validate(outcome)
 
     @router.delete("/terminals/{terminal}/payments", status_code=202, summary="Stop waiting for a card")
-    async def cancel(terminal: PointName, caller: till) -> dict[str, str]:
+    async def cancel(
+        terminal: PointName, caller: Annotated[Actor, Depends(gate.allows("canteen.cancel"))]
+    ) -> dict[str, str]:
         api.place.cancel(api.terminal(caller, terminal), caller.name)
         return {"status": "cancelling"}
 
     @router.post("/payments/{payment}/void", summary="Take back a whole payment")
-    async def void(payment: PaymentName, key: IdempotencyKey, caller: till) -> RefundAnswer:
+    async def void(
+        payment: PaymentName, key: IdempotencyKey, caller: Annotated[Actor, Depends(gate.allows("canteen.void"))]
+    ) -> RefundAnswer:
         at_ms = api.clock.now_ms()
 
         def make(connection: Any) -> dict[str, Any]:
@@ -147,7 +154,12 @@ def canteen_router(api: CanteenApi, callers: Callers) -> APIRouter:
         return RefundAnswer.model_validate(await _once(api, caller, key, ["void", payment], make))
 
     @router.post("/payments/{payment}/refunds", summary="Give back part of a payment")
-    async def refund(payment: PaymentName, body: RefundBody, key: IdempotencyKey, caller: till) -> RefundAnswer:
+    async def refund(
+        payment: PaymentName,
+        body: RefundBody,
+        key: IdempotencyKey,
+        caller: Annotated[Actor, Depends(gate.allows("canteen.refund"))],
+    ) -> RefundAnswer:
         wanted = _valid(lambda: Refund(payment, body.amount_cents, api.clock.now_ms(), caller.name, _lines(body.lines)))
 
         def make(connection: Any) -> dict[str, Any]:
@@ -157,7 +169,9 @@ def canteen_router(api: CanteenApi, callers: Callers) -> APIRouter:
         return RefundAnswer.model_validate(await _once(api, caller, key, asked, make))
 
     @router.post("/top-ups", summary="Put money onto a wallet (payroll, bank transfer, desk)")
-    async def top_up(body: TopUpBody, key: IdempotencyKey, caller: payroll) -> TopUpAnswer:
+    async def top_up(
+        body: TopUpBody, key: IdempotencyKey, caller: Annotated[Actor, Depends(gate.allows("canteen.top_up"))]
+    ) -> TopUpAnswer:
         person = await api.person_of(body.personnel_number)
         if person is None:
             raise ApiProblem(404, "not_found", "nobody here has this personnel number")
@@ -174,7 +188,7 @@ def canteen_router(api: CanteenApi, callers: Callers) -> APIRouter:
 
 
 async def _once(
-    api: CanteenApi, caller: Caller, key: str, asked: list[Any], make: Callable[[Any], dict[str, Any]]
+    api: CanteenApi, caller: Actor, key: str, asked: list[Any], make: Callable[[Any], dict[str, Any]]
 ) -> Any:
     """Book once for this caller and key; the answer is on disk."""
     return await api.recorder.submit_here(
@@ -182,7 +196,7 @@ async def _once(
     )
 
 
-def _charge(caller: Caller, key: str, terminal: str, body: ChargeBody) -> Charge:
+def _charge(caller: Actor, key: str, terminal: str, body: ChargeBody) -> Charge:
     lines = _lines(body.lines)
     if lines and sum(line.amount_cents for line in lines) != body.amount_cents:
         raise ApiProblem(422, "invalid", "the lines do not add up to amount_cents")

@@ -49,6 +49,18 @@ def payments_by_transfer(connection: Connection, transfers: Sequence[int]) -> di
     return {row.transfer_id: row for row in rows}
 
 
+def payments_of(connection: Connection, wallet: str, limit: int) -> list[int]:
+    """Return some of the payments (their transfers) from a wallet."""
+    chosen = sa.select(canteen_payment.c.transfer_id).where(canteen_payment.c.wallet == wallet)
+    return list(connection.execute(chosen.limit(limit)).scalars())
+
+
+def forget_wallet(connection: Connection, transfers: Sequence[int], closed: str) -> None:
+    """Call the wallet of these payments otherwise, and forget by which taps they were made."""
+    theirs = sa.update(canteen_payment).where(canteen_payment.c.transfer_id.in_(transfers))
+    connection.execute(theirs.values(wallet=closed, event=None))
+
+
 def unmatched_payment(connection: Connection) -> str | None:
     """Every payment is a transfer of that kind, and every such transfer is a payment; return the first that is not."""
     payment, transfer = canteen_payment, ledger_transfer

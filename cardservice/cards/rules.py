@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Cards and what identifies them. Pure."""
 
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import StrEnum, unique
+from types import MappingProxyType
 from typing import Final
 
 NUMBER_BYTES: Final = 12
@@ -26,21 +29,93 @@ class CardState(StrEnum):
     DESTROYED = "destroyed"
 
 
-# What an administrator may do by hand in this version; the whole table of the life cycle comes with issuing.
-ALLOWED: Final = frozenset(
-    {
-        (CardState.ACTIVE, CardState.SUSPENDED),
-        (CardState.SUSPENDED, CardState.ACTIVE),
-        (CardState.ACTIVE, CardState.REVOKED),
-        (CardState.SUSPENDED, CardState.REVOKED),
-    }
-)
 REVOCATION_REASONS: Final = ("lost", "stolen", "damaged", "left", "replaced")
 SUSPENSION_REASONS: Final = ("forgotten", "missing", "long_absence", "investigation", "pin_blocked")
+# Who helps people with their cards, and who issues them: operations of `web/operations.py`.
+HELP: Final = "cards.change"
+ISSUE: Final = "cards.issue"
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One step of a card's life.
+
+    One of `reasons` is needed, if there are any; `operation` is the right that makes it. `own`: somebody may make it
+    with their own card. `retires`: nothing the card was known by counts afterwards.
+    """
+
+    start: CardState
+    end: CardState
+    operation: str
+    reasons: tuple[str, ...] = ()
+    own: bool = False
+    retires: bool = False
+
+
+def _steps() -> Iterator[Transition]:
+    state = CardState
+    # Issuing. A card that is spoilt, or lost on its way, is revoked like any other.
+    yield Transition(state.STOCK, state.IN_PRODUCTION, ISSUE)
+    yield Transition(state.IN_PRODUCTION, state.PRODUCED, ISSUE)
+    yield Transition(state.PRODUCED, state.READY_FOR_PICKUP, ISSUE)
+    yield Transition(state.READY_FOR_PICKUP, state.ACTIVE, ISSUE)
+    for start in (state.IN_PRODUCTION, state.PRODUCED, state.READY_FOR_PICKUP):
+        yield Transition(start, state.REVOKED, ISSUE, REVOCATION_REASONS)
+    # In use.
+    yield Transition(state.ACTIVE, state.SUSPENDED, HELP, SUSPENSION_REASONS, own=True)
+    yield Transition(state.SUSPENDED, state.ACTIVE, HELP)
+    yield Transition(state.ACTIVE, state.REVOKED, HELP, REVOCATION_REASONS, own=True)
+    yield Transition(state.SUSPENDED, state.REVOKED, HELP, REVOCATION_REASONS, own=True)
+    yield Transition(state.ACTIVE, state.EXPIRED, ISSUE, own=True)
+    # Taken back.
+    yield Transition(state.REVOKED, state.RETURNED, ISSUE)
+    yield Transition(state.EXPIRED, state.RETURNED, ISSUE)
+    yield Transition(state.RETURNED, state.ERASED, ISSUE, retires=True)
+    yield Transition(state.ERASED, state.STOCK, ISSUE, retires=True)
+    yield Transition(state.ERASED, state.DESTROYED, ISSUE, retires=True)
+
+
+# The life cycle: (from, to) -> what that step is. There are no others.
+TRANSITIONS: Final[Mapping[tuple[CardState, CardState], Transition]] = MappingProxyType(
+    {(one.start, one.end): one for one in _steps()}
+)
+# Where a card's life is over for whoever holds it.
+ENDED: Final = frozenset(
+    {CardState.REVOKED, CardState.EXPIRED, CardState.RETURNED, CardState.ERASED, CardState.DESTROYED, CardState.STOCK}
+)
 
 # One byte before the identifier, so that a number of one use can never be mistaken for another's.
 _USE_PREFIX: Final = {"door": 0x01, "timeclock": 0x02, "printer": 0x03, "canteen": 0x04}
 _PIV_PREFIX: Final = 0x10
+
+
+def suspension_end_ms(state: str, suspended_until_ms: int | None) -> int | None:
+    """Return until when a card is suspended, None where it is not or where no end is set."""
+    return suspended_until_ms if state == CardState.SUSPENDED else None
+
+
+def state_at(state: CardState, suspended_until_ms: int | None, at_ms: int) -> CardState:
+    """Return what a card is at an instant: from the end of its suspension on it is active, without anybody acting."""
+    end_ms = suspension_end_ms(state, suspended_until_ms)
+    return CardState.ACTIVE if end_ms is not None and at_ms >= end_ms else state
+
+
+def next_states(state: CardState) -> dict[CardState, tuple[str, ...]]:
+    """Return what a card in this state can become, and the reasons of which one is needed for it; none: no reason."""
+    return {end: step.reasons for (start, end), step in sorted(TRANSITIONS.items()) if start is state}
+
+
+def use_of(credential: bytes) -> str:
+    """Return the use that knows a card by this credential, "piv" for its certificate."""
+    if is_piv(credential):
+        return "piv"
+    return next(use for use, prefix in _USE_PREFIX.items() if credential[0] == prefix)
+
+
+def uses_among(credentials: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the uses, and "piv", that know a card by these credentials; one that begins otherwise is of none."""
+    known = {_PIV_PREFIX, *_USE_PREFIX.values()}
+    return tuple(sorted({use_of(one) for one in credentials if one[0] in known}))
 
 
 def first_bytes(use: str) -> tuple[int, ...]:

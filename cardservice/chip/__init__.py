@@ -9,8 +9,18 @@ test drive the same code. Keys stay behind a Protocol (`keys.CardKey`), randomne
     errors  status        the error tree; from status words to errors
     apdu  tlv             ISO 7816-4: command and response APDUs, chaining, BER-TLV
     keys                  AES-128 card keys and AN10922 diversification
+    desfire_messages      DESFire commands before they are protected, and the port to what protects them
     desfire_messaging     EV2 secure messaging: session keys, initial vectors, MACs
-    desfire               DESFire commands and the session after AuthenticateEV2First
+    desfire_ev1           EV1 secure messaging, and that of the first DESFire; desfire_des: the keys of the factory
+    desfire               commands that can share an exchange, and the session of a tap
+    desfire_authentication  the authentications before EV2
+    desfire_selected      what every level of a card understands; desfire_card, desfire_application: what is their own
+    desfire_formats       what commands carry and answer, as values
+    desfire_layout        our layout as DESFire applications, files and keys; the steps of a work
+    desfire_personalise   a blank card becomes one of ours; desfire_erase: and stock again
+    desfire_rollover      new keys for a card in use
+    originality           whether a chip is its maker's
+    open_reading          what a card tells without a key; privacy_scan: by what it could be followed; probe: what it is
     layout                what our cards hold: uses, applications, the number file
     locate                the tap on a DESFire card: find the number of one use and prove the card
     piv                   SP 800-73: the PIV application and the proof by its card authentication key

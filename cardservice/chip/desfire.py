@@ -21,15 +21,8 @@ from typing import Final, Generic, TypeVar
 
 from cardservice.chip.apdu import CommandApdu, ResponseApdu
 from cardservice.chip.conversation import Conversation, RandomBytes, exchange
-from cardservice.chip.desfire_messaging import (
-    CMD_CTR_MAX,
-    RANDOM_BYTES,
-    TI_BYTES,
-    CommMode,
-    Ins,
-    Message,
-    SecureChannel,
-)
+from cardservice.chip.desfire_messages import CommMode, Ins, Message
+from cardservice.chip.desfire_messaging import RANDOM_BYTES, TI_BYTES, Ev2Messaging, SecureChannel
 from cardservice.chip.errors import ApplicationNotFound, CardNotGenuine, ProtocolError
 from cardservice.chip.keys import ZERO_IV, CardKey
 from cardservice.chip.status import DESFIRE_ADDITIONAL_FRAME, DESFIRE_OK, desfire_refusal
@@ -75,8 +68,17 @@ def perform(command: Command[T]) -> Conversation[T]:
         ProtocolError: the answer exceeds 64 frames or 65,536 bytes.
         ChipError: what decoding the answer raises.
     """
+    return command.decode((yield from collect(command.apdu)))
+
+
+def collect(apdu: bytes) -> Conversation[bytes]:
+    """Sends one APDU and returns the answer of all its frames, with the status word of the last.
+
+    Raises:
+        ProtocolError: the answer exceeds 64 frames or 65,536 bytes.
+        CardGone: an answer has no status word.
+    """
     collected = bytearray()
-    apdu = command.apdu
     for _ in range(MAX_FRAMES):
         (raw,) = yield from exchange(apdu)
         frame = ResponseApdu.from_bytes(raw)
@@ -84,7 +86,7 @@ def perform(command: Command[T]) -> Conversation[T]:
         if len(collected) > MAX_COLLECTED_BYTES:
             raise ProtocolError("DESFire", f"the answer exceeds {MAX_COLLECTED_BYTES} bytes")
         if frame.sw != DESFIRE_ADDITIONAL_FRAME:
-            return command.decode(bytes(ResponseApdu(bytes(collected), frame.sw)))
+            return bytes(ResponseApdu(bytes(collected), frame.sw))
         apdu = wrap(Ins.ADDITIONAL_FRAME)
     raise ProtocolError("DESFire", f"the answer is not complete after {MAX_FRAMES} frames")
 
@@ -101,7 +103,7 @@ def select_application(aid: bytes) -> Command[None]:
         response = ResponseApdu.from_bytes(raw)
         if response.sw in _NO_DESFIRE_ON_THIS_CARD:
             raise ApplicationNotFound(Ins.SELECT_APPLICATION.name, response.sw, "this card answers no DESFire command")
-        _expect_length(Ins.SELECT_APPLICATION, _accept(Ins.SELECT_APPLICATION, raw), 0)
+        expect_length(Ins.SELECT_APPLICATION, accept(Ins.SELECT_APPLICATION, raw), 0)
 
     return Command(wrap(Ins.SELECT_APPLICATION, aid), decode)
 
@@ -120,8 +122,8 @@ def answer_ev2_first(key: CardKey, enciphered_rnd_b: bytes, *, random_bytes: Ran
     handshake = _Handshake.begin(key, enciphered_rnd_b, random_bytes)
 
     def decode(raw: bytes) -> Session:
-        answer = _expect_length(
-            Ins.AUTHENTICATE_EV2_FIRST, _accept(Ins.AUTHENTICATE_EV2_FIRST, raw), _EV2_FIRST_ANSWER_BYTES
+        answer = expect_length(
+            Ins.AUTHENTICATE_EV2_FIRST, accept(Ins.AUTHENTICATE_EV2_FIRST, raw), _EV2_FIRST_ANSWER_BYTES
         )
         plain = key.decrypt_cbc(ZERO_IV, answer)
         ti = plain[:TI_BYTES]
@@ -141,14 +143,13 @@ class Session:
     """
 
     def __init__(self, channel: SecureChannel, cmd_ctr: int = 0) -> None:
-        self._channel = channel
-        self._cmd_ctr = cmd_ctr
+        self.messaging = Ev2Messaging(channel, cmd_ctr)
 
     def read_data(self, file_no: int, offset: int, length: int, *, mode: CommMode) -> Command[bytes]:
         """ReadData from a standard or backup file; decodes to exactly `length` bytes (1 or more)."""
         header = bytes((file_no,)) + offset.to_bytes(3, "little") + length.to_bytes(3, "little")
         command = self.secured(Message(Ins.READ_DATA, mode, header))
-        return Command(command.apdu, lambda raw: _expect_length(Ins.READ_DATA, command.decode(raw), length))
+        return Command(command.apdu, lambda raw: expect_length(Ins.READ_DATA, command.decode(raw), length))
 
     def write_data(self, file_no: int, offset: int, data: bytes, *, mode: CommMode) -> Command[None]:
         """WriteData to a standard or backup file, as much as one frame holds."""
@@ -156,7 +157,7 @@ class Session:
         command = self.secured(Message(Ins.WRITE_DATA, mode, header, data))
 
         def decode(raw: bytes) -> None:
-            _expect_length(Ins.WRITE_DATA, command.decode(raw), 0)
+            expect_length(Ins.WRITE_DATA, command.decode(raw), 0)
 
         return Command(command.apdu, decode)
 
@@ -167,7 +168,7 @@ class Session:
     def get_card_uid(self) -> Command[bytes]:
         """GetCardUID: the real identifier of a card with random UID, 7 bytes."""
         command = self.secured(Message(Ins.GET_CARD_UID, CommMode.FULL))
-        return Command(command.apdu, lambda raw: _expect_length(Ins.GET_CARD_UID, command.decode(raw), _UID_BYTES))
+        return Command(command.apdu, lambda raw: expect_length(Ins.GET_CARD_UID, command.decode(raw), _UID_BYTES))
 
     def authenticate_ev2_non_first(self, key_no: int) -> Command[bytes]:
         """First pass of AuthenticateEV2NonFirst; decodes to E(key, RndB), 16 bytes. It is not counted."""
@@ -182,12 +183,26 @@ class Session:
         Decoding raises as that of `answer_ev2_first` does.
         """
         handshake = _Handshake.begin(key, enciphered_rnd_b, random_bytes)
-        ti, cmd_ctr = self._channel.ti, self._cmd_ctr
+        ti, cmd_ctr = self.messaging.channel.ti, self.messaging.cmd_ctr
 
         def decode(raw: bytes) -> Session:
             ins = Ins.AUTHENTICATE_EV2_NON_FIRST
-            answer = _expect_length(ins, _accept(ins, raw), RANDOM_BYTES)
+            answer = expect_length(ins, accept(ins, raw), RANDOM_BYTES)
             return Session(handshake.conclude(key.decrypt_cbc(ZERO_IV, answer), ti), cmd_ctr)
+
+        return Command(wrap(Ins.ADDITIONAL_FRAME, handshake.token()), decode)
+
+    def prove(self, key: CardKey, enciphered_rnd_b: bytes, *, random_bytes: RandomBytes) -> Command[None]:
+        """Second pass of AuthenticateEV2NonFirst for whoever wants the proof alone: no session keys are derived.
+
+        Decoding raises as that of `answer_ev2_first` does. Nothing more can be said to the card afterwards.
+        """
+        handshake = _Handshake.begin(key, enciphered_rnd_b, random_bytes)
+
+        def decode(raw: bytes) -> None:
+            ins = Ins.AUTHENTICATE_EV2_NON_FIRST
+            answer = expect_length(ins, accept(ins, raw), RANDOM_BYTES)
+            handshake.verify(key.decrypt_cbc(ZERO_IV, answer))
 
         return Command(wrap(Ins.ADDITIONAL_FRAME, handshake.token()), decode)
 
@@ -196,14 +211,8 @@ class Session:
 
         Decoding raises `StatusError`, `CardNotGenuine` for a wrong MAC, `ProtocolError` for a malformed answer.
         """
-        channel, cmd_ctr = self._channel, self._cmd_ctr
-        if cmd_ctr >= CMD_CTR_MAX:
-            raise ProtocolError("DESFire session", f"the command counter has reached {CMD_CTR_MAX}, authenticate again")
-        self._cmd_ctr += 1
-        return Command(
-            wrap(message.ins, channel.protect(message, cmd_ctr)),
-            lambda raw: channel.reveal(_accept(message.ins, raw), message.mode, cmd_ctr),
-        )
+        sealed = self.messaging.seal(message)
+        return Command(wrap(message.ins, sealed.body), lambda raw: sealed.reveal(accept(message.ins, raw)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,24 +232,30 @@ class _Handshake:
 
     def token(self) -> bytes:
         """E(key, RndA ‖ RndB'): it shows the card that we hold the key."""
-        return self.key.encrypt_cbc(ZERO_IV, self.rnd_a + _rotate_left(self.rnd_b))
+        return self.key.encrypt_cbc(ZERO_IV, self.rnd_a + rotate_left(self.rnd_b))
+
+    def verify(self, rnd_a_rotated: bytes) -> None:
+        """Raises `CardNotGenuine` unless the card returned RndA': only then it holds the key as well."""
+        if not hmac.compare_digest(rnd_a_rotated, rotate_left(self.rnd_a)):
+            raise CardNotGenuine("the card did not return our random number: it does not hold the key")
 
     def conclude(self, rnd_a_rotated: bytes, ti: bytes) -> SecureChannel:
-        """The channel, provided that the card returned RndA': only then it holds the key as well."""
-        if not hmac.compare_digest(rnd_a_rotated, _rotate_left(self.rnd_a)):
-            raise CardNotGenuine("the card did not return our random number: it does not hold the key")
+        """The channel of a card that is genuine."""
+        self.verify(rnd_a_rotated)
         return SecureChannel.derive(self.key, self.rnd_a, self.rnd_b, ti)
 
 
-def _rotate_left(random_number: bytes) -> bytes:
+def rotate_left(random_number: bytes) -> bytes:
+    """RndA' or RndB': turned left by one byte."""
     return random_number[1:] + random_number[:1]
 
 
 def _enciphered_rnd_b(ins: Ins, raw: bytes) -> bytes:
-    return _expect_length(ins, _accept(ins, raw, expected_sw=DESFIRE_ADDITIONAL_FRAME), RANDOM_BYTES)
+    return expect_length(ins, accept(ins, raw, expected_sw=DESFIRE_ADDITIONAL_FRAME), RANDOM_BYTES)
 
 
-def _accept(ins: Ins, raw: bytes, *, expected_sw: int = DESFIRE_OK) -> bytes:
+def accept(ins: Ins, raw: bytes, *, expected_sw: int = DESFIRE_OK) -> bytes:
+    """The data of an answer with the expected status word; raises `StatusError` or `ProtocolError` for another."""
     response = ResponseApdu.from_bytes(raw)
     if response.sw == expected_sw:
         return response.data
@@ -249,7 +264,8 @@ def _accept(ins: Ins, raw: bytes, *, expected_sw: int = DESFIRE_OK) -> bytes:
     raise desfire_refusal(ins.name, response.sw)
 
 
-def _expect_length(ins: Ins, data: bytes, length: int) -> bytes:
+def expect_length(ins: Ins, data: bytes, length: int) -> bytes:
+    """The data, if there are `length` bytes of it; raises `ProtocolError` if not."""
     if len(data) != length:
         raise ProtocolError(ins.name, f"the answer has {len(data)} bytes, {length} are expected")
     return data

@@ -6,10 +6,11 @@ moments, CmdCtr for the command and CmdCtr + 1 for its response.
 """
 
 import hmac
-from dataclasses import dataclass, field
-from enum import IntEnum
+import zlib
+from dataclasses import dataclass
 from typing import Final
 
+from cardservice.chip.desfire_messages import CommMode, KeyChange, Message, Sealed
 from cardservice.chip.errors import CardNotGenuine, ProtocolError
 from cardservice.chip.keys import BLOCK_BYTES, ZERO_IV, CardKey, SoftwareAesKey
 
@@ -22,44 +23,6 @@ _ENC_LABEL: Final = b"\xa5\x5a"
 _MAC_LABEL: Final = b"\x5a\xa5"
 _ONE_KEY_OF_128_BITS: Final = b"\x00\x01\x00\x80"
 _RETURN_CODE_OK: Final = b"\x00"
-
-
-class Ins(IntEnum):
-    """Instruction codes, named as NXP names the commands."""
-
-    GET_CARD_UID = 0x51
-    SELECT_APPLICATION = 0x5A
-    AUTHENTICATE_EV2_FIRST = 0x71
-    AUTHENTICATE_EV2_NON_FIRST = 0x77
-    WRITE_DATA = 0x8D
-    READ_DATA = 0xAD
-    ADDITIONAL_FRAME = 0xAF
-    GET_FILE_SETTINGS = 0xF5
-
-
-class CommMode(IntEnum):
-    """Communication mode of a command; the values are those of the file settings."""
-
-    PLAIN = 0x00
-    MAC = 0x01
-    FULL = 0x03
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One command before it is protected.
-
-    Attributes:
-        ins: the instruction code.
-        mode: how header and data travel.
-        header: parameters that are never enciphered.
-        data: what mode `FULL` enciphers.
-    """
-
-    ins: Ins
-    mode: CommMode
-    header: bytes = b""
-    data: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +92,52 @@ class SecureChannel:
         return self.mac.cmac(code + cmd_ctr.to_bytes(2, "little") + self.ti + payload)[1::2]
 
 
+class Ev2Messaging:
+    """`Messaging` of EV2 (NXP AN12343 §5, AN12196 §4): the command counter and its channel.
+
+    Args:
+        channel: keys and transaction identifier.
+        cmd_ctr: the number of commands so far, 0 after AuthenticateEV2First.
+    """
+
+    __slots__ = ("channel", "cmd_ctr")
+
+    def __init__(self, channel: SecureChannel, cmd_ctr: int = 0) -> None:
+        self.channel = channel
+        self.cmd_ctr = cmd_ctr
+
+    def seal(self, message: Message) -> Sealed:
+        """See `Messaging.seal`; raises `ProtocolError` when the counter is used up."""
+        channel, cmd_ctr = self.channel, self._count()
+
+        def reveal(answer: bytes) -> bytes:
+            if message.ends_session and not answer:
+                return b""
+            return channel.reveal(answer, message.mode, cmd_ctr)
+
+        return Sealed(channel.protect(message, cmd_ctr), reveal)
+
+    def seal_key(self, change: KeyChange) -> Sealed:
+        """See `Messaging.seal_key`: key data [‖ CRC32 of the new key], mode full (AN12196 §5.16.1 and §5.16.2)."""
+        channel, cmd_ctr = self.channel, self._count()
+
+        def encipher(key_data: bytes, new: bytes) -> bytes:
+            check_sum = b"" if change.old is None else crc32(new)
+            return channel.protect(Message(change.ins, CommMode.FULL, change.header, key_data + check_sum), cmd_ctr)
+
+        def reveal(answer: bytes) -> bytes:
+            return b"" if change.ends_session and not answer else channel.reveal(answer, CommMode.MAC, cmd_ctr)
+
+        return Sealed(change.encipher_with(encipher), reveal)
+
+    def _count(self) -> int:
+        cmd_ctr = self.cmd_ctr
+        if cmd_ctr >= CMD_CTR_MAX:
+            raise ProtocolError("DESFire session", f"the command counter has reached {CMD_CTR_MAX}, authenticate again")
+        self.cmd_ctr = cmd_ctr + 1
+        return cmd_ctr
+
+
 def session_vectors(rnd_a: bytes, rnd_b: bytes) -> tuple[bytes, bytes]:
     """SV1 and SV2, 32 bytes each, whose CMACs are SesAuthENC and SesAuthMAC.
 
@@ -151,3 +160,8 @@ def unpad(padded: bytes) -> bytes:
     if not stripped.endswith(b"\x80") or len(padded) - len(stripped) >= BLOCK_BYTES:
         raise ProtocolError("secure messaging", "the padding is not 80 followed by fewer than 16 zeros")
     return stripped[:-1]
+
+
+def crc32(data: bytes) -> bytes:
+    """The CRC of ISO/IEC 13239 without its last complement (JAMCRC), least significant byte first."""
+    return (zlib.crc32(data) ^ 0xFFFF_FFFF).to_bytes(4, "little")

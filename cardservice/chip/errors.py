@@ -17,6 +17,7 @@
     │   └── ReferenceDataBlocked          6983
     ├── CardNotGenuine                    a proof failed: MAC, RndA' or signature is wrong
     │   └── ProofKeyUnknown               the card names a key generation that we do not hold
+    ├── CardUnfit                         the card cannot become, or is not, what was asked for; carries the cause
     └── CertificateRefused                the card authentication certificate is not acceptable; carries the cause
 
 None of them is a `ValueError`, so that no broad handler swallows a refusal; `ValueError` stays for arguments that our
@@ -132,6 +133,41 @@ class ProofKeyUnknown(CardNotGenuine):
 
     def __str__(self) -> str:
         return f"no proof key of generation {self.generation} is known, so the card cannot be proved"
+
+
+@unique
+class UnfitCause(Enum):
+    """Why a card was not taken. The values are stable."""
+
+    CHIP = "chip"
+    """The chip lacks what our layout needs: EV2 authentication and key sets."""
+    KEY = "key"
+    """A key on it is none of those that it could have: of the factory, of the badge, of the planned generations."""
+    KEY_SETS = "key_sets"
+    """The application was made with one key set: its keys are replaced one by one."""
+    OCCUPIED = "occupied"
+    """The card holds applications that are not ours."""
+    LEFTOVERS = "leftovers"
+    """Something is still there that should be gone: an application after erasing, a key after its replacement."""
+    CONTENT = "content"
+    """An application does not hold what was written to it."""
+
+
+class CardUnfit(ChipError):
+    """The card cannot become, or is not, what was asked for.
+
+    Attributes:
+        cause: the one reason, as a closed enumeration.
+        detail: one sentence for people; names no card and no key.
+    """
+
+    def __init__(self, cause: UnfitCause, detail: str) -> None:
+        super().__init__(cause, detail)
+        self.cause = cause
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"card not taken ({self.cause.value}): {self.detail}"
 
 
 @unique

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from cardservice.chip.conversation import Conversation, RandomBytes, Transcript, exchange
 from cardservice.chip.desfire import Session, answer_ev2_first, authenticate_ev2_first, select_application
-from cardservice.chip.desfire_messaging import CommMode
+from cardservice.chip.desfire_messages import CommMode
 from cardservice.chip.errors import AuthenticationRefused, CardNotGenuine, ProofKeyUnknown
 from cardservice.chip.keys import CardKey, MasterKey
 from cardservice.chip.layout import (
@@ -103,7 +103,7 @@ def _locate_and_prove(
     if master is None:
         raise ProofKeyUnknown(claim.generation)
     proof_key = master.diversify(diversification_input(claim.number, use, system_id))
-    reply = session.answer_ev2_non_first(proof_key, enciphered_rnd_b, random_bytes=random_bytes)
+    reply = session.prove(proof_key, enciphered_rnd_b, random_bytes=random_bytes)
     (proof_answer,) = yield from exchange(reply.apdu)
     try:
         reply.decode(proof_answer)

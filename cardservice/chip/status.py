@@ -21,6 +21,7 @@ from cardservice.chip.errors import (
 SUCCESS: Final = 0x9000
 DESFIRE_OK: Final = 0x9100
 DESFIRE_ADDITIONAL_FRAME: Final = 0x91AF
+DESFIRE_SIGNATURE: Final = 0x9190
 
 _Meaning = tuple[type[StatusError], str]
 
@@ -52,6 +53,7 @@ _DESFIRE: Final[Mapping[int, _Meaning]] = {
     0x919D: (PermissionDenied, "permission denied"),
     0x919E: (StatusError, "parameter error"),
     0x91A0: (ApplicationNotFound, "application not found"),
+    0x91A1: (StatusError, "application integrity error"),
     0x91AE: (AuthenticationRefused, "authentication error"),
     0x91BE: (StatusError, "boundary error"),
     0x91C1: (StatusError, "card integrity error"),
@@ -61,6 +63,7 @@ _DESFIRE: Final[Mapping[int, _Meaning]] = {
     0x91DE: (StatusError, "duplicate error"),
     0x91EE: (StatusError, "memory error"),
     0x91F0: (FileNotFound, "file not found"),
+    0x91F1: (StatusError, "file integrity error"),
 }
 
 _UNLISTED: Final[_Meaning] = (StatusError, "status word without a meaning here")

@@ -26,7 +26,8 @@ from cryptography import x509
 
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.cards.rules import CardState
-from cardservice.cards.service import change_state
+from cardservice.cards.service import NewState, change_state
+from cardservice.clock import SystemClock
 from cardservice.database import open_databases, upgrade
 from cardservice.demo.agents import AGENT, HOST_AGENT, ReaderAgents, why_no_pyscard
 from cardservice.demo.benches import NOT_WANTED, Bench
@@ -45,7 +46,7 @@ __all__ = ["AGENT", "CALLERS", "HOST_AGENT", "HOST_PCSC", "DemoCity", "Options",
 
 # Systems that call the service's API in the demonstration, and what each may use.
 CALLERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"till-1": ("canteen",), "payroll": ("payroll",), "facility": ("door",)}
+    {"till-1": ("canteen",), "payroll": ("payroll",), "facility": ("door",), "live": ("live",)}
 )
 _READY_S: Final = 30.0
 _LOOK_S: Final = 0.02
@@ -170,7 +171,8 @@ class DemoCity:
         Raises:
             CardServiceError: the life cycle does not allow it, or there is no such card.
         """
-        change_state(self._databases.state, self.references[card_id], state, reason)
+        new, now_ms = NewState(state, reason), SystemClock().now_ms()
+        change_state(self._databases.state, self.references[card_id], new, now_ms)
 
     def top_up(self, personnel_number: str, amount_cents: int) -> Mapping[str, Any]:
         """Put money onto somebody's wallet, as payroll does; return what the service answers.
@@ -223,13 +225,14 @@ class DemoCity:
         if state.exists():
             shutil.rmtree(state)
         state.mkdir(mode=0o700, parents=True)
-        self._secret = {name: secrets.token_hex(16) for name in ("admin", "service", "keys", "live", *CALLERS)}
+        self._secret = {name: secrets.token_hex(16) for name in ("admin", "service", "keys", *CALLERS)}
         for name, value in self._secret.items():
             self._shop.write(f"{name}.secret", value + "\n")
         made = deck.build()
         save_deck(made.descriptions, state / "deck.json")
         self._shop.write("piv-ca.pem", made.issuer_pem)
-        masters = [CardMaster(use, what, 1, seed.master(use, what)) for use in seed.USES for what in seed.PURPOSES]
+        names = [(use, what) for use in seed.USES for what in seed.PURPOSES] + [seed.PICC]
+        masters = [CardMaster(use, what, 1, seed.master(use, what)) for use, what in names]
         create(
             state / "keys.json",
             self._secret["keys"].encode(),
@@ -284,7 +287,7 @@ class DemoCity:
         ]
         sections: dict[str, Mapping[str, Any]] = {
             "": {"demonstration": True, "callers": callers},
-            "service": {"port": 0, "live_token_file": f"{state}/live.secret"},
+            "service": {"port": 0},
             "database": {"url": f"sqlite:///{state}"},
             "keys": {"store": f"{state}/keys.json", "passphrase_file": f"{state}/keys.secret"},
             "piv": {"trusted_ca_files": [f"{state}/piv-ca.pem"]},

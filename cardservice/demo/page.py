@@ -31,8 +31,8 @@ from cardservice.errors import CardServiceError
 from cardservice.server import listen
 from city import building, deck, people
 from integrations.ldap import LdapTrouble
-from readers.kiosk.facts import BOOKING_KINDS
-from readers.kiosk.texts import words as terminal_words
+from readers.kiosk.faces import BOOKING_KINDS, FACES
+from readers.kiosk.pages import STATIC as TERMINAL_STATIC
 from rig.errors import RigError
 
 _HERE: Final = Path(__file__).parent
@@ -146,7 +146,11 @@ def make_app(city: DemoCity) -> FastAPI:
     app.state.feed = feed
     # A page on another site must not be able to reach the city through the visitor's browser (DNS rebinding).
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
-    app.mount("/static", StaticFiles(directory=_HERE / "static"), name="static")
+    # Its own, and what the service's pages have as well.
+    static = StaticFiles(directory=_HERE / "static", packages=[("cardservice.web", "static")])
+    app.mount("/static", static, name="static")
+    # What a terminal's screen shows is written once, beside the screen itself.
+    app.mount("/terminal", StaticFiles(directory=TERMINAL_STATIC), name="terminal")
     for trouble in (CardServiceError, RigError, LdapTrouble):
         app.add_exception_handler(trouble, _say_why_not)
     app.include_router(_views(city, tour, feed))
@@ -277,7 +281,7 @@ def _content(city: DemoCity, language: Language) -> dict[str, Any]:
     return {
         "lang": language,
         "t": page_words(language),
-        "js": {**script_words(language), "terminals": _terminal_words(language)},
+        "js": {**script_words(language), "terminals": _terminal_faces()},
         "pcsc": city.pcsc,
         "pcsc_note": city.pcsc_note,
         "host_point": HOST_POINT if city.host_readers_served else None,
@@ -300,10 +304,10 @@ def _content(city: DemoCity, language: Language) -> dict[str, Any]:
     }
 
 
-def _terminal_words(language: Language) -> dict[str, Mapping[str, str]]:
-    """Return what the terminals' own screens say, by use."""
+def _terminal_faces() -> dict[str, Mapping[str, Any]]:
+    """Return what the terminals' own screens show, by use."""
     uses = {place.use for place in building.PLACES if place.kind == "terminal"}
-    return {use: terminal_words(use)[language] for use in uses}
+    return {use: FACES[use].document() for use in uses}
 
 
 def _card(card: deck.CityCard, language: Language) -> dict[str, Any]:

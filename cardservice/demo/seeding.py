@@ -55,7 +55,6 @@ def seed_city(engine: Engine, *, piv_ca: x509.Certificate, agent: str, host_agen
         number = connection.execute(sa.select(organisation.c.id)).scalar_one()
         logins = {row.login: row.id for row in connection.execute(sa.select(person.c.login, person.c.id))}
     setup = _setup(agent, host_agent)
-    apply(engine, number, setup, OPTION_RULES)
     register(
         engine,
         [
@@ -70,6 +69,8 @@ def seed_city(engine: Engine, *, piv_ca: x509.Certificate, agent: str, host_agen
             if card.state is not None
         ],
     )
+    # The points come last: whoever sees all of them sees the cards too.
+    apply(engine, number, setup, OPTION_RULES)
     return len(setup.points)
 
 

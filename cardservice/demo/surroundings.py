@@ -27,6 +27,9 @@ PC_USER: Final = people.ANNA.login
 _SESSION: Final = "c1"
 _NOT_STARTED: Final = "nothing has been started"
 
+_LOCK_ATTEMPTS: Final = 20
+_LOCK_PAUSE_S: Final = 0.25
+
 
 class Around:
     """Printers and PC. `start` once, `stop` always."""
@@ -51,7 +54,7 @@ class Around:
             self._desk = desk = Desk(self._folder / "desk", [DeskSession(_SESSION, PC_USER)]).start()
             # In a thread of its own: whoever starts the city may have an event loop already.
             with ThreadPoolExecutor(1) as thread:
-                thread.submit(asyncio.run, _lock(desk.bus_address)).result()
+                thread.submit(asyncio.run, _lock(desk)).result()
             self.why_no_desk = ""
         except (RigError, SessionFault) as error:
             self.why_no_desk = str(error)
@@ -116,10 +119,14 @@ class Around:
         }
 
 
-async def _lock(bus_address: str) -> None:
-    """Leave the PC as its user did in the evening."""
-    pc = LogindSessions(address=bus_address)
+async def _lock(desk: Desk) -> None:
+    """Leave the PC as its user did in the evening; asked again for a while, for the locker may not listen yet."""
+    pc = LogindSessions(address=desk.bus_address)
     try:
-        await pc.lock(None)
+        for _ in range(_LOCK_ATTEMPTS):
+            await pc.lock(None)
+            await asyncio.sleep(_LOCK_PAUSE_S)
+            if desk.is_locked(_SESSION):
+                return
     finally:
         await pc.close()

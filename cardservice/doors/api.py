@@ -12,8 +12,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from cardservice.doors.service import MAX_EVENTS, Doors, DoorView
-from cardservice.web.callers import Caller, Callers
-from cardservice.web.problems import ApiProblem
+from cardservice.web.gate import Actor, Gate
 from cardservice.web.requests import CODE_PATTERN, PROBLEMS, Body, IdempotencyKey
 
 DoorCode = Annotated[str, Path(pattern=CODE_PATTERN, description="The door's point.")]
@@ -78,12 +77,13 @@ class EventPage(BaseModel):
 
 
 class StandingLockdown(BaseModel):
-    """A zone that is locked down, with all zones inside it; `by` is the caller who asked for it.
+    """A zone that is locked down, with all zones inside it, or a single door; `by` is the caller who asked for it.
 
     `passing` is the group that may enter.
     """
 
-    zone: str
+    zone: str | None
+    door: str | None
     since_ms: int
     by: str
     passing: str | None
@@ -103,19 +103,29 @@ class LockdownAnswer(BaseModel):
     changed: bool
 
 
-def doors_router(doors: Doors, callers: Callers) -> APIRouter:
+class DoorLockdownAnswer(BaseModel):
+    """A door that does not open from outside; `changed` if that is new.
+
+    Once its own lockdown has ended, one of a zone around it may still hold.
+    """
+
+    door: str
+    locked_down: bool
+    changed: bool
+
+
+def doors_router(doors: Doors, gate: Gate) -> APIRouter:
     """Return the doors' routes."""
     router = APIRouter(prefix="/api/v1", tags=["doors"], responses=PROBLEMS)
-    facility = Annotated[Caller, Depends(callers.for_use("door"))]
 
     @router.get("/doors", summary="Every door and how it is now")
-    async def list_doors(caller: facility) -> DoorList:
+    async def list_doors(caller: Annotated[Actor, Depends(gate.allows("doors.list"))]) -> DoorList:
         views = await asyncio.to_thread(doors.list)
-        return DoorList(doors=[_door(view) for view in views if not caller.points or view.code in caller.points])
+        return DoorList(doors=[_door(view) for view in views if caller.may_use(view.code)])
 
     @router.get("/doors/events", summary="What happened at the doors")
     async def events(
-        caller: facility,
+        caller: Annotated[Actor, Depends(gate.allows("doors.events"))],
         after: Annotated[str | None, Query(max_length=60, pattern=r"^[0-9]+\.[0-9]+$")] = None,
         limit: Annotated[int, Query(ge=1, le=MAX_EVENTS)] = 100,
     ) -> EventPage:
@@ -127,44 +137,65 @@ def doors_router(doors: Doors, callers: Callers) -> APIRouter:
             ]
         )
 
-    @router.get("/doors/lockdowns", summary="Which zones are locked down")
-    async def list_lockdowns(caller: facility) -> LockdownList:
-        _require_all(caller)
+    @router.get("/doors/lockdowns", summary="Which zones and single doors are locked down")
+    async def list_lockdowns(caller: Annotated[Actor, Depends(gate.allows("doors.lockdowns"))]) -> LockdownList:
         standing = await asyncio.to_thread(doors.lockdowns.standing)
         return LockdownList(
             lockdowns=[
-                StandingLockdown(zone=one.zone, since_ms=one.since_ms, by=one.by, passing=one.passing)
+                StandingLockdown(zone=one.zone, door=one.door, since_ms=one.since_ms, by=one.by, passing=one.passing)
                 for one in standing
             ]
         )
 
     @router.post("/doors/{door}/open", summary="Open a door once, from the desk")
-    async def open_once(door: DoorCode, body: ReasonBody, key: IdempotencyKey, caller: facility) -> OpeningAnswer:
+    async def open_once(
+        door: DoorCode,
+        body: ReasonBody,
+        key: IdempotencyKey,
+        caller: Annotated[Actor, Depends(gate.allows("doors.open"))],
+    ) -> OpeningAnswer:
         caller.require_point(door)
         opening = await doors.openings.open_once(door, caller=caller.name, reason=body.reason, request_id=key)
         return OpeningAnswer(door=door, outcome=opening.outcome, message=opening.message, repeated=opening.repeated)
 
     @router.put("/zones/{zone}/lockdown", summary="Lock every door of a zone for everybody")
-    async def lock_down(zone: ZoneCode, body: LockdownBody, caller: facility) -> LockdownAnswer:
-        _require_all(caller)
+    async def lock_down(
+        zone: ZoneCode, body: LockdownBody, caller: Annotated[Actor, Depends(gate.allows("doors.lock_down"))]
+    ) -> LockdownAnswer:
         changed = await asyncio.to_thread(
             doors.lockdowns.begin, zone, by=caller.name, reason=body.reason, passing=body.passing
         )
         return LockdownAnswer(zone=zone, locked_down=True, changed=changed)
 
     @router.delete("/zones/{zone}/lockdown", summary="End a lockdown")
-    async def end_lock_down(zone: ZoneCode, caller: facility) -> LockdownAnswer:
-        _require_all(caller)
+    async def end_lock_down(
+        zone: ZoneCode, caller: Annotated[Actor, Depends(gate.allows("doors.end_lockdown"))]
+    ) -> LockdownAnswer:
         changed = await asyncio.to_thread(doors.lockdowns.end, zone, by=caller.name)
         return LockdownAnswer(zone=zone, locked_down=False, changed=changed)
 
+    _add_single_doors(router, doors, gate)
     return router
 
 
-def _require_all(caller: Caller) -> None:
-    """A lockdown is for whole zones: a caller with some doors only may not ask for it."""
-    if caller.points:
-        raise ApiProblem(403, "foreign_point", f"{caller.name} may use some doors only, a lockdown is for all of them")
+def _add_single_doors(router: APIRouter, doors: Doors, gate: Gate) -> None:
+    @router.put("/doors/{door}/lockdown", summary="Lock one door for everybody")
+    async def lock_door(
+        door: DoorCode, body: LockdownBody, caller: Annotated[Actor, Depends(gate.allows("doors.lock_door"))]
+    ) -> DoorLockdownAnswer:
+        caller.require_point(door)
+        changed = await asyncio.to_thread(
+            doors.lockdowns.begin_at_door, door, by=caller.name, reason=body.reason, passing=body.passing
+        )
+        return DoorLockdownAnswer(door=door, locked_down=True, changed=changed)
+
+    @router.delete("/doors/{door}/lockdown", summary="End the lockdown of one door")
+    async def end_lock_door(
+        door: DoorCode, caller: Annotated[Actor, Depends(gate.allows("doors.end_door_lock"))]
+    ) -> DoorLockdownAnswer:
+        caller.require_point(door)
+        changed = await asyncio.to_thread(doors.lockdowns.end_at_door, door, by=caller.name)
+        return DoorLockdownAnswer(door=door, locked_down=False, changed=changed)
 
 
 def _door(view: DoorView) -> Door:

@@ -126,11 +126,11 @@ class Doors:
         return zones
 
     def events(
-        self, after_cursor: str | None = None, limit: int = 100, points: frozenset[str] = frozenset()
+        self, after_cursor: str | None = None, limit: int = 100, points: frozenset[str] | None = None
     ) -> tuple[DoorEvent, ...]:
         """Return what happened after `after_cursor` in order, without it the newest. Reads the store: not in the loop.
 
-        With `points` only what happened at these.
+        With `points` only what happened at these; None: at any.
 
         Raises:
             Conflict: the cursor is none of ours.

@@ -9,9 +9,8 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cardservice.access.store import door_lockdown, point, zone
+from cardservice.access.store import door_lockdown, number_of, point, zone
 from cardservice.database import STATE, insert_or
-from cardservice.errors import Conflict
 from cardservice.journal.store import journal_entry
 from cardservice.people.store import directory_group
 
@@ -82,48 +81,60 @@ def zones_of_points(connection: Connection) -> dict[str, str]:
     return {row.code: row.zone for row in rows}
 
 
-def zone_number(connection: Connection, code: str) -> int | None:
-    """Return the row number of a zone, None if there is none."""
-    return connection.execute(sa.select(zone.c.id).where(zone.c.code == code)).scalar()
-
-
-def group_number(connection: Connection, name: str) -> int | None:
-    """Return the row number of the one group that is called so, None if there is none.
+def zone_number(connection: Connection, code: str) -> int:
+    """Return the row number of a zone.
 
     Raises:
-        Conflict: more than one is called so.
+        NotFound: there is none.
     """
-    named = sa.select(directory_group.c.id).where(directory_group.c.name == name, directory_group.c.present)
-    found = connection.execute(named.limit(2)).scalars().all()
-    if len(found) > 1:
-        raise Conflict(f"there is more than one group {name!r}")
-    return found[0] if found else None
+    return number_of(connection, zone.c.code, code)
+
+
+def door_number(connection: Connection, code: str) -> int:
+    """Return the row number of a point.
+
+    Raises:
+        NotFound: there is none.
+    """
+    return number_of(connection, point.c.code, code)
 
 
 def begin_lockdown(connection: Connection, row: dict[str, Any]) -> bool:
-    """Lock a zone down; False if it already is."""
+    """Lock a zone down (`zone_id`) or a door (`point_id`); False if it already is."""
     return _insert_new(connection, door_lockdown, row)
 
 
 def end_lockdown(connection: Connection, zone_id: int) -> bool:
     """End the lockdown of a zone; False if there is none."""
-    return bool(connection.execute(sa.delete(door_lockdown).where(door_lockdown.c.zone_id == zone_id)).rowcount)
+    return _ended(connection, door_lockdown.c.zone_id == zone_id)
+
+
+def end_door_lockdown(connection: Connection, point_id: int) -> bool:
+    """End the lockdown of a single door; False if there is none. One of a zone around it stays."""
+    return _ended(connection, door_lockdown.c.point_id == point_id)
+
+
+def _ended(connection: Connection, which: sa.ColumnElement[bool]) -> bool:
+    return bool(connection.execute(sa.delete(door_lockdown).where(which)).rowcount)
 
 
 def lockdowns(connection: Connection) -> Sequence[sa.Row[Any]]:
-    """Return the zones that are locked down, oldest first."""
-    named = sa.select(door_lockdown, zone.c.code, directory_group.c.name.label("passing"))
-    named = named.join(zone, door_lockdown.c.zone_id == zone.c.id)
+    """Return the zones and doors that are locked down, oldest first."""
+    names = (zone.c.code, point.c.code.label("door"), directory_group.c.name.label("passing"))
+    named = sa.select(door_lockdown, *names).join_from(
+        door_lockdown, zone, door_lockdown.c.zone_id == zone.c.id, isouter=True
+    )
+    named = named.join(point, door_lockdown.c.point_id == point.c.id, isouter=True)
     named = named.join(directory_group, door_lockdown.c.passing_group_id == directory_group.c.id, isouter=True)
-    return connection.execute(named.order_by(door_lockdown.c.since_ms, zone.c.code)).all()
+    return connection.execute(named.order_by(door_lockdown.c.since_ms, door_lockdown.c.id)).all()
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which lines: of these points, of these kinds; empty: of all."""
+    """Which lines: of these points, of these kinds; None: of all, empty: of none."""
 
-    points: frozenset[str] = frozenset()
-    kinds: frozenset[str] = frozenset()
+    points: frozenset[str] | None = None
+    kinds: frozenset[str] | None = None
 
 
 def lines(
@@ -138,7 +149,7 @@ def lines(
     place = (table.c.epoch, table.c.sequence)
     chosen = sa.select(*place, table.c.at_ms, table.c.payload).where(table.c.stream == STREAM).limit(limit)
     for name, values in (("point", wanted.points), ("kind", wanted.kinds)):
-        if values:
+        if values is not None:
             chosen = chosen.where(_in_payload(connection, name).in_(sorted(values)))
     if after is None:
         newest = connection.execute(chosen.order_by(table.c.epoch.desc(), table.c.sequence.desc()))

@@ -6,9 +6,9 @@ sealed with AES-256-GCM under a key of this person in this stream, which is itse
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import sqlalchemy as sa
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,13 +18,16 @@ from cardservice.database import insert_or, read, write
 from cardservice.errors import JournalBroken
 from cardservice.hot_sql import fetch, insert_rows, run
 from cardservice.journal import store
-from cardservice.journal.rules import GENESIS, Place, Scalar, canonical, chain_hash, sealed_digest
+from cardservice.journal.canonical import canonical
+from cardservice.journal.rules import GENESIS, Place, Scalar, chain_hash, sealed_digest
 from cardservice.pseudonyms import pseudonym_of
 from cardservice.randomness import random_bytes
 
 _NONCE_BYTES: Final = 12
 _DAY_MS: Final = 86_400_000
 MAX_CACHED_KEYS: Final = 50_000
+# The number under which is sealed what is about no person, such as what a system gave as its reason.
+NOBODY: Final = 0
 
 _FIND_KEY: Final = "SELECT wrapped_key FROM journal_subject_key WHERE stream = ? AND pseudonym = ?"
 _MOVE_HEAD: Final = "UPDATE journal_head SET sequence = ?, hash = ? WHERE stream = ? AND epoch = ?"
@@ -33,8 +36,7 @@ _MOVE_HEAD: Final = "UPDATE journal_head SET sequence = ?, hash = ? WHERE stream
 StreamSecret = Callable[[str, str], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One thing to remember: `payload` is open to auditors, `personal` is sealed for `person` (a stable number)."""
 
     stream: str
@@ -108,6 +110,22 @@ class Journal:
         unwritten, self._unwritten = self._unwritten, None
         if unwritten is not None:
             self._write(connection, unwritten)
+
+    def write_gathered(self, connection: Connection) -> None:
+        """Write what was gathered so far, so that a query sees it."""
+        if self._unwritten is not None:
+            gathered, self._unwritten = self._unwritten, _Unwritten()
+            self._write(connection, gathered)
+
+    def forget_keys(self, stream: str, pseudonyms: Collection[str]) -> None:
+        """Read the keys of these people anew: they may be gone from the store."""
+        for known, (pseudonym, _) in list(self._subjects.items()):
+            if known[0] == stream and pseudonym in pseudonyms:
+                del self._subjects[known]
+
+    def nobodys(self, stream: str) -> str:
+        """Return what a stream calls nobody: what is sealed about no person. Its key is never taken away."""
+        return pseudonym_of(self._secret(stream, "pseudonym"), NOBODY)
 
     def _write(self, connection: Connection, unwritten: _Unwritten) -> None:
         insert_rows(connection, store.journal_entry, unwritten.entries)

@@ -59,6 +59,11 @@ class Memory(Generic[Key, Row]):
         self._before.setdefault(key, self._rows[key])
         self._rows[key] = row
 
+    def drop(self, key: Key) -> None:
+        """Remember that this row is there no longer; the key was asked for before."""
+        self._before.setdefault(key, self._rows[key])
+        self._rows[key] = None
+
     def mark(self) -> None:
         """From now on remember what changes; outside of any unit."""
         self._before.clear()

@@ -135,6 +135,22 @@ class Ledger:
         store.set_floor(connection, account.id, floor_cents)
         self._accounts.put(name, account._replace(floor_cents=floor_cents))
 
+    def rename(self, connection: Connection, name: AccountName, owner: str) -> None:
+        """Call an account otherwise from now on; its entries stay, and nobody finds it by the name it had.
+
+        Raises:
+            Conflict: another account has that name.
+        """
+        account, other = self._accounts.find(connection, name), AccountName(name.kind, owner)
+        if account is None:
+            return
+        if self._accounts.find(connection, other) is not None:
+            raise Conflict(f"another account of the kind {name.kind} has that name")
+        self.write_gathered(connection)
+        store.set_owner(connection, account.id, owner)
+        self._accounts.put(other, account)
+        self._accounts.drop(name)
+
     def balance_cents(self, connection: Connection, name: AccountName) -> int:
         """Return what an account holds; 0 for one that was never opened."""
         account = self._accounts.find(connection, name)

@@ -143,6 +143,10 @@ _SET_FLOOR: Final = (
     .values(floor_cents=sa.bindparam("floor_cents"))
 )
 
+_SET_OWNER: Final = (
+    sa.update(ledger_account).where(ledger_account.c.id == sa.bindparam("of")).values(owner=sa.bindparam("to"))
+)
+
 
 def accounts_by_name(connection: Connection, names: Sequence[AccountName]) -> dict[AccountName, Account]:
     """Return those of these accounts that exist, with the balance of each that has a floor."""
@@ -184,6 +188,11 @@ def balance_of(connection: Connection, name: AccountName) -> int:
 def set_floor(connection: Connection, account_id: int, floor_cents: int | None) -> None:
     """Write an account's new lowest balance."""
     connection.execute(_SET_FLOOR, {"of": account_id, "floor_cents": floor_cents})
+
+
+def set_owner(connection: Connection, account_id: int, owner: str) -> None:
+    """Call an account otherwise."""
+    connection.execute(_SET_OWNER, {"of": account_id, "to": owner})
 
 
 def newest_entries(connection: Connection, name: AccountName, limit: int) -> Sequence[sa.Row[Any]]:

@@ -12,6 +12,8 @@ from cardservice.clock import Clock
 from cardservice.database import read
 from cardservice.errors import Conflict, DatabaseUnavailable
 from cardservice.people import store
+from cardservice.people.census import Followed
+from cardservice.people.outsiders.book import OutsiderBook
 from cardservice.people.service import DirectoryCopy
 from cardservice.people.status import DirectoryStatus
 
@@ -22,7 +24,7 @@ _log = structlog.get_logger()
 
 def open_copies(
     engine: Engine,
-    names: Sequence[str],
+    directories: Sequence[Followed],
     *,
     organisation: tuple[str, str],
     clock: Clock,
@@ -34,6 +36,7 @@ def open_copies(
         Conflict: people of another directory are stored as present.
         DatabaseUnavailable: the state store cannot be used.
     """
+    names = [one.name for one in directories]
     with read(engine) as connection:
         strangers = sorted(store.present_directories(connection) - set(names))
     if strangers:
@@ -42,7 +45,7 @@ def open_copies(
             f"directories are named {', '.join(names)}, but people of {', '.join(strangers)} are stored as present: "
             "set the name back; renaming or leaving out a directory is not supported yet"
         )
-    return [DirectoryCopy(engine, name, organisation=organisation, clock=clock, publish=publish) for name in names]
+    return [DirectoryCopy(engine, one, organisation=organisation, clock=clock, publish=publish) for one in directories]
 
 
 class Directories:
@@ -52,8 +55,9 @@ class Directories:
     that it does not matter in which program they did, on which database, or whether the directory can be reached.
     """
 
-    def __init__(self, copies: Sequence[DirectoryCopy]) -> None:
+    def __init__(self, copies: Sequence[DirectoryCopy], outsiders: OutsiderBook | None = None) -> None:
         self.copies = tuple(copies)
+        self._outsiders = outsiders or OutsiderBook.of(())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="directory requests", daemon=True)
 
@@ -76,7 +80,12 @@ class Directories:
         return max(copy.age_ms() for copy in self.copies)
 
     def age_ms_of(self, person: int) -> int:
-        """Return how long ago the copy that knows a person (a row number) was last proved; of nobody's, the oldest."""
+        """Return how long ago the copy that knows a person (a row number) was last proved; of nobody's, the oldest.
+
+        Whom the service keeps itself is never older than what it knows: no directory has to be asked for that.
+        """
+        if person in self._outsiders.rows:
+            return 0
         if len(self.copies) == 1:
             return self.copies[0].age_ms()
         copy = self._copy_of(person)
@@ -92,11 +101,6 @@ class Directories:
         """Return the login of the person with this row number, None if they have none, left or were never here."""
         copy = self._copy_of(row)
         return None if copy is None else copy.login_of(row)
-
-    def directory_of(self, row: int) -> str | None:
-        """Return the name of the directory that the person with this row number is in, None if they are in none."""
-        copy = self._copy_of(row)
-        return None if copy is None else copy.name
 
     def statuses(self) -> list[DirectoryStatus]:
         """Return what operations and metrics show, one for each directory."""

@@ -7,6 +7,7 @@ The directory is asked in a thread of its own pool, bounded in time and in numbe
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from typing import Final
 
 import sqlalchemy as sa
@@ -14,13 +15,27 @@ from sqlalchemy.engine import Engine
 
 from cardservice.database import read
 from cardservice.errors import CardServiceError, Overloaded
+from cardservice.people.outsiders.store import outsider, sponsor
 from cardservice.people.ports import LiveDirectory
-from cardservice.people.rules import DirectoryPerson
-from cardservice.people.store import person
+from cardservice.people.rules import OUTSIDE, DirectoryPerson, Sponsored
+from cardservice.people.store import load_person, person
 
 LIMIT_S: Final = 0.25
 THREADS: Final = 4
 MAX_WAITING: Final = 32
+
+
+_KNOWN: Final = (
+    sa.select(
+        person.c.directory,
+        person.c.stable_id,
+        sponsor.c.directory.label("sponsor_directory"),
+        sponsor.c.stable_id.label("sponsor_stable_id"),
+    )
+    .select_from(person)
+    .join(outsider, outsider.c.person_id == person.c.id, isouter=True)
+    .join(sponsor, sponsor.c.id == outsider.c.sponsor_id, isouter=True)
+)
 
 
 class DirectorySilent(CardServiceError):
@@ -40,6 +55,8 @@ class LivePeople:
 
     async def person(self, row: int) -> DirectoryPerson | None:
         """Return the person with this row number as their directory shows them now, None if it shows nobody.
+
+        Of somebody whom the service keeps itself the directory is asked for whoever answers for them.
 
         Raises:
             DirectorySilent: it did not answer in time, or what it answered cannot be read.
@@ -62,14 +79,21 @@ class LivePeople:
 
     def _read(self, row: int) -> DirectoryPerson | None:
         with read(self._engine) as connection:
-            known = connection.execute(
-                sa.select(person.c.directory, person.c.stable_id).where(person.c.id == row)
-            ).first()
-        reader = None if known is None else self._readers.get(known.directory)
-        if known is None or reader is None:
+            known = connection.execute(_KNOWN.where(person.c.id == row)).first()
+            if known is None:
+                return None
+            kept = load_person(connection, row) if known.directory == OUTSIDE else None
+        if kept is None:
+            return self._ask(known.directory, known.stable_id)
+        answering = self._ask(known.sponsor_directory, known.sponsor_stable_id)
+        return Sponsored(**{field.name: getattr(kept, field.name) for field in fields(kept)}, sponsor=answering)
+
+    def _ask(self, directory: str, stable_id: str) -> DirectoryPerson | None:
+        reader = self._readers.get(directory)
+        if reader is None:
             return None
         try:
-            return reader.read(known.stable_id, LIMIT_S)
+            return reader.read(stable_id, LIMIT_S)
         except Exception as error:
             # Whatever a directory's own library raises: no answer is no permit.
             raise DirectorySilent(str(error)) from error

@@ -12,6 +12,8 @@ from cardservice.database import read, write
 from cardservice.people import store
 from cardservice.people.holds.rules import HoldState
 from cardservice.people.holds.service import HoldView, list_holds
+from cardservice.people.movers import store as mover_store
+from cardservice.people.rules import OUTSIDE
 from cardservice.people.status import instant
 
 # A running service stores its proofs every five seconds.
@@ -22,7 +24,8 @@ _SILENT_MS: Final = 30_000
 class Overview:
     """What is stored of one directory. `age_ms` is None before the first proof, `read_ms` before the first full read.
 
-    `connected` is what the service said last; whether it still runs, only the age tells.
+    `movers` is how many windows count. `connected` is what the service said last; whether it still runs, only the age
+    tells.
     """
 
     directory: str
@@ -39,6 +42,7 @@ class Overview:
     trouble: str | None
     remark: str | None
     holds: tuple[HoldView, ...]
+    movers: int = 0
 
     def troubles(self) -> list[str]:
         """Return what is wrong, one sentence each."""
@@ -68,6 +72,7 @@ def overviews(engine: Engine, names: Sequence[str], now_ms: int) -> list[Overvie
     with read(engine) as connection:
         people, disabled = _people(connection), _people(connection, enabled=False)
         groups = _counted(connection, store.directory_group, store.directory_group.c.present)
+        movers = mover_store.counting(connection)
         copies = {name: store.load_copy(connection, name) for name in names}
     found = []
     for name, copy in copies.items():
@@ -75,10 +80,30 @@ def overviews(engine: Engine, names: Sequence[str], now_ms: int) -> list[Overvie
             "people": people.get(name, 0),
             "disabled": disabled.get(name, 0),
             "groups": groups.get(name, 0),
+            "movers": movers.get(name, 0),
         }
         standing = tuple(hold for hold in holds if hold.directory == name)
         found.append(Overview(directory=name, holds=standing, **counts, **_copy_values(copy, now_ms)))
     return found
+
+
+def stored_age_ms(engine: Engine, names: Sequence[str], person: int, now_ms: int) -> int | None:
+    """Return how long ago the copy that knows a person (a row number) was last proved; of nobody's, the oldest.
+
+    None: one of these was never proved. Whom the service keeps itself is as it says.
+
+    Raises:
+        DatabaseUnavailable: the state store cannot be read.
+    """
+    knows = sa.and_(store.person.c.id == person, store.person.c.present)
+    with read(engine) as connection:
+        directory = connection.execute(sa.select(store.person.c.directory).where(knows)).scalar()
+        if directory == OUTSIDE:
+            return 0
+        copies = [store.load_copy(connection, name) for name in (names if directory is None else (directory,))]
+    proved = [None if copy is None else copy.verified_at_ms for copy in copies]
+    known = [at_ms for at_ms in proved if at_ms is not None]
+    return max(0, now_ms - min(known)) if known and len(known) == len(proved) else None
 
 
 def ask_for_reading(engine: Engine, names: Sequence[str], now_ms: int) -> None:
@@ -105,6 +130,7 @@ def describe(one: Overview) -> str:
     lines += [
         f"  kept    {hold.lost + hold.disabled} people by hold {hold.number} ({hold.state})" for hold in one.holds
     ]
+    lines += [f"  movers  {one.movers} windows count (cardservice directory movers)"] if one.movers else []
     lines += [f"  remark  {one.remark}"] if one.remark else []
     lines += [f"  WRONG   {trouble}" for trouble in one.troubles()]
     return "\n".join(lines)

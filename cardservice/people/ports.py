@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from cardservice.people.photo.rules import Photo
 from cardservice.people.rules import DirectoryEntry, DirectoryPerson
 
 
@@ -102,4 +103,17 @@ class LiveDirectory(Protocol):
 
     def close(self) -> None:
         """Close its connection."""
+        ...
+
+
+class PhotoDirectory(Protocol):
+    """A directory that is asked for one person's photo, by whoever needs it once: no copy keeps it."""
+
+    def photo(self, stable_id: str, limit_s: float) -> Photo | None:
+        """Return the photo of the person with this id, None if the directory shows none or nobody. Blocks.
+
+        Raises:
+            PhotoUnusable: there is one, and it is too large, cut off, or neither JPEG nor PNG.
+            Exception: of its own; there is no answer within `limit_s`, or none that can be read.
+        """
         ...

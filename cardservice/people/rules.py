@@ -6,9 +6,15 @@ Pure. Instants are integers: milliseconds since 1970-01-01T00:00:00Z.
 
 import unicodedata
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import Final
 
 MAX_DN_LENGTH = 4096
+OUTSIDE: Final = "outside"
+"""In the place of a directory's name: people and groups that the service keeps itself. No directory is called so."""
+NO_KNOWN_END_MS: Final = 2**62
+"""When a lock-out ends of which nobody knows when it ends: while the directory says so."""
 _HEX_PAIR = 2
 
 
@@ -22,8 +28,9 @@ class DirectoryPerson:
 
     `stable_id` is the directory's own immutable id (entryUUID, objectGUID, nsUniqueId) as a lower-case UUID text,
     never the login. `dn` is normalised (`normalise_dn`). `valid_from_ms`/`valid_until_ms` bound the account: from
-    inclusive, until exclusive, None where the directory sets no bound. `locked_out` is the directory's
-    wrong-password lock, which anybody can cause. `upn` is the name somebody signs in to Windows with, `sid` the
+    inclusive, until exclusive, None where the directory sets no bound. `locked_until_ms` is when the directory's
+    lock after wrong passwords ends, which anybody can cause: None where there is none, `NO_KNOWN_END_MS` where it does
+    not say until when. `upn` is the name somebody signs in to Windows with, `sid` the
     security identifier as text (S-1-5-...); all texts are None where the directory has none.
     """
 
@@ -31,7 +38,7 @@ class DirectoryPerson:
     dn: str
     name: str
     enabled: bool
-    locked_out: bool = False
+    locked_until_ms: int | None = None
     valid_from_ms: int | None = None
     valid_until_ms: int | None = None
     login: str | None = None
@@ -41,6 +48,13 @@ class DirectoryPerson:
     sid: str | None = None
     department: str | None = None
     cost_centre: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sponsored(DirectoryPerson):
+    """Somebody whom the service keeps itself; `sponsor` answers for them, as the directory shows that person now."""
+
+    sponsor: DirectoryPerson | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +143,16 @@ def _unescape(value: str) -> str:
 class Memberships:
     """Who is in which group, nested groups resolved, from the groups' `member` values alone; kept up to date.
 
-    `memberOf` is not used: OpenLDAP's overlay changes it without telling anybody.
+    `memberOf` is not used: OpenLDAP's overlay changes it without telling anybody. `stay` lets somebody count in
+    groups that do not name them.
     """
 
     def __init__(self, groups: Iterable[DirectoryGroup] = ()) -> None:
         self._parents: dict[str, set[str]] = {}
         self._groups: dict[str, DirectoryGroup] = {}
         self._group_at: dict[str, str] = {}
+        self._stays_in: dict[str, frozenset[str]] = {}
+        self._staying: dict[str, set[str]] = {}
         for group in groups:
             self.replace(group)
 
@@ -149,8 +166,8 @@ class Memberships:
         if before == group:
             return set()
         touched = set(group.member_dns) if before is None else set(group.member_dns ^ before.member_dns)
-        if before is not None and before.dn != group.dn:
-            touched |= group.member_dns
+        if before is None or before.dn != group.dn:
+            touched |= group.member_dns | self._staying.get(group.stable_id, set())
         affected = self._leaves_below(touched)
         self._unlink(group.stable_id)
         self._groups[group.stable_id] = group
@@ -164,28 +181,46 @@ class Memberships:
         group = self._groups.get(stable_id)
         if group is None:
             return set()
-        affected = self._leaves_below(set(group.member_dns))
+        affected = self._leaves_below(group.member_dns | self._staying.get(stable_id, set()))
         self._unlink(stable_id)
         return affected
 
-    def forget_member(self, dn: str) -> list[DirectoryGroup]:
-        """Drop `dn` from every group, since its owner was deleted or renamed; return the groups as they are now.
+    def stay(self, dn: str, groups: frozenset[str]) -> None:
+        """Let `dn` count as a member of these groups (stable ids) although they do not name it, and of no others."""
+        before = self._stays_in.pop(dn, frozenset())
+        for stable_id in before - groups:
+            self._staying[stable_id].discard(dn)
+            if not self._staying[stable_id]:
+                del self._staying[stable_id]
+        for stable_id in groups:
+            self._staying.setdefault(stable_id, set()).add(dn)
+        if groups:
+            self._stays_in[dn] = groups
+
+    def forget_members(self, dns: AbstractSet[str]) -> list[DirectoryGroup]:
+        """Drop `dns` from every group, since their owners were deleted or renamed; return the groups as they are now.
 
         The server's own clean-up (refint) sends no event, and a person created anew under the same name must not
-        inherit what the old one had.
+        inherit what the old one had. All at once: thousands may be in one group.
         """
         changed = []
-        for stable_id in tuple(self._parents.get(dn, ())):
+        for stable_id in {one for dn in dns for one in self._parents.get(dn, ())}:
             group = self._groups[stable_id]
-            smaller = DirectoryGroup(group.stable_id, group.dn, group.name, group.member_dns - {dn})
+            smaller = DirectoryGroup(group.stable_id, group.dn, group.name, group.member_dns - dns)
             self.replace(smaller)
             changed.append(smaller)
+        for dn in dns & self._stays_in.keys():
+            self.stay(dn, frozenset())
         return changed
+
+    def naming(self, dn: str) -> AbstractSet[str]:
+        """Return the stable ids of the groups that name `dn` themselves."""
+        return self._parents.get(dn, frozenset())
 
     def of(self, dn: str) -> frozenset[str]:
         """Return the stable ids of all groups that hold `dn` directly or through other groups; cycles end."""
-        found: set[str] = set()
-        waiting = [dn]
+        found = {stable_id for stable_id in self._stays_in.get(dn, ()) if stable_id in self._groups}
+        waiting = [dn, *(self._groups[stable_id].dn for stable_id in found)]
         while waiting:
             for stable_id in self._parents.get(waiting.pop(), ()):
                 if stable_id not in found:
@@ -193,8 +228,8 @@ class Memberships:
                     waiting.append(self._groups[stable_id].dn)
         return frozenset(found)
 
-    def _leaves_below(self, dns: set[str]) -> set[str]:
-        """Return the members of `dns` and of every group below them that are not groups themselves."""
+    def _leaves_below(self, dns: AbstractSet[str]) -> set[str]:
+        """Return who is in `dns` or in any group below them and is no group."""
         seen: set[str] = set()
         waiting = list(dns)
         while waiting:
@@ -202,7 +237,9 @@ class Memberships:
             if dn not in seen:
                 seen.add(dn)
                 group_id = self._group_at.get(dn)
-                waiting.extend(self._groups[group_id].member_dns if group_id is not None else ())
+                if group_id is not None:
+                    waiting.extend(self._groups[group_id].member_dns)
+                    waiting.extend(self._staying.get(group_id, ()))
         return {dn for dn in seen if dn not in self._group_at}
 
     def _unlink(self, stable_id: str) -> None:

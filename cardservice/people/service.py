@@ -18,9 +18,10 @@ from cardservice.clock import UNKNOWN_AGE_MS, Clock
 from cardservice.database import read, write
 from cardservice.errors import DatabaseUnavailable
 from cardservice.people import store
-from cardservice.people.census import Census, Step
+from cardservice.people.census import Census, Followed, Step
 from cardservice.people.holds import store as hold_store
 from cardservice.people.holds.rules import HoldState, Loss, StandingHold, Weighed, weigh
+from cardservice.people.movers import store as mover_store
 from cardservice.people.ports import DirectoryChange, Proof, SourceState
 from cardservice.people.rules import DirectoryPerson, RemovalGuard
 from cardservice.people.status import DirectoryStatus
@@ -36,9 +37,16 @@ class DirectoryCopy:
     """
 
     def __init__(
-        self, engine: Engine, name: str, *, organisation: tuple[str, str], clock: Clock, publish: Callable[[], None]
+        self,
+        engine: Engine,
+        followed: Followed,
+        *,
+        organisation: tuple[str, str],
+        clock: Clock,
+        publish: Callable[[], None],
     ) -> None:
-        self.name = name
+        self.name = followed.name
+        self._followed = followed
         self._engine = engine
         self._clock = clock
         self._publish = publish
@@ -58,13 +66,17 @@ class DirectoryCopy:
         age_ms = self.age_ms()
         since_ms = clock.now_ms() - (age_ms if age_ms < UNKNOWN_AGE_MS else 0)
         self._told = self._state = SourceState(connected=False, server="", mode="", since_ms=since_ms)
+        if self._census.windows.size:
+            # What ended while the service did not run, or by other settings, is over before the first tap.
+            self._change(None)
+            self._publish()
 
     def _load(self) -> None:
         """Read the copy from the database: at the start, and after a change that could not be stored."""
         if self._loaded:
             return
         with read(self._engine) as connection:
-            self._census = Census(connection, self.name, self._organisation)
+            self._census = Census(connection, self._followed, self._organisation)
             self._hold = hold_store.load_standing(connection, self.name)
             copy = store.load_copy(connection, self.name)
         self._logins = self._census.logins()
@@ -84,6 +96,7 @@ class DirectoryCopy:
     def _count(self) -> None:
         """Count who is present, for readers in other threads: they must not walk what this one is changing."""
         self._present_people, self._present_groups = self._census.counts()
+        self._windows, self._counting_windows = self._census.windows.size, self._census.windows.counting
 
     def known_dns(self) -> Mapping[str, str]:
         """Return stable id -> normalised DN of every entry in the copy.
@@ -133,6 +146,7 @@ class DirectoryCopy:
             trouble=state.trouble,
             remark=state.remark,
             hold=self._hold,
+            movers=self._counting_windows,
         )
 
     def source(self) -> str:
@@ -217,10 +231,12 @@ class DirectoryCopy:
         with read(self._engine) as connection:
             copy = store.load_copy(connection, self.name)
             state = None if hold is None else hold_store.state_of(connection, hold.number)
+            end_ms = mover_store.next_end_ms(connection, self.name) if self._windows else None
         if copy is not None and copy.asked_ms is not None and copy.asked_ms != self._asked_ms:
             self._asked_ms = copy.asked_ms
             self._reading_asked.set()
-        if hold is not None and (state is not hold.state or state is HoldState.CONFIRMED):
+        decided = hold is not None and (state is not hold.state or state is HoldState.CONFIRMED)
+        if decided or (end_ms is not None and end_ms <= self._clock.now_ms()):
             with self._lock:
                 self._load()
                 self._change(None)
@@ -238,7 +254,7 @@ class DirectoryCopy:
         self._publish()
 
     def _change(self, change: DirectoryChange | None) -> None:
-        """Carry out what was decided on the hold, then store `change`; all of it or nothing."""
+        """Carry out what was decided on the hold, end windows, then store `change`; all of it or nothing."""
         # What a failure leaves half done in memory is read anew before it is used again: the database may be away for
         # longer than this call.
         self._loaded = False
@@ -246,6 +262,7 @@ class DirectoryCopy:
         with write(self._engine) as connection:
             hold = self._take_decision(connection, steps)
             applied = before is not None and hold is None
+            self._store(connection, self._census.plan_ends(connection, self._clock.now_ms()))
             if change is not None:
                 told = self._census.told(change, self._present_people)
                 weighed = weigh(told, hold, self._this_step, self._guard)
@@ -255,6 +272,7 @@ class DirectoryCopy:
                 self._store_position(connection, change)
         # Only now: what was not stored is nobody's login.
         self._tell(before, hold, applied=applied)
+        self._tell_windows()
         self._note(steps, change, weighed)
         self._hold = hold
         self._loaded = True
@@ -275,7 +293,8 @@ class DirectoryCopy:
         return None
 
     def _store(self, connection: Connection, step: Step) -> None:
-        changes.append(connection, "person", sorted(self._census.store(connection, step)))
+        moved = self._census.store(connection, step, self._clock.now_ms())
+        changes.append(connection, "person", sorted(moved))
 
     def _store_position(self, connection: Connection, change: DirectoryChange) -> None:
         values: dict[str, Any] = {} if change.cookie is None else {"cookie": change.cookie}
@@ -340,6 +359,16 @@ class DirectoryCopy:
                 disabled=now.count(Loss.DISABLED),
                 of=self._present_people,
             )
+
+    def _tell_windows(self) -> None:
+        """Log what became of windows; numbers only."""
+        told = self._census.windows.take_told()
+        for number in told.ended:
+            _log.info("directory.window_ended", directory=self.name, window=number)
+        if told.opened or told.over:
+            _log.info("directory.windows", directory=self.name, opened=told.opened, over=told.over)
+        if told.unkept:
+            _log.error("directory.windows_not_kept", directory=self.name, windows=told.unkept)
 
     def _note(self, steps: list[Step], change: DirectoryChange | None, weighed: Weighed) -> None:
         """Bring up to date what other threads read, once everything is stored."""

@@ -17,7 +17,7 @@ class DirectoryStatus:
     """What operations and metrics show: counts, age of the last proof, where it came from, and any trouble.
 
     `connected` says that a proof has come over the connection that stands, `since_ms` since when that, or the trouble,
-    lasts. `hold` keeps people whose loss is not believed.
+    lasts. `hold` keeps people whose loss is not believed; `movers` is how many windows count.
     """
 
     directory: str
@@ -31,6 +31,7 @@ class DirectoryStatus:
     trouble: str | None
     remark: str | None
     hold: StandingHold | None = None
+    movers: int = 0
 
     @property
     def held_removals(self) -> int:

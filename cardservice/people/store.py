@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from cardservice.database import STATE, RowNumber, row_id
-from cardservice.people.rules import DirectoryGroup, DirectoryPerson
+from cardservice.people.rules import OUTSIDE, DirectoryGroup, DirectoryPerson
 
 organisation = sa.Table(
     "organisation",
@@ -38,7 +38,8 @@ person = sa.Table(
     sa.Column("department", sa.Text),
     sa.Column("cost_centre", sa.Text),
     sa.Column("enabled", sa.Boolean, nullable=False),
-    sa.Column("locked_out", sa.Boolean, nullable=False),
+    # When the lock-out after wrong passwords ends; none: not locked out.
+    sa.Column("locked_until_ms", sa.BigInteger),
     sa.Column("valid_from_ms", sa.BigInteger),
     sa.Column("valid_until_ms", sa.BigInteger),
     # False once the directory no longer names them: the row stays, since cards and history point at it.
@@ -120,13 +121,19 @@ def load_people(connection: Connection, directory: str) -> dict[str, KnownPerson
     }
 
 
+def load_person(connection: Connection, number: int) -> DirectoryPerson | None:
+    """Return somebody who is stored as present, None for nobody."""
+    row = connection.execute(sa.select(person).where(person.c.id == number, person.c.present)).first()
+    return None if row is None else _person(row)
+
+
 def _person(row: sa.Row[Any]) -> DirectoryPerson:
     return DirectoryPerson(
         stable_id=row.stable_id,
         dn=row.dn,
         name=row.name,
         enabled=row.enabled,
-        locked_out=row.locked_out,
+        locked_until_ms=row.locked_until_ms,
         valid_from_ms=row.valid_from_ms,
         valid_until_ms=row.valid_until_ms,
         login=row.login,
@@ -164,7 +171,7 @@ def _person_values(entry: DirectoryPerson) -> dict[str, Any]:
         "department": entry.department,
         "cost_centre": entry.cost_centre,
         "enabled": entry.enabled,
-        "locked_out": entry.locked_out,
+        "locked_until_ms": entry.locked_until_ms,
         "valid_from_ms": entry.valid_from_ms,
         "valid_until_ms": entry.valid_until_ms,
         "present": True,
@@ -239,7 +246,8 @@ def mark_gone(connection: Connection, table: sa.Table, rows: Iterable[int]) -> N
 
 def present_directories(connection: Connection) -> frozenset[str]:
     """Return the names of the directories that have people stored as present."""
-    return frozenset(connection.execute(sa.select(person.c.directory).where(person.c.present).distinct()).scalars())
+    followed = sa.select(person.c.directory).where(person.c.present, person.c.directory != OUTSIDE)
+    return frozenset(connection.execute(followed.distinct()).scalars())
 
 
 def load_copy(connection: Connection, directory: str) -> sa.Row[Any] | None:

@@ -8,39 +8,29 @@ from fastapi import APIRouter, Depends
 from fastapi.responses import HTMLResponse
 
 from cardservice.printing.ports import HeldJob, Spooler, SpoolerError
-from cardservice.web.pages import Language, PageLanguage, Pages, own_pages, when
-from cardservice.web.signin import SignIn
+from cardservice.web.gate import Actor, Gate
+from cardservice.web.i18n import marked
+from cardservice.web.pages import PageLanguage, Pages, own_pages, when
 
-_TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
-    "de": {
-        "title": "Meine wartenden Dokumente",
-        "empty": "Es wartet nichts.",
-        "trouble": "Das Drucksystem antwortet nicht.",
-        "document": "Dokument",
-        "since": "Seit",
-        "hint": (
-            "Halten Sie Ihre Karte an den Leser eines Druckers, dann kommen sie dort heraus. "
-            "Nach einem Tag werden sie gelöscht."
-        ),
-    },
-    "en": {
-        "title": "My waiting documents",
-        "empty": "Nothing is waiting.",
-        "trouble": "The print system does not answer.",
-        "document": "Document",
-        "since": "Since",
-        "hint": "Hold your card to a printer's reader and they come out there. After a day they are deleted.",
-    },
+_TEXTS: Final[Mapping[str, str]] = {
+    "title": marked("My waiting documents"),
+    "empty": marked("Nothing is waiting."),
+    "trouble": marked("The print system does not answer."),
+    "document": marked("Document"),
+    "since": marked("Since"),
+    "hint": marked("Hold your card to a printer's reader and they come out there. After a day they are deleted."),
 }
 
 
-def waiting_page(spooler: Spooler, owner_of: Callable[[int], str | None], sign_in: SignIn, pages: Pages) -> APIRouter:
+def waiting_page(spooler: Spooler, owner_of: Callable[[int], str | None], gate: Gate, pages: Pages) -> APIRouter:
     """Return the page; it shows whoever signed in their own documents and nobody else's."""
     router = own_pages()
 
     @router.get("/printing", summary="My documents that wait", response_class=HTMLResponse)
-    async def waiting(person: Annotated[int, Depends(sign_in)], language: PageLanguage) -> HTMLResponse:
-        owner = owner_of(person)
+    async def waiting(
+        actor: Annotated[Actor, Depends(gate.allows("my.printing"))], language: PageLanguage
+    ) -> HTMLResponse:
+        owner = owner_of(actor.own)
         jobs: tuple[HeldJob, ...] = ()
         trouble = False
         if owner is not None:
@@ -49,6 +39,6 @@ def waiting_page(spooler: Spooler, owner_of: Callable[[int], str | None], sign_i
             except SpoolerError:
                 trouble = True
         shown = [{"title": job.title, "since": when(job.since_ms, language, year=False)} for job in jobs]
-        return pages.page("waiting.html", language, _TEXTS, jobs=shown, trouble=trouble)
+        return pages.page("waiting.html", language, _TEXTS, actor=actor, jobs=shown, trouble=trouble)
 
     return router

@@ -28,7 +28,7 @@ print_release = sa.Table(
     sa.Column("printer", sa.String(127), nullable=False),
     sa.Column("pseudonym", sa.String(PSEUDONYM_LENGTH), nullable=False, index=True),
     sa.Column("state", sa.String(10), nullable=False, index=True),
-    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False, index=True),
     info={"use": "printer"},
 )
 

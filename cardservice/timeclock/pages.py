@@ -12,47 +12,31 @@ from cardservice.timeclock.csv_export import month_csv
 from cardservice.timeclock.days import hours_and_minutes
 from cardservice.timeclock.sentences import KINDS
 from cardservice.timeclock.service import DayView, MonthView, TimeSheets
+from cardservice.web.gate import Actor, Gate
+from cardservice.web.i18n import marked, translated
 from cardservice.web.pages import Language, PageLanguage, Pages, own_pages
 from cardservice.web.problems import ApiProblem
-from cardservice.web.signin import SignIn
 
 Month = Annotated[str | None, Query(pattern=r"^20[0-9]{2}-(0[1-9]|1[0-2])$", description="For example 2026-11.")]
 
-_TEXTS: Final[Mapping[Language, Mapping[str, str]]] = {
-    "de": {
-        "title": "Meine Zeiten",
-        "months": "Monate",
-        "before": "Voriger Monat",
-        "after": "Nächster Monat",
-        "csv": "Als CSV herunterladen",
-        "day": "Tag",
-        "bookings": "Buchungen",
-        "worked": "Gearbeitet",
-        "total": "Summe",
-        "empty": "In diesem Monat gibt es keine Buchungen.",
-        "incomplete": "Es gibt mehr Buchungen, als diese Seite zeigt.",
-        "running": "läuft noch",
-        "end_missing": "Das Ende fehlt. Bitte reichen Sie es nach.",
-        "start_missing": "Der Beginn fehlt. Bitte reichen Sie ihn nach.",
-        "privacy": "Diese Zeiten stehen nur in der Zeiterfassung. Türen, Drucker und Kantine wissen nichts davon.",
-    },
-    "en": {
-        "title": "My times",
-        "months": "Months",
-        "before": "Month before",
-        "after": "Month after",
-        "csv": "Download as CSV",
-        "day": "Day",
-        "bookings": "Bookings",
-        "worked": "Worked",
-        "total": "Total",
-        "empty": "There are no bookings in this month.",
-        "incomplete": "There are more bookings than this page shows.",
-        "running": "still running",
-        "end_missing": "The end is missing. Please hand it in.",
-        "start_missing": "The beginning is missing. Please hand it in.",
-        "privacy": "These times are kept by the time clock alone. Doors, printers and canteen know nothing of them.",
-    },
+_TEXTS: Final[Mapping[str, str]] = {
+    "title": marked("My times"),
+    "months": marked("Months"),
+    "before": marked("Month before"),
+    "after": marked("Month after"),
+    "csv": marked("Download as CSV"),
+    "day": marked("Day"),
+    "bookings": marked("Bookings"),
+    "worked": marked("Worked"),
+    "total": marked("Total"),
+    "empty": marked("There are no bookings in this month."),
+    "incomplete": marked("There are more bookings than this page shows."),
+    "running": marked("still running"),
+    "end_missing": marked("The end is missing. Please hand it in."),
+    "start_missing": marked("The beginning is missing. Please hand it in."),
+    "privacy": marked(
+        "These times are kept by the time clock alone. Doors, printers and canteen know nothing of them."
+    ),
 }
 _MONTHS: Final[dict[Language, tuple[str, ...]]] = {
     "de": (
@@ -70,15 +54,15 @@ _DAYS: Final[dict[Language, tuple[str, ...]]] = {
 }
 
 
-def time_pages(sheets: TimeSheets, sign_in: SignIn, pages: Pages) -> APIRouter:
+def time_pages(sheets: TimeSheets, gate: Gate, pages: Pages) -> APIRouter:
     """Return the pages; each shows whoever signed in their own bookings and nobody else's."""
     router = own_pages()
-    me = Annotated[int, Depends(sign_in)]
+    me = Annotated[Actor, Depends(gate.allows("my.time"))]
 
     @router.get("/time", summary="My bookings of a month", response_class=HTMLResponse)
-    async def month(person: me, language: PageLanguage, month: Month = None) -> HTMLResponse:
-        view = await _month(sheets, person, month)
-        return pages.page("month.html", language, _TEXTS, **_content(view, language, sheets.this_month()))
+    async def month(actor: me, language: PageLanguage, month: Month = None) -> HTMLResponse:
+        view = await _month(sheets, actor.own, month)
+        return pages.page("month.html", language, _TEXTS, actor=actor, **_content(view, language, sheets.this_month()))
 
     @router.get(
         "/time.csv",
@@ -86,8 +70,8 @@ def time_pages(sheets: TimeSheets, sign_in: SignIn, pages: Pages) -> APIRouter:
         response_class=Response,
         responses={200: {"content": {"text/csv": {}}, "description": "RFC 4180, semicolons, UTF-8"}},
     )
-    async def month_as_csv(person: me, language: PageLanguage, month: Month = None) -> Response:
-        view = await _month(sheets, person, month)
+    async def month_as_csv(actor: me, language: PageLanguage, month: Month = None) -> Response:
+        view = await _month(sheets, actor.own, month)
         content = month_csv(view, language, byte_order_mark=language == "de")
         name = (
             f"zeiten-{view.year}-{view.month:02}.csv" if language == "de" else f"times-{view.year}-{view.month:02}.csv"
@@ -130,7 +114,7 @@ def _day(day: DayView, language: Language) -> dict[str, Any]:
             {"kind": KINDS[one.kind].de if german else KINDS[one.kind].en, "clock": one.clock} for one in day.bookings
         ],
         "worked": hours_and_minutes(day.worked_minutes),
-        "remark": " ".join(_TEXTS[language][name] for name, is_so in flags.items() if is_so),
+        "remark": " ".join(translated(language, _TEXTS[name]) for name, is_so in flags.items() if is_so),
     }
 
 

@@ -71,6 +71,10 @@ class TimeClock:
             store.keep_booking(connection, new)
             bookings = [*bookings, booking]
         else:
+            # The history may hold this very event, which another service booked since the first question.
+            before = store.settled(connection, tap.event)
+            if before is not None:
+                return self._again(connection, pseudonym, before)
             store.keep_unbooked(connection, tap.event, store.Settled(pseudonym, code, tap.at_ms, history.through))
         return self._answer(code, bookings, tap.at_ms)
 

@@ -28,7 +28,7 @@ timeclock_booking = sa.Table(
     # "agent/epoch/sequence"
     sa.Column("event", sa.String(_MAX_EVENT_LENGTH), nullable=False, unique=True),
     sa.Column("kind", sa.String(12), nullable=False),
-    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False, index=True),
     sa.Column("point", sa.String(64), nullable=False),
     sa.Column("recorded_ms", sa.BigInteger, nullable=False),
     sa.Column("source", sa.String(12), nullable=False),
@@ -45,7 +45,7 @@ timeclock_unbooked = sa.Table(
     sa.Column("event", sa.String(_MAX_EVENT_LENGTH), primary_key=True),
     sa.Column("pseudonym", sa.String(PSEUDONYM_LENGTH), nullable=False),
     sa.Column("code", sa.String(20), nullable=False),
-    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False, index=True),
     sa.Column("seen", sa.BigInteger, nullable=False),
     info=_TIMECLOCK,
 )

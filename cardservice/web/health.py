@@ -12,7 +12,7 @@ from cardservice.metrics import Metrics
 
 
 class DirectoryHealth(BaseModel):
-    """One directory copy: how current, from where.
+    """One directory copy: how current (`age_ms` None: never read completely), from where.
 
     `since_ms` is since when it is followed (`connected`), or since when the trouble lasts. `remark` is what is special
     about a connection that works.
@@ -33,7 +33,10 @@ class DirectoryHealth(BaseModel):
 
 
 class Health(BaseModel):
-    """The state of the service; `degraded` says in plain sentences what does not work and since when."""
+    """The state of the service: `degraded` says in plain sentences what does not work and since when.
+
+    The directories stand in the order of the settings.
+    """
 
     status: Literal["ready", "degraded", "not_ready"]
     degraded: list[str]
@@ -41,7 +44,7 @@ class Health(BaseModel):
     credentials: int
     points: int
     agents_online: list[str]
-    directory: DirectoryHealth
+    directories: list[DirectoryHealth]
 
 
 def health_router(health: Callable[[], Health], metrics: Metrics) -> APIRouter:

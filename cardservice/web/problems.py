@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from cardservice.errors import (
     AgentAway,
@@ -41,9 +42,11 @@ _CODES: Final[Mapping[int, str]] = {
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
+    412: "changed_meanwhile",
     413: "too_long",
     415: "wrong_media_type",
     422: "invalid",
+    428: "match_needed",
     429: "too_many",
     503: "unavailable",
     504: "agent_silent",
@@ -62,12 +65,13 @@ class Problem(BaseModel):
 
 
 class ApiProblem(Exception):
-    """A refusal that an API answers with; `code` is part of its contract."""
+    """A refusal that an API answers with; `code` is part of its contract, after `retry_after_s` it may be over."""
 
-    def __init__(self, status: int, code: str, detail: str) -> None:
+    def __init__(self, status: int, code: str, detail: str, *, retry_after_s: int | None = None) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
+        self.retry_after_s = retry_after_s
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -90,18 +94,21 @@ def answer(problem: Problem, headers: Mapping[str, str] | None = None) -> JSONRe
 
 def install(app: FastAPI) -> None:
     """Answer every error of `app` as a problem."""
-    app.add_exception_handler(ApiProblem, _api)
+    app.add_exception_handler(ApiProblem, refusal)
     app.add_exception_handler(CardServiceError, _ours)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _api(_: Request, error: Exception) -> JSONResponse:
+async def refusal(_: Request, error: Exception) -> JSONResponse:
+    """Answer an `ApiProblem` as what it is."""
     if not isinstance(error, ApiProblem):
         raise error
-    challenge = 'Basic realm="OneCard", charset="UTF-8"' if error.code == "not_signed_in" else "Bearer"
-    headers = {"WWW-Authenticate": challenge} if error.status == 401 else None
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    if error.retry_after_s is not None:
+        headers["Retry-After"] = str(error.retry_after_s)
     return answer(
         Problem(title=error.code.replace("_", " "), status=error.status, detail=str(error), code=error.code), headers
     )
@@ -136,6 +143,11 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
             title="invalid", status=422, detail="the request is not valid; see faults", code="invalid", faults=faults
         )
     )
+
+
+async def _gone(_: Request, __: Exception) -> JSONResponse:
+    """Nobody is left to read it: whoever asked went away before all of it had come."""
+    return answer(Problem(title="bad request", status=400, detail="the request broke off", code="bad_request"))
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:

@@ -22,7 +22,7 @@ IdempotencyKey = Annotated[
         ),
     ),
 ]
-PROBLEMS: Final = documented(401, 403, 404, 409, 422, 503)
+PROBLEMS: Final = documented(401, 403, 404, 409, 422, 429, 503)
 
 
 class Body(BaseModel):

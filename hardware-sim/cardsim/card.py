@@ -5,14 +5,15 @@ import secrets
 from dataclasses import dataclass, field
 
 from cardsim.apdu import MAX_APDU_LENGTH, ApduError, CommandApdu, StatusWord, parse_command, status_bytes
-from cardsim.desfire import ISO_AID, NATIVE_INSTRUCTIONS, WRAPPED_CLASS, DesfireApplet
+from cardsim.desfire import NATIVE_INSTRUCTIONS, WRAPPED_CLASS, DesfireApplet
+from cardsim.errors import CardPulled
 from cardsim.interfaces import Interface, RandomBytes
 from cardsim.iso_channel import IsoChannel
 from cardsim.piv import SELECT, PivApplet
 
 READER_CLASS = 0xFF
 GET_UID = 0xCA
-# PC/SC part 3 section 3.1.3.2.3.1: 3B 8n 80 01, the n historical bytes of the ATS (80 for a DESFire EV3), TCK.
+# PC/SC part 3 section 3.1.3.2.3.1: 3B 8n 80 01, the n historical bytes of the ATS (80 for a DESFire), TCK.
 CONTACTLESS_ATR = bytes.fromhex("3B8180018080")
 CONTACT_ATR = bytes.fromhex("3B8180018080")
 RANDOM_UID_MARK = b"\x08"
@@ -29,6 +30,9 @@ class VirtualCard:
         piv: answers at the contacts, and contactless if ``piv_contactless``.
         piv_contactless: whether the card was personalised so.
         random_bytes: source of the random UID.
+
+    A DESFire shows its real UID until it is configured for random ones; a card without DESFire always shows a
+    random one.
     """
 
     card_id: str
@@ -44,7 +48,7 @@ class VirtualCard:
         self._channel: IsoChannel | None = None
 
     def power_on(self, interface: Interface) -> bytes:
-        """Activate the card; every session is lost and a new random UID is drawn.
+        """Activate the card; every session is lost and a new random UID is drawn, if the card has one.
 
         Raises:
             ValueError: if the interface is unknown.
@@ -53,11 +57,16 @@ class VirtualCard:
             raise ValueError(f"the interface is 'contact' or 'contactless', got {interface!r}")
         self.power_off()
         self._interface = interface
-        self._uid = RANDOM_UID_MARK + self.random_bytes(3)
+        if self.desfire is None or self.desfire.memory.configuration.random_uid:
+            self._uid = RANDOM_UID_MARK + self.random_bytes(3)
+        else:
+            self._uid = self.desfire.uid
         if self.piv is not None and (interface == "contact" or self.piv_contactless):
             self._channel = IsoChannel(self.piv)
         self._reset_iso()
-        return CONTACT_ATR if interface == "contact" else CONTACTLESS_ATR
+        if interface == "contact":
+            return CONTACT_ATR
+        return CONTACTLESS_ATR if self.desfire is None else atr_from_ats(self.desfire.memory.configuration.ats)
 
     def power_off(self) -> None:
         """Forget every session, the random UID and the interface."""
@@ -68,13 +77,20 @@ class VirtualCard:
         self._uid = b""
 
     def transmit(self, apdu: bytes) -> bytes:
-        """Answer any bytes; without power the answer is empty, native DESFire answers begin with their status."""
+        """Answer any bytes; without power the answer is empty, native DESFire answers begin with their status.
+
+        Raises:
+            CardPulled: where the memory's weakness took the card away.
+        """
         if self._interface is None:
             return b""
         try:
             return self._route(bytes(apdu))
         except ApduError as error:
             return status_bytes(error.status_word)
+        except CardPulled:
+            self.power_off()
+            raise
 
     def _route(self, apdu: bytes) -> bytes:
         if not apdu or len(apdu) > MAX_APDU_LENGTH:
@@ -95,7 +111,8 @@ class VirtualCard:
         return self._iso_command(command, desfire)
 
     def _iso_command(self, command: CommandApdu, desfire: DesfireApplet | None) -> bytes:
-        if desfire is not None and _selects_desfire(command):
+        is_select = (command.cla, command.ins) == (0x00, SELECT)
+        if desfire is not None and is_select and desfire.iso_select(command.p1, command.data):
             self._reset_iso()
             return status_bytes(StatusWord.OK)
         if self._channel is not None:
@@ -130,5 +147,12 @@ class VirtualCard:
             self.piv.reset(self._interface)
 
 
-def _selects_desfire(command: CommandApdu) -> bool:
-    return (command.cla, command.ins, command.p1, command.data) == (0x00, SELECT, 0x04, ISO_AID)
+def atr_from_ats(ats: bytes) -> bytes:
+    """The ATR a reader makes of an ATS (PC/SC part 3 section 3.1.3.2.3.1): 3B 8n 80 01, n historical bytes, TCK."""
+    interface_bytes = (ats[1] >> 4 & 1) + (ats[1] >> 5 & 1) + (ats[1] >> 6 & 1)
+    historical = ats[2 + interface_bytes :][:15]
+    atr = bytes([0x3B, 0x80 | len(historical), 0x80, 0x01]) + historical
+    check = 0
+    for octet in atr[1:]:
+        check ^= octet
+    return atr + bytes([check])

@@ -7,16 +7,22 @@ Schema (every member not marked "optional" is required, unknown members are refu
      "cards": [
        {"card_id": text, "label": text,
         "desfire": optional {"system_id": 1 to 16 bytes, optional "uid": 7 bytes, optional "picc_master": 16 bytes,
+                    optional "badge_number": 12 bytes (the PICC key is then diversified, otherwise it is the master),
+                    optional "one_key_set": true for a card made before there were two,
                     "uses": [{"aid_as_sent": 3 bytes, "locate_key": 16 bytes, "generation": 1 to 255,
                               "number": 12 bytes,
                               "application_master" and "proof_master": 16 bytes  (to be diversified), or
                               "application_key" and "proof_key": 16 bytes        (as the card holds them)}]},
+                    or, as it leaves the factory, {"factory": "EV1" | "EV2" | "EV3", optional "uid": 7 bytes,
+                    optional "capacity_bytes": 4096 or 8192};
+                    both with optional "memory_file": a file beside the deck that keeps what commands change,
         "piv": optional {"card_uuid": UUID, "pin": 6 to 8 digits, "puk": 8 characters, optional "expires": YYYY-MM-DD,
                 "slots": {"9A" | "9C" | "9D" | "9E": {"key": PEM, "certificate": PEM}}},
         "piv_contactless": optional true or false,
         "fault": optional {"kind": ...}}]}
 
-Faults by ``kind``: ``pulled_after`` (``n_apdus``), ``slow`` (``delay_s``), ``wrong_mac``, ``garbage`` (``seed``),
+Faults by ``kind``: ``pulled_after`` (``n_apdus``, optional ``carried_out``), ``torn_write`` (``n_bytes``), ``slow``
+(``delay_s``), ``relayed`` (``delay_s``, ``jitter_s``, ``seed``), ``timed``, ``wrong_mac``, ``garbage`` (``seed``),
 ``cloned_number`` (takes number, generation and locate key of the described uses, guesses the other keys), ``replay``
 (``atr``, ``answers``: list of bytes), ``endless``, ``mute``, ``uid_only``. ``system_id`` may be left out where no use
 needs diversification. A deck holds keys and PINs: it is written with mode 0600.
@@ -33,6 +39,7 @@ from cardsim.card import VirtualCard
 from cardsim.certificates import slot_from_pem
 from cardsim.deck_fields import Fields, octets_from
 from cardsim.desfire import DesfireApplet
+from cardsim.desfire_memory import Chip, StateError
 from cardsim.errors import DeckError, PersonalisationError
 from cardsim.faults import (
     ClonedNumber,
@@ -44,22 +51,27 @@ from cardsim.faults import (
     Replay,
     SlowCard,
     StolenIdentity,
+    TornWrite,
     UidOnly,
     WrongMac,
 )
 from cardsim.interfaces import Card
+from cardsim.kept import KeptCard
 from cardsim.personalise import (
     DEFAULT_EXPIRY,
     CardKeys,
     UseKeys,
     derive_card_keys,
+    derive_picc_key,
     desfire_with,
+    factory_desfire,
     personalise_piv,
     use_application,
 )
 from cardsim.piv import PivApplet
 from cardsim.piv_keys import PivSlot
 from cardsim.piv_objects import CERTIFICATES
+from cardsim.timing import RelayedCard, TimedCard
 
 VERSION = 1
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -87,7 +99,7 @@ def load_deck(path: Path) -> dict[str, Card]:
     deck.integer("deck", VERSION, VERSION)
     descriptions = deck.items("cards")
     deck.finish()
-    return _build_all(descriptions)
+    return _build_all(descriptions, path.parent)
 
 
 def save_deck(cards: Sequence[dict[str, object]], path: Path) -> None:
@@ -96,7 +108,7 @@ def save_deck(cards: Sequence[dict[str, object]], path: Path) -> None:
     Raises:
         DeckError: if a description breaks the schema or the file cannot be written.
     """
-    _build_all([(card, f"deck.cards[{index}]") for index, card in enumerate(cards)])
+    _build_all([(card, f"deck.cards[{index}]") for index, card in enumerate(cards)], None)
     text = json.dumps({"deck": VERSION, "cards": list(cards)}, indent=1)
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -107,13 +119,14 @@ def save_deck(cards: Sequence[dict[str, object]], path: Path) -> None:
         raise DeckError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def _build_all(descriptions: Sequence[tuple[object, str]]) -> dict[str, Card]:
+def _build_all(descriptions: Sequence[tuple[object, str]], folder: Path | None) -> dict[str, Card]:
+    """The cards; without a folder nothing is read but the descriptions themselves."""
     cards: dict[str, Card] = {}
     for description, where in descriptions:
         fields = Fields(description, where)
         try:
-            card = _build(fields)
-        except PersonalisationError as error:
+            card = _build(fields, folder)
+        except (PersonalisationError, StateError) as error:
             raise DeckError(f"{where}: {error}") from error
         if card.card_id in cards:
             raise fields.complaint("card_id", "another card of the deck has the same id")
@@ -121,7 +134,7 @@ def _build_all(descriptions: Sequence[tuple[object, str]]) -> dict[str, Card]:
     return cards
 
 
-def _build(fields: Fields) -> Card:
+def _build(fields: Fields, folder: Path | None) -> Card:
     card_id, label = fields.text("card_id"), fields.text("label")
     uses = fields.child("desfire") if fields.has("desfire") else None
     piv = _piv(fields.child("piv")) if fields.has("piv") else None
@@ -133,17 +146,41 @@ def _build(fields: Fields) -> Card:
         if uses is None:
             raise fields.complaint("desfire", "a cloned number needs the uses it shows")
         return ClonedNumber(card_id, label, _stolen(uses))
-    desfire = _desfire(uses) if uses is not None else None
+    desfire, memory_file = _desfire(uses) if uses is not None else (None, None)
     card = VirtualCard(card_id, label, desfire=desfire, piv=piv, piv_contactless=contactless)
-    return card if fault is None else _faulty(fault, card)
+    kept: Card = card
+    if memory_file is not None and folder is not None:
+        kept = KeptCard(card, folder / memory_file)
+    return kept if fault is None else _faulty(fault, kept, card)
 
 
-def _desfire(fields: Fields) -> DesfireApplet:
-    applications = [use_application(keys) for keys in _card_keys(fields)]
+def _desfire(fields: Fields) -> tuple[DesfireApplet, str | None]:
+    """The applet, and the name of the file that keeps it."""
     uid = fields.octets("uid", 7, 7) if fields.has("uid") else None
-    picc_master = fields.octets("picc_master", 16, 16) if fields.has("picc_master") else None
+    memory_file = fields.text("memory_file") if fields.has("memory_file") else None
+    if memory_file is not None and Path(memory_file).name != memory_file:
+        raise fields.complaint("memory_file", "a file name without a folder is expected")
+    if fields.has("factory"):
+        return _factory(fields, uid), memory_file
+    one_key_set = fields.flag("one_key_set")
+    applications = [use_application(keys, one_key_set=one_key_set) for keys in _card_keys(fields)]
+    picc_key = fields.octets("picc_master", 16, 16) if fields.has("picc_master") else None
+    if fields.has("badge_number"):
+        if picc_key is None:
+            raise fields.complaint("picc_master", "a badge number needs the master it diversifies")
+        system_id, badge_number = fields.octets("system_id", 1, 16), fields.octets("badge_number", 12, 12)
+        picc_key = derive_picc_key(system_id, picc_master=picc_key, badge_number=badge_number)
     fields.finish()
-    return desfire_with(applications, uid=uid, picc_master=picc_master)
+    return desfire_with(applications, uid=uid, picc_key=picc_key), memory_file
+
+
+def _factory(fields: Fields, uid: bytes | None) -> DesfireApplet:
+    chip = fields.text("factory")
+    if chip not in Chip.__members__:
+        raise fields.complaint("factory", f"one of {', '.join(Chip.__members__)} is expected")
+    capacity = fields.integer("capacity_bytes", 4096, 8192) if fields.has("capacity_bytes") else 8192
+    fields.finish()
+    return factory_desfire(chip=Chip[chip], capacity_bytes=capacity, uid=uid)
 
 
 def _card_keys(fields: Fields) -> list[CardKeys]:
@@ -209,10 +246,21 @@ def _slots(fields: Fields) -> dict[int, PivSlot]:
     return slots
 
 
-def _faulty(fields: Fields, card: Card) -> Card:
+def _faulty(fields: Fields, card: Card, inner: VirtualCard) -> Card:
+    """The card with its fault; ``inner`` is the card itself below what keeps it."""
     builders: dict[str, Callable[[], Card]] = {
-        "pulled_after": lambda: PulledAfter(card, fields.integer("n_apdus", 1, 1_000_000)),
+        "pulled_after": lambda: PulledAfter(
+            card, fields.integer("n_apdus", 1, 1_000_000), carried_out=fields.flag("carried_out")
+        ),
+        "torn_write": lambda: TornWrite(card, inner, fields.integer("n_bytes", 0, 65_535)),
         "slow": lambda: SlowCard(card, fields.seconds("delay_s", MAX_DELAY_S)),
+        "relayed": lambda: RelayedCard(
+            card,
+            fields.seconds("delay_s", MAX_DELAY_S),
+            fields.seconds("jitter_s", MAX_DELAY_S),
+            fields.integer("seed", 0, 2**63 - 1),
+        ),
+        "timed": lambda: TimedCard(card),
         "wrong_mac": lambda: WrongMac(card),
         "garbage": lambda: GarbageCard(card.card_id, card.label, fields.integer("seed", 0, 2**63 - 1)),
         "replay": lambda: Replay(card.card_id, card.label, _recording(fields)),

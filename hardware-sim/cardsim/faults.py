@@ -12,11 +12,20 @@ from cardsim.desfire import WRAPPED_CLASS
 from cardsim.desfire_crypto import MAC_LENGTH
 from cardsim.desfire_data import KEY_LENGTH
 from cardsim.desfire_status import Instruction
-from cardsim.errors import CardPulled
+from cardsim.errors import CardPulled, PersonalisationError
 from cardsim.interfaces import Card, Interface
 from cardsim.personalise import CardKeys, desfire_with, use_application
 
 MAX_GARBAGE_LENGTH = 300
+AUTHENTICATIONS = frozenset(
+    {
+        Instruction.AUTHENTICATE,
+        Instruction.AUTHENTICATE_ISO,
+        Instruction.AUTHENTICATE_AES,
+        Instruction.AUTHENTICATE_EV2_FIRST,
+        Instruction.AUTHENTICATE_EV2_NON_FIRST,
+    }
+)
 # PC/SC part 3 section 3.1.3.2.3.2: a storage card (RID of PC/SC, ISO 14443 A part 3, card name 0001).
 STORAGE_CARD_ATR = bytes.fromhex("3B8F8001804F0CA000000306030001000000006A")
 
@@ -51,11 +60,15 @@ class FaultyCard:
 
 
 class PulledAfter(FaultyCard):
-    """A card that leaves the reader at the n-th command of every activation, counted from 1."""
+    """A card that leaves the reader at the n-th command of every activation, counted from 1.
 
-    def __init__(self, card: Card, n_apdus: int) -> None:
+    With ``carried_out`` it does what the n-th command says first, and only the answer is lost.
+    """
+
+    def __init__(self, card: Card, n_apdus: int, *, carried_out: bool = False) -> None:
         super().__init__(card)
         self._n_apdus = n_apdus
+        self._carried_out = carried_out
         self._seen = 0
 
     def power_on(self, interface: Interface) -> bytes:
@@ -71,9 +84,27 @@ class PulledAfter(FaultyCard):
         """
         self._seen += 1
         if self._seen >= self._n_apdus:
+            if self._carried_out and self._seen == self._n_apdus:
+                super().transmit(apdu)
             self.card.power_off()
             raise CardPulled(f"card {self.card_id} was pulled at command {self._seen}")
         return super().transmit(apdu)
+
+
+class TornWrite(FaultyCard):
+    """A card that leaves while it writes to a data file without backup: in every activation so many bytes arrive."""
+
+    def __init__(self, card: Card, inner: VirtualCard, n_bytes: int) -> None:
+        super().__init__(card)
+        if inner.desfire is None:
+            raise PersonalisationError("a torn write needs a DESFire")
+        self._weakness = inner.desfire.memory.weakness
+        self._n_bytes = n_bytes
+
+    def power_on(self, interface: Interface) -> bytes:
+        """Activate the card; its next write will be torn."""
+        self._weakness.tears_after_bytes = self._n_bytes
+        return super().power_on(interface)
 
 
 class SlowCard(FaultyCard):
@@ -120,10 +151,7 @@ class WrongMac(FaultyCard):
         if status != b"\x91\x00" or self._chain_instruction == Instruction.SELECT_APPLICATION:
             self._authenticated = False
             return answer
-        if self._chain_instruction in (
-            Instruction.AUTHENTICATE_EV2_FIRST,
-            Instruction.AUTHENTICATE_EV2_NON_FIRST,
-        ):
+        if self._chain_instruction in AUTHENTICATIONS:
             self._authenticated = True
             return answer
         if self._authenticated and len(data) >= MAC_LENGTH:

@@ -9,14 +9,22 @@ from cardsim.apdu import ApduError, CommandApdu, StatusWord, status_bytes
 CHAINING = 0x10
 SECURE_MESSAGING = 0x0C
 GET_RESPONSE = 0xC0
-MAX_CHAINED_DATA = 4096
+MAX_CHAINED_DATA = 16_384
+"""More than the largest object of SP 800-73-4 part 1 (a facial image of 12,710 bytes)."""
 
 
 class IsoApplet(Protocol):
     """An applet behind the channel."""
 
+    @property
+    def unasked_length(self) -> int:
+        """Bytes of an answer that are given to a command without Le: none, as the standard says, on most cards."""
+
     def handle(self, command: CommandApdu) -> bytes:
         """The answer's data, ended with 9000 by the channel; ApduError for any other status word."""
+
+    def chains(self, ins: int) -> bool:
+        """Whether the data of an instruction may come in parts."""
 
 
 class IsoChannel:
@@ -44,9 +52,12 @@ class IsoChannel:
         _check_class(command.cla)
         unread, self._unread = self._unread, b""
         if command.ins == GET_RESPONSE:
+            self._chained = None
             return self._get_response(command, unread)
         whole = self._with_chain(command)
         if command.cla & CHAINING:
+            if not self._applet.chains(command.ins):
+                raise ApduError(StatusWord.COMMAND_CHAINING_NOT_SUPPORTED)
             self._chained = whole
             return status_bytes(StatusWord.OK)
         return self._deliver(self._applet.handle(whole), command.expected_length)
@@ -68,7 +79,7 @@ class IsoChannel:
         return self._deliver(unread, command.expected_length)
 
     def _deliver(self, data: bytes, expected_length: int | None) -> bytes:
-        granted = expected_length or 0
+        granted = self._applet.unasked_length if expected_length is None else expected_length
         self._unread = data[granted:]
         if not self._unread:
             return data + status_bytes(StatusWord.OK)

@@ -16,8 +16,10 @@ from cardsim.desfire_data import (
     AesKey,
     Application,
     CommunicationMode,
+    KeySetRules,
     StandardFile,
 )
+from cardsim.desfire_memory import DEFAULT_KEY_LENGTH, CardMemory, Chip, Configuration, factory_fresh
 from cardsim.errors import PersonalisationError
 from cardsim.piv import PivApplet
 from cardsim.piv_keys import PivSlot
@@ -36,7 +38,9 @@ FILE_RIGHTS = AccessRights(
     read_write=APPLICATION_MASTER_KEY,
     change=APPLICATION_MASTER_KEY,
 )
-PICC_KEY_SETTINGS = 0x0F
+PICC_KEY_SETTINGS = 0x09
+KEY_SETS = KeySetRules(count=2, max_key_length=KEY_LENGTH, roll_key=APPLICATION_MASTER_KEY)
+BADGE_NUMBER_LENGTH = 12
 DEFAULT_EXPIRY = date(2032, 12, 31)
 
 
@@ -85,8 +89,22 @@ def derive_card_keys(system_id: bytes, use: UseKeys) -> CardKeys:
     )
 
 
-def use_application(keys: CardKeys) -> Application:
-    """The application of one use: three keys and file 1.
+def derive_picc_key(system_id: bytes, *, picc_master: bytes, badge_number: bytes) -> bytes:
+    """The PICC key of one card: M = badge number ‖ 00 00 00 ‖ system id.
+
+    Raises:
+        PersonalisationError: if a length is not allowed.
+    """
+    if not 1 <= len(system_id) <= MAX_SYSTEM_ID_LENGTH:
+        raise PersonalisationError(f"the system id has 1 to 16 bytes, got {len(system_id)}")
+    if len(badge_number) != BADGE_NUMBER_LENGTH:
+        raise PersonalisationError(f"a badge number has {BADGE_NUMBER_LENGTH} bytes, got {len(badge_number)}")
+    _check_keys(picc_master)
+    return diversify(master=picc_master, diversification_input=badge_number + bytes(AID_LENGTH) + system_id)
+
+
+def use_application(keys: CardKeys, *, one_key_set: bool = False) -> Application:
+    """The application of one use: three keys and file 1, and a second key set unless the card is an older one.
 
     Raises:
         PersonalisationError: if a length is not allowed.
@@ -98,24 +116,45 @@ def use_application(keys: CardKeys) -> Application:
         aid=keys.aid_as_sent,
         keys=[AesKey(keys.application_key), AesKey(keys.proof_key), AesKey(keys.locate_key)],
         files={FILE_NUMBER: StandardFile(FILE_NUMBER, content, CommunicationMode.FULL, FILE_RIGHTS)},
+        key_set_rules=None if one_key_set else KEY_SETS,
+        set_version=0 if one_key_set else keys.generation,
     )
 
 
 def desfire_with(
-    applications: Sequence[Application], *, uid: bytes | None = None, picc_master: bytes | None = None
+    applications: Sequence[Application], *, uid: bytes | None = None, picc_key: bytes | None = None
 ) -> DesfireApplet:
-    """A DESFire with these applications; UID and PICC master key are drawn where they are not given.
+    """A DESFire with these applications and a random UID; real UID and PICC key are drawn where they are not given.
 
     Raises:
         PersonalisationError: if lengths are wrong or an AID is used twice.
     """
-    master = secrets.token_bytes(KEY_LENGTH) if picc_master is None else picc_master
-    real_uid = b"\x04" + secrets.token_bytes(6) if uid is None else uid
+    master = secrets.token_bytes(KEY_LENGTH) if picc_key is None else picc_key
+    default_key = secrets.token_bytes(KEY_LENGTH).ljust(DEFAULT_KEY_LENGTH, b"\x00")
+    settings = Configuration(random_uid=True, default_key=default_key)
     try:
         picc = Application(bytes(AID_LENGTH), [AesKey(master)], key_settings=PICC_KEY_SETTINGS)
-        return DesfireApplet(picc, list(applications), real_uid)
+        memory = CardMemory(picc, list(applications), uid or new_uid(), configuration=settings)
     except ValueError as error:
         raise PersonalisationError(str(error)) from error
+    return DesfireApplet(memory)
+
+
+def factory_desfire(*, chip: Chip = Chip.EV2, capacity_bytes: int = 8192, uid: bytes | None = None) -> DesfireApplet:
+    """A DESFire as it leaves the factory: a DES master key of zeros, its real UID on the air.
+
+    Raises:
+        PersonalisationError: if a length or the capacity is wrong.
+    """
+    try:
+        return DesfireApplet(factory_fresh(uid or new_uid(), chip=chip, capacity_bytes=capacity_bytes))
+    except ValueError as error:
+        raise PersonalisationError(str(error)) from error
+
+
+def new_uid() -> bytes:
+    """A UID of 7 bytes; 04 is the maker's number of NXP."""
+    return b"\x04" + secrets.token_bytes(6)
 
 
 def personalise_desfire(system_id: bytes, uses: Sequence[UseKeys]) -> DesfireApplet:

@@ -2,8 +2,10 @@
 """Private keys of PIV slots and GENERAL AUTHENTICATE's operations (SP 800-73-4 part 2 section 3.2.4, SP 800-78)."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import serialization as encodings
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 
@@ -16,6 +18,7 @@ PIV_AUTHENTICATION = 0x9A
 DIGITAL_SIGNATURE = 0x9C
 KEY_MANAGEMENT = 0x9D
 CARD_AUTHENTICATION = 0x9E
+RETIRED_KEY_MANAGEMENT = range(0x82, 0x96)
 
 RSA_ALGORITHMS = {2048: 0x07, 3072: 0x05}
 CURVES: dict[str, tuple[int, hashes.HashAlgorithm]] = {
@@ -23,21 +26,79 @@ CURVES: dict[str, tuple[int, hashes.HashAlgorithm]] = {
     "secp384r1": (0x14, hashes.SHA384()),
 }
 
+RSA_EXPONENT = 65_537
+
 DYNAMIC_TEMPLATE = 0x7C
 CHALLENGE = 0x81
 RESPONSE = 0x82
 EXPONENTIATION = 0x85
 
 
+class PinPolicy(Enum):
+    """What a key wants before it is used (SP 800-73-4 part 1 table 4b: Always, PIN, PIN Always)."""
+
+    NEVER = 1
+    ONCE = 2
+    ALWAYS = 3
+
+
+@dataclass(frozen=True)
+class KeyUse:
+    """What a key may do beside RSA: sign digests, agree on secrets, take digests of another length than the curve's."""
+
+    signs: bool
+    agrees: bool
+    any_digest: bool = False
+
+
 @dataclass(frozen=True)
 class PivSlot:
-    """A private key and the certificate (DER) beside it."""
+    """A private key and the certificate (DER) beside it, which is empty where there is none.
+
+    ``pin_policy`` is None where the slot's own rule holds; ``imported`` says that the key was not made on the card.
+    """
 
     private_key: SlotKey = field(repr=False)
     certificate: bytes = field(repr=False)
+    pin_policy: PinPolicy | None = None
+    imported: bool = False
 
     def __post_init__(self) -> None:
         algorithm_of(self.private_key)
+
+
+def pin_policy_of(slot_number: int) -> PinPolicy:
+    """The standard's rule for a slot."""
+    special = {CARD_AUTHENTICATION: PinPolicy.NEVER, DIGITAL_SIGNATURE: PinPolicy.ALWAYS}
+    return special.get(slot_number, PinPolicy.ONCE)
+
+
+def standard_use(slot_number: int) -> KeyUse:
+    """Key management keys agree and sign nothing, all others sign and agree on nothing."""
+    manages = slot_number == KEY_MANAGEMENT or slot_number in RETIRED_KEY_MANAGEMENT
+    return KeyUse(signs=not manages, agrees=manages)
+
+
+def generate_key(algorithm: int) -> SlotKey:
+    """A new key.
+
+    Raises:
+        KeyError: for an algorithm identifier of no key pair.
+    """
+    if algorithm in RSA_ALGORITHMS.values():
+        size = next(size for size, identifier in RSA_ALGORITHMS.items() if identifier == algorithm)
+        return rsa.generate_private_key(RSA_EXPONENT, size)
+    return ec.generate_private_key({0x11: ec.SECP256R1(), 0x14: ec.SECP384R1()}[algorithm])
+
+
+def public_key_objects(key: SlotKey) -> bytes:
+    """The data objects of a public key inside 7F49 (part 2 table "data objects in the template")."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        numbers = key.public_key().public_numbers()
+        modulus = numbers.n.to_bytes(key.key_size // 8, "big")
+        return tlv.encode(b"\x81", modulus) + tlv.encode(b"\x82", numbers.e.to_bytes(3, "big"))
+    form = (encodings.Encoding.X962, encodings.PublicFormat.UncompressedPoint)
+    return tlv.encode(b"\x86", key.public_key().public_bytes(*form))
 
 
 def algorithm_of(key: SlotKey) -> int:
@@ -55,7 +116,7 @@ def algorithm_of(key: SlotKey) -> int:
     return CURVES[key.curve.name][0]
 
 
-def general_authenticate(slot_number: int, key: SlotKey, data: bytes) -> bytes:
+def general_authenticate(use: KeyUse, key: SlotKey, data: bytes) -> bytes:
     """The answer template to a request template.
 
     Raises:
@@ -63,15 +124,15 @@ def general_authenticate(slot_number: int, key: SlotKey, data: bytes) -> bytes:
     """
     request = _request(data)
     if EXPONENTIATION in request:
-        if slot_number != KEY_MANAGEMENT or not isinstance(key, ec.EllipticCurvePrivateKey):
+        if not use.agrees or not isinstance(key, ec.EllipticCurvePrivateKey):
             raise ApduError(StatusWord.WRONG_DATA)
         result = _agree(key, request[EXPONENTIATION])
     elif isinstance(key, rsa.RSAPrivateKey):
         result = _rsa_private(key, request[CHALLENGE])
-    elif slot_number == KEY_MANAGEMENT:
+    elif not use.signs:
         raise ApduError(StatusWord.WRONG_DATA)
     else:
-        result = _sign_digest(key, request[CHALLENGE])
+        result = _sign_digest(key, request[CHALLENGE], any_length=use.any_digest)
     return tlv.encode(bytes([DYNAMIC_TEMPLATE]), tlv.encode(bytes([RESPONSE]), result))
 
 
@@ -100,8 +161,10 @@ def _rsa_private(key: rsa.RSAPrivateKey, block: bytes) -> bytes:
     return (by_q + factor * numbers.q).to_bytes(size, "big")
 
 
-def _sign_digest(key: ec.EllipticCurvePrivateKey, digest: bytes) -> bytes:
+def _sign_digest(key: ec.EllipticCurvePrivateKey, digest: bytes, *, any_length: bool) -> bytes:
     algorithm = CURVES[key.curve.name][1]
+    if any_length:
+        digest = digest[: algorithm.digest_size].rjust(algorithm.digest_size, b"\0")
     if len(digest) != algorithm.digest_size:
         raise ApduError(StatusWord.WRONG_DATA)
     return key.sign(digest, ec.ECDSA(Prehashed(algorithm)))

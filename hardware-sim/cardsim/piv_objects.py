@@ -23,8 +23,28 @@ CERTIFICATES = {
     KEY_MANAGEMENT: bytes.fromhex("5FC10B"),
     CARD_AUTHENTICATION: bytes.fromhex("5FC101"),
 }
-# Part 1 table 2: readable at the contactless interface without a virtual contact interface.
-FREE_AT_CONTACTLESS = frozenset({DISCOVERY, CHUID, CERTIFICATES[CARD_AUTHENTICATION]})
+BIOMETRIC_TEMPLATES = bytes.fromhex("7F61")
+FINGERPRINTS, SECURITY_OBJECT = bytes.fromhex("5FC103"), bytes.fromhex("5FC106")
+FACE, PRINTED = bytes.fromhex("5FC108"), bytes.fromhex("5FC109")
+KEY_HISTORY, IRISES = bytes.fromhex("5FC10C"), bytes.fromhex("5FC121")
+MESSAGING_SIGNER, PAIRING_CODE = bytes.fromhex("5FC122"), bytes.fromhex("5FC123")
+RETIRED_CERTIFICATES = tuple(b"\x5f\xc1" + bytes([last]) for last in range(0x0D, 0x21))
+"""Certificates of the retired key management keys 82 to 95, in this order."""
+
+# Part 1 table 2: readable at the contactless interface without a virtual contact interface, and only with the PIN.
+FREE_AT_CONTACTLESS = frozenset(
+    {DISCOVERY, CHUID, CERTIFICATES[CARD_AUTHENTICATION], BIOMETRIC_TEMPLATES, MESSAGING_SIGNER}
+)
+BEHIND_THE_PIN = frozenset({FINGERPRINTS, FACE, PRINTED, IRISES, PAIRING_CODE})
+
+# Part 1 appendix A gives the least each container holds; most of ours hold more.
+_USUAL_CAPACITY = 4096
+_LARGE = {FACE: 12_710, IRISES: 7106}
+STANDARD_OBJECTS = frozenset(
+    {DISCOVERY, CCC, CHUID, SECURITY_OBJECT, KEY_HISTORY, *CERTIFICATES.values(), *RETIRED_CERTIFICATES}
+    | FREE_AT_CONTACTLESS
+    | BEHIND_THE_PIN
+)
 
 APPLICATION_ID = bytes.fromhex("A000000308000010000100")
 # Agency, system and credential of nines: the holder belongs to no federal agency.
@@ -38,6 +58,11 @@ def data_objects(card_uuid: UUID, expires: date, slots: Mapping[int, PivSlot]) -
     for number, slot in slots.items():
         objects[CERTIFICATES[number]] = certificate_object(slot.certificate)
     return objects
+
+
+def capacity_of(tag: bytes) -> int | None:
+    """Bytes an object of part 1 may have, None for a tag that part 1 does not name."""
+    return _LARGE.get(tag, _USUAL_CAPACITY) if tag in STANDARD_OBJECTS else None
 
 
 def discovery() -> bytes:

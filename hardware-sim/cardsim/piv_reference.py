@@ -27,6 +27,11 @@ def is_padded_pin(data: bytes) -> bool:
     return len(data) == REFERENCE_LENGTH and len(digits) >= 6 and digits.isdigit()
 
 
+def is_reference(data: bytes) -> bool:
+    """Whether it is any 8 bytes: all that section 2.4.3 asks of a PUK."""
+    return len(data) == REFERENCE_LENGTH
+
+
 @dataclass
 class ReferenceData:
     """A secret of 8 bytes with its retry counter, which survives power cycles."""
@@ -42,19 +47,34 @@ class ReferenceData:
             raise ValueError(f"1 to 15 retries are allowed, got {self.retries}")
         if self.remaining < 0:
             self.remaining = self.retries
+        if self.remaining > self.retries:
+            raise ValueError(f"at most {self.retries} retries can remain, got {self.remaining}")
 
-    def verify(self, presented: bytes) -> None:
-        """Compare and count.
+    def require_open(self) -> None:
+        """Refuse before anything is compared.
 
         Raises:
-            ApduError: 6983 if blocked, 63Cx with the remaining tries if wrong.
+            ApduError: 6983 if the counter is at zero.
         """
         if self.remaining == 0:
             raise ApduError(StatusWord.AUTHENTICATION_METHOD_BLOCKED)
+
+    def matches(self, presented: bytes) -> bool:
+        """Compare and count: down when it is wrong, up to the full number when it is right.
+
+        Raises:
+            ApduError: 6983 if the counter is at zero.
+        """
+        self.require_open()
         if not hmac.compare_digest(self.value, presented):
             self.remaining -= 1
-            raise ApduError(StatusWord.VERIFICATION_FAILED | self.remaining)
+            return False
         self.remaining = self.retries
+        return True
+
+    def failure(self) -> ApduError:
+        """63Cx with the tries that are left."""
+        return ApduError(StatusWord.VERIFICATION_FAILED | self.remaining)
 
     def replace(self, value: bytes) -> None:
         """Set a new secret of 8 bytes and fill the counter up."""

@@ -6,6 +6,8 @@ import secrets
 from dataclasses import dataclass, field
 
 from cardsim import desfire_crypto as crypto
+from cardsim.desfire_ciphers import crc32
+from cardsim.desfire_data import CommunicationMode
 from cardsim.desfire_status import Instruction
 from cardsim.errors import CardSimError
 from cardsim.interfaces import Card
@@ -87,6 +89,53 @@ class DesfireReader:
             return b""
         iv = crypto.message_iv(self.enc_key, crypto.RESPONSE_LABEL, self.ti, self.command_counter)
         return crypto.unpad(crypto.decrypt_cbc(self.enc_key, cryptogram, iv))
+
+    def managed(self, ins: int, header: bytes = b"") -> bytes:
+        """One command that touches no file's data: MACed, and so is the answer; returns it plain."""
+        return self.in_mode(ins, header, b"", CommunicationMode.MAC)
+
+    def in_mode(self, ins: int, header: bytes, data: bytes, mode: CommunicationMode) -> bytes:
+        """One command in the communication mode of a file; returns the plain answer."""
+        if mode is CommunicationMode.FULL:
+            return self.command(ins, header, data)
+        body = header + data
+        if mode is CommunicationMode.MAC:
+            body += self.mac(ins, body)
+        answer, status = self.send(ins, body)
+        while status == MORE:
+            more, status = self.send(Instruction.ADDITIONAL_FRAME)
+            answer += more
+        if status != OK:
+            raise CardRefused(f"command {ins:02X}: status {status.hex().upper()}")
+        self.command_counter += 1
+        if mode is CommunicationMode.PLAIN:
+            return answer
+        content, mac = answer[: -crypto.MAC_LENGTH], answer[-crypto.MAC_LENGTH :]
+        if not hmac.compare_digest(self.mac(0x00, content), mac):
+            raise CardRefused(f"command {ins:02X}: the MAC of the answer is wrong")
+        return content
+
+    def change_own_key(self, header: bytes, new_key: bytes, version: int = 0) -> None:
+        """ChangeKey of the key that opened the session; ``header`` is its number. The session is over."""
+        self._last_command(Instruction.CHANGE_KEY, header, new_key + bytes([version]))
+
+    def change_other_key(self, header: bytes, old_key: bytes, new_key: bytes, version: int = 0) -> None:
+        """Change another key: ``header`` is its number, or set and number for ChangeKeyEV2."""
+        ins = Instruction.CHANGE_KEY if len(header) == 1 else Instruction.CHANGE_KEY_EV2
+        mixed = bytes(a ^ b for a, b in zip(new_key, old_key, strict=True))
+        self.command(ins, header, mixed + bytes([version]) + crc32(new_key))
+
+    def roll_key_set(self, number: int) -> None:
+        """RollKeySet; the session is over."""
+        body = bytes([number])
+        self._expect(OK, Instruction.ROLL_KEY_SET, body + self.mac(Instruction.ROLL_KEY_SET, body))
+
+    def _last_command(self, ins: int, header: bytes, data: bytes) -> None:
+        """A command whose answer is bare, because the session's key is gone."""
+        iv = crypto.message_iv(self.enc_key, crypto.COMMAND_LABEL, self.ti, self.command_counter)
+        sealed = crypto.encrypt_cbc(self.enc_key, crypto.pad(data), iv)
+        if self._expect(OK, ins, header + sealed + self.mac(ins, header + sealed)):
+            raise CardRefused(f"command {ins:02X}: an answer without session carries data")
 
     def mac(self, code: int, data: bytes) -> bytes:
         """MACt over code, counter, TI and data."""

@@ -109,7 +109,12 @@ def build(now: datetime | None = None) -> Deck:
 def _describe(card: CityCard, issuer: Issuer, today: datetime) -> dict[str, object]:
     description: dict[str, object] = {"card_id": card.card_id, "label": card.label_en}
     if card.chip in {"desfire", "employee"}:
-        description["desfire"] = {"system_id": seed.SYSTEM_ID.hex(), "uses": [_use(card, use) for use in seed.USES]}
+        description["desfire"] = {
+            "system_id": seed.SYSTEM_ID.hex(),
+            "picc_master": seed.master(*seed.PICC).hex(),
+            "badge_number": seed.badge_number(card.card_id).hex(),
+            "uses": [_use(card, use) for use in seed.USES],
+        }
     if card.chip == "employee" or card.chip.startswith("piv"):
         flaw = Flaw.EXPIRED if card.chip == "piv-expired" else Flaw.NONE
         slot = card_authentication_slot(Order(issuer, today - timedelta(days=1), 365, flaw), card_uuid(card.card_id))

@@ -11,6 +11,8 @@ SEED: Final = b"one-card demonstration city; published; never for real cards"
 SYSTEM_ID: Final = b"STADTDEMO"
 USES: Final = ("door", "timeclock", "printer", "canteen")
 PURPOSES: Final = ("locate", "proof", "application_master")
+PICC: Final = ("card", "picc")
+"""Use and purpose of the one master key that belongs to the card itself."""
 
 
 def derive(label: str, length: int = 16) -> bytes:
@@ -19,10 +21,15 @@ def derive(label: str, length: int = 16) -> bytes:
 
 
 def master(use: str, purpose: str, generation: int = 1) -> bytes:
-    """Return the 16-byte master key of `purpose` (locate, proof, application_master) in one use."""
+    """Return the 16-byte master key of `purpose` (locate, proof, application_master) in one use, or of `PICC`."""
     return derive(f"master {use} {purpose} {generation}")
 
 
 def number(card: str, use: str) -> bytes:
     """Return the 12-byte number of `card` in one use."""
     return derive(f"number {card} {use}", 12)
+
+
+def badge_number(card: str) -> bytes:
+    """Return the 12-byte number that is printed on `card` and found nowhere on its chip."""
+    return derive(f"badge {card}", 12)

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from rig.errors import CupsFailedError, CupsUnavailableError
-from rig.program import FOLDERS, Program, find_program, free_port, wait_for
+from rig.program import FOLDERS, Program, accepts, find_program, free_port, installed, wait_for
 
 PROGRAMS: Final = (
     *("cupsd", "lpadmin", "cupsaccept", "cupsdisable", "cupsenable"),
     *("lp", "lpstat", "ippeveprinter", "dbus-daemon"),
 )
+PACKAGE: Final = "scripts/debian-packages.sh print"
 USERS: Final = ("games", "news", "mail", "man", "backup", "irc")
 QUEUE: Final = "followme"
 MAX_PRINTERS: Final = 32
@@ -75,16 +76,14 @@ def why_not() -> str:
     """Say in one sentence why printing cannot be simulated here; nothing when it can."""
     lacking = [name for name in PROGRAMS if find_program(name) is None]
     if lacking:
-        return f"{', '.join(lacking)} is not installed (Debian: scripts/debian-packages.sh print)"
+        return f"{', '.join(lacking)} is not installed (Debian: {PACKAGE})"
     if os.geteuid() != 0:
         return "sending documents as several people needs root"
     return ""
 
 
 def _path(name: str) -> str:
-    if (found := find_program(name)) is None:
-        raise CupsUnavailableError(f"{name} is not installed (Debian: scripts/debian-packages.sh print)")
-    return found
+    return installed(name, PACKAGE, CupsUnavailableError)
 
 
 def _common_folder() -> str:
@@ -118,6 +117,7 @@ class Printer:
             name,
             [_path("ippeveprinter"), *address, "-d", f"{here}/spool", "-2", *formats, "-c", str(command), name],
             here / "log",
+            CupsFailedError,
             # It insists on something to announce itself to, even when told not to.
             {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={bus}"},
         )
@@ -139,18 +139,11 @@ class Printer:
     def start(self) -> None:
         """Switch it on; returns once it answers."""
         self._program.start()
-        self._program.wait_ready(self._answers, START_LIMIT_S, CupsFailedError)
+        self._program.wait_ready(lambda: accepts(self.port, "localhost"), START_LIMIT_S)
 
     def stop(self) -> None:
         """Switch it off."""
         self._program.end(signal.SIGKILL)
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection(("localhost", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
 
 
 class Cups:
@@ -186,6 +179,7 @@ class Cups:
             "dbus-daemon",
             [_path("dbus-daemon"), "--session", "--nofork", "--nopidfile", address],
             self.directory / "log" / "bus",
+            CupsFailedError,
         )
         self._cupsd = Program(
             "cupsd",
@@ -194,6 +188,7 @@ class Cups:
                 *("-c", f"{self.directory}/etc/cupsd.conf", "-s", f"{self.directory}/etc/cups-files.conf"),
             ],
             self.directory / "log" / "cupsd",
+            CupsFailedError,
         )
         self.printers = {name: Printer(name, self.directory / "printers" / name, bus) for name in printers}
 
@@ -218,7 +213,7 @@ class Cups:
         """
         try:
             self._bus.start()
-            self._bus.wait_ready(self._bus_socket.exists, START_LIMIT_S, CupsFailedError)
+            self._bus.wait_ready(self._bus_socket.exists, START_LIMIT_S)
             for printer in self.printers.values():
                 printer.start()
             self.start_cupsd()
@@ -241,19 +236,19 @@ class Cups:
     def start_cupsd(self) -> None:
         """Start cupsd (again); returns once it answers."""
         self._cupsd.start()
-        self._cupsd.wait_ready(self._cupsd_answers, START_LIMIT_S, CupsFailedError)
+        self._cupsd.wait_ready(self._cupsd_answers, START_LIMIT_S)
 
     def kill_cupsd(self) -> None:
         """SIGKILL: no goodbye, nothing written."""
         self._cupsd.end(signal.SIGKILL)
 
     def pause_cupsd(self) -> None:
-        """SIGSTOP: the kernel still accepts connections, nobody answers."""
-        self._cupsd.send(signal.SIGSTOP)
+        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still."""
+        self._cupsd.pause()
 
     def resume_cupsd(self) -> None:
         """SIGCONT."""
-        self._cupsd.send(signal.SIGCONT)
+        self._cupsd.resume()
 
     def submit(self, user: str, file: Path, *options: str, title: str = "Dokument", queue: str = QUEUE) -> int:
         """Send `file` as `user` (one of `users`) with the program `lp`, as anybody would; return the job's number.

@@ -14,8 +14,6 @@ import pwd
 import re
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
@@ -27,13 +25,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from rig.errors import Ds389FailedError
-from rig.program import Program, find_program, free_port, wait_for
-from rig.slapd import ADMIN_PASSWORD, READER_DN, READER_PASSWORD, SUFFIX, make_tls_files
+from rig.program import Program, Server, accepts, free_port, installed
+from rig.slapd import ADMIN_PASSWORD, READER_DN, READER_PASSWORD, SUFFIX
+from rig.tls_files import make_tls_files
 
 USER: Final = "dirsrv"
 ROOT_DN: Final = "cn=Directory Manager"
 START_LIMIT_S: Final = 40.0
 STOP_LIMIT_S: Final = 20.0
+PACKAGE: Final = "scripts/debian-packages.sh ds389"
 _TEMPLATE: Final = Path("/usr/share/dirsrv/data/template-dse.ldif")
 _SYSTEM: Final = Path("/etc/dirsrv")
 _FOLDERS: Final = ("bak", "certs", "config", "db", "ldif", "lock", "log", "run", "tmp", "tls")
@@ -60,11 +60,8 @@ nsslapd-backend: userRoot
 """
 
 
-class Ds389:
-    """One server with its own database; `start` may follow `stop` or `kill` any number of times.
-
-    It dies with the thread that started it. `close` removes its directory.
-    """
+class Ds389(Server):
+    """One server with its own database; `close` removes its directory."""
 
     suffix = SUFFIX
     bind_dn = READER_DN
@@ -73,12 +70,20 @@ class Ds389:
     admin_password = ADMIN_PASSWORD
 
     def __init__(self) -> None:
-        """Write configuration and certificate; nothing runs yet."""
+        """Write configuration and certificate; nothing runs yet.
+
+        Raises:
+            Ds389FailedError: a program of 389-ds is missing or failed.
+        """
+        program = installed("ns-slapd", PACKAGE, Ds389FailedError)
         # A path of its own: root's server gives up its rights, and a session's own folder is closed to others.
         self.directory = Path(tempfile.mkdtemp(prefix="ds389-"))
         self._plain_port = free_port()
         self._tls_port = free_port()
-        self._program: Program | None = None
+        command = [program, "-d", "0"]
+        command += ["-D", str(self.directory / "config"), "-i", str(self.directory / "run" / "pid")]
+        log = self.directory / "ns-slapd.log"
+        self._program = Program("ns-slapd", command, log, Ds389FailedError, stop_limit_s=STOP_LIMIT_S)
         for name in _FOLDERS:
             (self.directory / name).mkdir()
         make_tls_files(self.directory / "tls")
@@ -108,54 +113,10 @@ class Ds389:
         Raises:
             Ds389FailedError: it ended, or accepts none.
         """
-        here = self.directory
-        program = find_program("ns-slapd") or "ns-slapd"
-        command = [program, "-d", "0", "-D", str(here / "config"), "-i", str(here / "run" / "pid")]
-        self._program = Program("ns-slapd", command, here / "ns-slapd.log", stop_limit_s=STOP_LIMIT_S)
         self._program.start()
         ports = (self._plain_port, self._tls_port)
-        self._program.wait_ready(lambda: all(map(_answers, ports)), START_LIMIT_S, Ds389FailedError)
+        self._program.wait_ready(lambda: all(map(accepts, ports)), START_LIMIT_S)
         return self
-
-    def stop(self) -> None:
-        """End it in order; safe to call twice and while paused."""
-        if self._program is not None:
-            self._program.send(signal.SIGCONT)
-            self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL: no goodbye, nothing written."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: signal.Signals) -> None:
-        program, self._program = self._program, None
-        if program is not None:
-            program.end(number)
-
-    def pause(self) -> None:
-        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still.
-
-        Raises:
-            Ds389FailedError: it does not run.
-        """
-        program = self._running()
-        program.send(signal.SIGSTOP)
-        state = Path(f"/proc/{program.pid}/stat")
-        if not wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", STOP_LIMIT_S):
-            raise Ds389FailedError("ns-slapd does not stand still")
-
-    def resume(self) -> None:
-        """SIGCONT.
-
-        Raises:
-            Ds389FailedError: it does not run.
-        """
-        self._running().send(signal.SIGCONT)
-
-    def _running(self) -> Program:
-        if self._program is None:
-            raise Ds389FailedError("ns-slapd is not running")
-        return self._program
 
     def backup(self) -> Path:
         """Copy the database as it lies on the disk; the server must not run."""
@@ -248,14 +209,6 @@ class Ds389:
                 os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
 def _changed(entry: str, dn: str, settings: dict[str, str]) -> str:
     """Return an LDIF entry with other values, if it is the one with this name."""
     first, *lines = entry.splitlines()
@@ -273,9 +226,7 @@ def _salted(password: str) -> str:
 
 
 def _run(name: str, *arguments: str | Path) -> None:
-    program = find_program(name)
-    if program is None:
-        raise Ds389FailedError(f"{name} is not installed (Debian: scripts/debian-packages.sh ds389)")
+    program = installed(name, PACKAGE, Ds389FailedError)
     done = subprocess.run(  # noqa: S603  # Debian's own programs on our own files
         [program, *map(str, arguments)], capture_output=True, check=False, timeout=60
     )

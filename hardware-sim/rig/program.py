@@ -18,6 +18,8 @@ from rig import leash
 from rig.errors import RigError
 
 _POLL_S: Final = 0.01
+_CONNECT_LIMIT_S: Final = 1.0
+_STAND_STILL_LIMIT_S: Final = 20.0
 FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -26,12 +28,32 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join(FOLDERS))
 
 
+def installed(name: str, package: str, error: type[RigError]) -> str:
+    """Return where a program is.
+
+    Raises:
+        RigError: of the class `error`: it is not installed; one sentence says what installs it.
+    """
+    if (found := find_program(name)) is None:
+        raise error(f"{name} is not installed (Debian: {package})")
+    return found
+
+
 def free_port() -> int:
     """Return a port of 127.0.0.1 nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def accepts(port: int, host: str = "127.0.0.1") -> bool:
+    """Return whether somebody accepts connections there now."""
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_LIMIT_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def wait_for(what: Callable[[], object], limit_s: float, *, pause_s: float = _POLL_S) -> bool:
@@ -46,11 +68,15 @@ def wait_for(what: Callable[[], object], limit_s: float, *, pause_s: float = _PO
 
 @dataclass(slots=True)
 class Program:
-    """A child that dies with the thread that started it; `command` begins with its path."""
+    """A child that dies with the thread that started it; `command` begins with its path.
+
+    `start` may follow `end` any number of times. `error` is what it raises.
+    """
 
     name: str
     command: Sequence[str]
     log: Path
+    error: type[RigError] = RigError
     environment: Mapping[str, str] = field(default_factory=dict)
     stop_limit_s: float = 10.0
     _process: subprocess.Popen[bytes] | None = None
@@ -77,32 +103,88 @@ class Program:
         """Its process id while it runs."""
         return self._process.pid if self._process is not None and self.runs else None
 
-    def wait_ready(self, ready: Callable[[], object], limit_s: float, error: type[RigError]) -> None:
+    def wait_ready(self, ready: Callable[[], object], limit_s: float) -> None:
         """Return once `ready()` is true.
 
         Raises:
-            RigError: of the class `error`: it ended before, or was not ready within `limit_s` seconds.
+            RigError: it ended before, or was not ready within `limit_s` seconds.
         """
         if not wait_for(lambda: ready() or not self.runs, limit_s) or not self.runs:
-            raise error(self.failed())
+            raise self.error(f"{self.name} did not start: {self.log.read_text('utf-8', 'replace')[-500:]}")
 
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal; nothing happens if it does not run."""
-        if self._process is not None:
-            self._process.send_signal(number)
+    def pause(self) -> None:
+        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still.
+
+        Raises:
+            RigError: it does not run.
+        """
+        process = self._running()
+        process.send_signal(signal.SIGSTOP)
+        state = Path(f"/proc/{process.pid}/stat")
+        if not wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", _STAND_STILL_LIMIT_S):
+            raise self.error(f"{self.name} does not stand still")
+
+    def resume(self) -> None:
+        """SIGCONT.
+
+        Raises:
+            RigError: it does not run.
+        """
+        self._running().send_signal(signal.SIGCONT)
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or not self.runs:
+            raise self.error(f"{self.name} is not running")
+        return self._process
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """End it in order, or hard when it does not obey; safe to call twice."""
+        """End it in order, or hard when it does not obey; safe to call twice and while paused."""
         process, self._process = self._process, None
         if process is None:
             return
         process.send_signal(number)
+        process.send_signal(signal.SIGCONT)  # a paused one hears nothing but SIGKILL before
         try:
             process.wait(self.stop_limit_s)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
 
-    def failed(self) -> str:
-        """Return why it did not start, as far as it said so."""
-        return f"{self.name} did not start: {self.log.read_text('utf-8', 'replace')[-500:]}"
+
+class Server:
+    """A server that is one program, `_program`, and what all of those can do.
+
+    `start`, which every kind has of its own, may follow `stop` or `kill` any number of times. The server dies with the
+    thread that started it.
+    """
+
+    _program: Program
+
+    def stop(self) -> None:
+        """End it in order; safe to call twice and while paused."""
+        self._program.end()
+
+    def kill(self) -> None:
+        """SIGKILL: no goodbye, nothing written."""
+        self._program.end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still.
+
+        Raises:
+            RigError: it does not run.
+        """
+        self._program.pause()
+
+    def resume(self) -> None:
+        """SIGCONT.
+
+        Raises:
+            RigError: it does not run.
+        """
+        self._program.resume()
+
+    @property
+    def runs(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._program.runs

@@ -9,7 +9,6 @@ Making a domain takes seconds, copying one takes milliseconds: `provision` makes
 import json
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -18,12 +17,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from rig.errors import SambaFailedError
-from rig.program import Program, find_program, wait_for
-from rig.slapd import CertificateWish, make_tls_files
+from rig.program import Program, Server, accepts, find_program, installed
+from rig.tls_files import CertificateWish, make_tls_files
 
 START_LIMIT_S = 30.0
 STOP_LIMIT_S = 20.0
 PROVISION_LIMIT_S = 180.0
+PACKAGE: Final = "scripts/debian-packages.sh samba"
 
 REALM = "corp.example"
 SUFFIX = "dc=corp,dc=example"
@@ -75,9 +75,7 @@ def provision(directory: Path) -> Path:
     Raises:
         SambaFailedError: one of its programs is missing or failed.
     """
-    tool = find_program("samba-tool")
-    if tool is None:
-        raise SambaFailedError("samba-tool is not installed (Debian: scripts/debian-packages.sh samba)")
+    tool = installed("samba-tool", PACKAGE, SambaFailedError)
     directory.mkdir(parents=True, exist_ok=True)
     options = ("--dns-backend=NONE", "--server-role=dc", "--host-name=dc1", "--host-ip=127.0.0.5")
     loopback_only = ("--option=interfaces=127.0.0.5/8", "--option=bind interfaces only=yes")
@@ -155,11 +153,8 @@ def free_address() -> str:
 
 
 @dataclass
-class Samba:
-    """One domain controller with a copy of `template`; `start` may follow `stop` or `kill` any number of times.
-
-    It dies with the thread that started it.
-    """
+class Samba(Server):
+    """One domain controller with a copy of `template`."""
 
     directory: Path
     template: Path
@@ -167,10 +162,17 @@ class Samba:
     suffix: str = SUFFIX
     bind_dn: str = READER
     password: str = READER_PASSWORD
-    _program: Program | None = None
 
     def __post_init__(self) -> None:
-        """Copy the domain and certify the server; nothing runs yet."""
+        """Copy the domain and certify the server; nothing runs yet.
+
+        Raises:
+            SambaFailedError: Samba is not installed.
+        """
+        command = [installed("samba", PACKAGE, SambaFailedError), "-i", "-M", "single", "--no-process-group"]
+        command += ["-s", str(self.directory / "etc" / "smb.conf")]
+        log = self.directory / "samba.out"
+        self._program = Program("samba", command, log, SambaFailedError, stop_limit_s=STOP_LIMIT_S)
         self._copy(self.template)
         make_tls_files(self._tls, CertificateWish(ip=self.address))
         (self._tls / "key.pem").chmod(0o600)  # Samba refuses a key that others may read
@@ -208,64 +210,9 @@ class Samba:
         Raises:
             SambaFailedError: it ended, or does not answer.
         """
-        command = [find_program("samba") or "/usr/sbin/samba", "-i", "-M", "single", "--no-process-group"]
-        command += ["-s", str(self.directory / "etc" / "smb.conf")]
-        self._program = Program("samba", command, self.directory / "samba.out", stop_limit_s=STOP_LIMIT_S)
         self._program.start()
-        self._program.wait_ready(self._answers, START_LIMIT_S, SambaFailedError)
+        self._program.wait_ready(lambda: accepts(_LDAPS_PORT, self.address), START_LIMIT_S)
         return self
-
-    def _answers(self) -> bool:
-        try:
-            socket.create_connection((self.address, _LDAPS_PORT), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def stop(self) -> None:
-        """End it in order; safe to call twice and while paused."""
-        if self._program is not None:
-            self._program.send(signal.SIGCONT)
-            self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL: no goodbye, nothing written."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: signal.Signals) -> None:
-        program, self._program = self._program, None
-        if program is not None:
-            program.end(number)
-
-    def pause(self) -> None:
-        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still.
-
-        Raises:
-            SambaFailedError: it does not run.
-        """
-        program = self._running()
-        program.send(signal.SIGSTOP)
-        state = Path(f"/proc/{program.pid}/stat")
-        if not wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", STOP_LIMIT_S):
-            raise SambaFailedError("samba does not stand still")
-
-    def resume(self) -> None:
-        """SIGCONT.
-
-        Raises:
-            SambaFailedError: it does not run.
-        """
-        self._running().send(signal.SIGCONT)
-
-    @property
-    def runs(self) -> bool:
-        """Whether it was started and has not ended."""
-        return self._program is not None and self._program.runs
-
-    def _running(self) -> Program:
-        if self._program is None:
-            raise SambaFailedError("samba is not running")
-        return self._program
 
     def backup(self) -> Path:
         """Copy the database of a server that does not run; return the copy, which is a template."""

@@ -85,7 +85,7 @@ class Note(NamedTuple):
 def _program(name: str, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> Program:
     """Return a program by its name in `command`; whether it is installed is asked before anything is started."""
     path = find_program(command[0]) or command[0]
-    return Program(name, (path, *command[1:]), log, environment or {}, STOP_LIMIT_S)
+    return Program(name, (path, *command[1:]), log, SessionsFailedError, environment or {}, STOP_LIMIT_S)
 
 
 class _Screen:
@@ -119,7 +119,7 @@ class _Screen:
         command = ("xss-lock", "-s", self._session.number, "--", "i3lock", "-n", "-c", "203040")
         self._locker = _program("xss-lock", command, self._log, {**self._environment, "DISPLAY": self.display})
         self._locker.start()
-        self._locker.wait_ready(ready, START_LIMIT_S, SessionsFailedError)
+        self._locker.wait_ready(ready, START_LIMIT_S)
 
     def stop_locker(self) -> None:
         """End the locker; the screen is then as open as it is without one."""
@@ -230,7 +230,7 @@ class Desk:
         """
         (self.folder / "bus").unlink(missing_ok=True)
         self._bus.start()
-        self._bus.wait_ready((self.folder / "bus").exists, START_LIMIT_S, SessionsFailedError)
+        self._bus.wait_ready((self.folder / "bus").exists, START_LIMIT_S)
         self.start_logind()
         for number, screen in self._screens.items():
             self._start_locker(number, screen)
@@ -275,7 +275,7 @@ class Desk:
         command = (PYTHON, "-m", "dbusmock", "--system", "-t", str(_DOUBLE), "-p", json.dumps(parameters))
         self._logind = _program("logind", command, self._log, self.environment)
         self._logind.start()
-        self._logind.wait_ready(ready.exists, START_LIMIT_S, SessionsFailedError)
+        self._logind.wait_ready(ready.exists, START_LIMIT_S)
 
     def stop_logind(self) -> None:
         """End logind alone."""

@@ -5,25 +5,16 @@ Needs Debian's packages slapd and ldap-utils. Nothing outside the given director
 127.0.0.1 only, on ports the kernel chose.
 """
 
-import datetime as dt
-import ipaddress
-import secrets
-import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from rig.errors import SlapdFailedError
-from rig.program import Program, free_port, wait_for
+from rig.program import Program, Server, accepts, free_port, installed
+from rig.tls_files import CertificateWish, make_tls_files
 
 SLAPD = Path("/usr/sbin/slapd")
 SLAPADD = Path("/usr/sbin/slapadd")
@@ -40,82 +31,13 @@ READER_PASSWORD = "doorspw"  # noqa: S105  # as above
 Entry = tuple[str, Mapping[str, str | list[str]]]
 
 
-# What strict checks ask of an authority (RFC 5280, section 4.2.1).
-_CA_USAGE = x509.KeyUsage(
-    digital_signature=False,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=True,
-    encipher_only=False,
-    decipher_only=False,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateWish:
-    """What a server certificate shall say; the defaults are right for 127.0.0.1."""
-
-    ip: str | None = "127.0.0.1"
-    dns: str | None = None
-    valid_days: int = 2
-
-
-def make_tls_files(directory: Path, wish: CertificateWish | None = None) -> None:
-    """Write ca.pem, cert.pem and key.pem into `directory`."""
-    wish = wish or CertificateWish()
-    now = dt.datetime.now(dt.UTC)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Test CA {secrets.token_hex(4)}")])
-    start = now - dt.timedelta(days=30)
-    ca = (
-        x509.CertificateBuilder()
-        .subject_name(ca_name)
-        .issuer_name(ca_name)
-        .public_key(ca_key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(now + dt.timedelta(days=30))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_CA_USAGE, critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    names: list[x509.GeneralName] = []
-    if wish.ip:
-        names.append(x509.IPAddress(ipaddress.ip_address(wish.ip)))
-    if wish.dns:
-        names.append(x509.DNSName(wish.dns))
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")]))
-        .issuer_name(ca_name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(now + dt.timedelta(days=wish.valid_days))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
-        .sign(ca_key, hashes.SHA256())
-    )
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "ca.pem").write_bytes(ca.public_bytes(serialization.Encoding.PEM))
-    (directory / "cert.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    (directory / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class SlapdOptions:
     """How the server differs from a well configured one."""
 
     unlimited: bool = True
     session_log: bool = True
-    certificate: CertificateWish = CertificateWish()
+    certificate: CertificateWish = field(default_factory=CertificateWish)
     tls_from: Path | None = None
     first_rule: str = ""
 
@@ -167,23 +89,26 @@ def to_ldif(entries: Iterable[Entry]) -> str:
     return "\n".join(lines)
 
 
-class Slapd:
-    """One slapd process with its own database; `start` may follow `stop` or `kill` any number of times.
-
-    It dies with the thread that started it.
-    """
+class Slapd(Server):
+    """One slapd process with its own database."""
 
     suffix = SUFFIX
     bind_dn = READER_DN
     password = READER_PASSWORD
 
     def __init__(self, directory: Path, entries: Iterable[Entry] = (), options: SlapdOptions | None = None) -> None:
-        """Write configuration, certificate and the first entries; nothing runs yet."""
+        """Write configuration, certificate and the first entries; nothing runs yet.
+
+        Raises:
+            SlapdFailedError: it is not installed.
+        """
+        installed(SLAPD.name, "apt-get install slapd ldap-utils", SlapdFailedError)
         self.directory = directory
         self.options = options or SlapdOptions()
         self._plain_port = free_port()
         self._tls_port = free_port()
-        self._program: Program | None = None
+        # What it listens to is said at every start.
+        self._program = Program("slapd", (), directory / "slapd.log", SlapdFailedError, stop_limit_s=STOP_LIMIT_S)
         for part in ("db", "run"):
             (directory / part).mkdir(parents=True, exist_ok=True)
         self._config = directory / "slapd.conf"
@@ -264,59 +189,10 @@ class Slapd:
         ports = {self._plain_port: self.plain_url}
         if not maintenance:
             ports[self._tls_port] = self.url
-        command = [str(SLAPD), "-d", "0", "-f", str(self._config), "-h", " ".join(ports.values())]
-        self._program = Program("slapd", command, self.directory / "slapd.log", stop_limit_s=STOP_LIMIT_S)
+        self._program.command = [str(SLAPD), "-d", "0", "-f", str(self._config), "-h", " ".join(ports.values())]
         self._program.start()
-        self._program.wait_ready(lambda: all(map(self._answers, ports)), START_LIMIT_S, SlapdFailedError)
+        self._program.wait_ready(lambda: all(map(accepts, ports)), START_LIMIT_S)
         return self
-
-    @staticmethod
-    def _answers(port: int) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            return False
-        return True
-
-    def stop(self) -> None:
-        """End it in order; safe to call twice and while paused."""
-        if self._program is not None:
-            self._program.send(signal.SIGCONT)
-            self._end(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """SIGKILL: no goodbye, nothing written."""
-        self._end(signal.SIGKILL)
-
-    def _end(self, number: signal.Signals) -> None:
-        program, self._program = self._program, None
-        if program is not None:
-            program.end(number)
-
-    def pause(self) -> None:
-        """SIGSTOP: the kernel still accepts connections, nobody answers; returns once it stands still.
-
-        Raises:
-            SlapdFailedError: it does not run.
-        """
-        program = self._running()
-        program.send(signal.SIGSTOP)
-        state = Path(f"/proc/{program.pid}/stat")
-        if not wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", STOP_LIMIT_S):
-            raise SlapdFailedError("slapd does not stand still")
-
-    def resume(self) -> None:
-        """SIGCONT.
-
-        Raises:
-            SlapdFailedError: it does not run.
-        """
-        self._running().send(signal.SIGCONT)
-
-    def _running(self) -> Program:
-        if self._program is None:
-            raise SlapdFailedError("slapd is not running")
-        return self._program
 
     def _config_text(self) -> str:
         here = self.directory

@@ -1,27 +1,29 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Looks at a directory once and says in plain words whether the service can work with it."""
 
-import select
-import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from cardservice.people.rules import DirectoryGroup
+from integrations.ldap.asking import Patience, entries, messages
 from integrations.ldap.connection import Channel, encode_search, open_channel
 from integrations.ldap.content_sync import CONTENT_SYNC
 from integrations.ldap.content_sync_search import ROOT_ATTRIBUTES, Root, read_root, with_own_attributes
 from integrations.ldap.controls import SYNC_REQUEST_OID, SyncMode, sync_request
 from integrations.ldap.dirsync import DIRSYNC, check_rights
-from integrations.ldap.errors import LdapTrouble, SearchRefused, ServerSilent
+from integrations.ldap.domain_policy import UNREADABLE, with_domain_policy
+from integrations.ldap.errors import LdapTrouble, SearchRefused
 from integrations.ldap.following import Mode
 from integrations.ldap.mapping import read_stable_id
-from integrations.ldap.messages import Done, Entry, Message
+from integrations.ldap.mapping_attributes import USUAL_ATTRIBUTES, spelt
+from integrations.ldap.messages import Entry
 from integrations.ldap.modes import named_mode, read_offer
 from integrations.ldap.polling import POLLING
 from integrations.ldap.polling_pages import PagedSearch
 from integrations.ldap.polling_stamps import KINDS
-from integrations.ldap.refresh import EntryReader, entry_csn, refuse
+from integrations.ldap.refresh import EntryReader, entry_csn
 from integrations.ldap.settings import LdapSettings, Server
 from integrations.ldap.syncrepl import SYNCREPL
 
@@ -31,11 +33,9 @@ _WHY = {
     "dirsync": "Active Directory",
     "polling": "it offers no synchronisation",
 }
-_SPELLINGS = {"entryuuid": "entryUUID", "objectguid": "objectGUID", "nsuniqueid": "nsUniqueId"}
 _WHAT_IT_TAKES = "OpenLDAP: overlay syncprov; 389-ds: plugin Content Synchronization"
 _CRITICAL_UNAVAILABLE = 12
 _READ_LIMIT_S = 60.0
-_MESSAGES_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,7 @@ class _Count:
     without_stamp: int = 0
     without_login: int = 0
     without_member: int = 0
+    showing: Counter[str] = field(default_factory=Counter)
     reader: EntryReader | None = None
     skipped: int = field(default=0)
 
@@ -92,6 +93,8 @@ def _check_server(settings: LdapSettings, server: Server) -> list[Finding]:
         findings += about_mode
         if mode is CONTENT_SYNC:
             settings = with_own_attributes(settings)
+        if with_domain_policy(settings, channel, Patience(_READ_LIMIT_S)) is None and not settings.mapping.lock_out_ms:
+            findings.append(Finding("warning", f"{server.url}: {UNREADABLE}."))
         return findings + _describe(server, _read_everything(settings, channel, mode), mode, settings)
     finally:
         channel.close()
@@ -133,7 +136,7 @@ def _synchronises(settings: LdapSettings, channel: Channel) -> bool:
     request = encode_search(settings.search_base(), "(&(objectClass=person)(!(objectClass=person)))", ("1.1",))
     control = (SYNC_REQUEST_OID, sync_request(SyncMode.REFRESH_ONLY, None))
     try:
-        for _ in _entries(channel, request, (control,)):
+        for _ in entries(channel, channel.search(request, (control,)), Patience(_READ_LIMIT_S)):
             pass
     except SearchRefused as error:
         if error.code != _CRITICAL_UNAVAILABLE:
@@ -144,17 +147,34 @@ def _synchronises(settings: LdapSettings, channel: Channel) -> bool:
 
 def _read_root(channel: Channel) -> Root | None:
     request = encode_search("", "(objectClass=*)", ROOT_ATTRIBUTES, whole_tree=False)
-    return next((read_root(entry.attributes) for entry in _entries(channel, request)), None)
+    found = list(entries(channel, channel.search(request), Patience(_READ_LIMIT_S)))
+    return read_root(found[0].attributes) if found else None
 
 
 def _read_everything(settings: LdapSettings, channel: Channel, mode: Mode) -> _Count:
     count = _Count(reader=EntryReader(settings))
     attributes = dict.fromkeys((*settings.mapping.attributes(), *(kind.attribute for kind in KINDS)))
     request = encode_search(settings.search_base(), settings.search_filter(), attributes)
-    entries = _paged_entries(channel, request) if mode in {POLLING, DIRSYNC} else _entries(channel, request)
-    for entry in entries:
+    for entry in _found(channel, request, mode):
         _count_entry(count, entry, settings)
+    count.showing[settings.mapping.photo.lower()] = _count_photos(settings, channel, mode)
     return count
+
+
+def _count_photos(settings: LdapSettings, channel: Channel, mode: Mode) -> int:
+    """Return how many people have a photo; not one of them is read."""
+    if not settings.mapping.photo:
+        return 0
+    wanted = f"(&{settings.people_filter}({settings.mapping.photo}=*))"
+    request = encode_search(settings.people_base, wanted, ("1.1",))
+    return sum(1 for _ in _found(channel, request, mode))
+
+
+def _found(channel: Channel, request: bytes, mode: Mode) -> Iterator[Entry]:
+    """Yield what a search finds, in pages where the server gives out no long lists."""
+    if mode in {POLLING, DIRSYNC}:
+        return _paged_entries(channel, request)
+    return entries(channel, channel.search(request), Patience(_READ_LIMIT_S))
 
 
 def _count_entry(count: _Count, entry: Entry, settings: LdapSettings) -> None:
@@ -172,6 +192,7 @@ def _count_entry(count: _Count, entry: Entry, settings: LdapSettings) -> None:
         count.people += 1
         count.disabled += not found.enabled
         count.without_login += found.login is None
+        count.showing.update(name for name, values in entry.attributes.items() if values)
 
 
 def _describe(server: Server, count: _Count, mode: Mode, settings: LdapSettings) -> list[Finding]:
@@ -179,7 +200,7 @@ def _describe(server: Server, count: _Count, mode: Mode, settings: LdapSettings)
     findings = [Finding("ok" if count.people and count.groups else "error", text)]
     unreadable = count.reader.unreadable if count.reader else {}
     warnings = (
-        (count.without_id, f"entries show no {_spelt(settings.mapping.stable_id)}; the account may not read it"),
+        (count.without_id, f"entries show no {spelt(settings.mapping.stable_id)}; the account may not read it"),
         (count.without_csn if mode is SYNCREPL else 0, "entries show no entryCSN; the account may not read it"),
         (
             count.without_stamp if mode is POLLING else 0,
@@ -187,52 +208,43 @@ def _describe(server: Server, count: _Count, mode: Mode, settings: LdapSettings)
         ),
         (count.without_login, "people show no login; the account may not read it, or the attribute is another"),
         (count.without_member, "groups show no member; the account may not read it, or the attribute is another"),
-        (count.skipped, "entries match the filters but lie outside the bases"),
         *((number, f"values of {name} cannot be read") for name, number in sorted(unreadable.items())),
     )
     findings += [Finding("warning", f"{server.url}: {number} {what}.") for number, what in warnings if number]
-    return findings
+    if count.skipped:
+        # Usual on Active Directory, whose own groups lie beside those of the city.
+        text = f"{count.skipped} entries fit the filters, lie outside the bases and are left out"
+        findings.append(Finding("ok", f"{server.url}: {text}."))
+    return findings + _describe_mapping(server, count, settings)
 
 
-def _spelt(attribute: str) -> str:
-    """Return an attribute's name as the manuals write it."""
-    return _SPELLINGS.get(attribute.lower(), attribute)
-
-
-def _entries(channel: Channel, request: bytes, controls: tuple[tuple[str, bytes], ...] = ()) -> Iterator[Entry]:
-    """Yield what one search finds; any other end than success is an error, never "nobody"."""
-    message_id = channel.search(request, controls)
-    for message in _messages(channel):
-        if isinstance(message, Done) and message.message_id == message_id:
-            if message.code != 0:
-                raise refuse(message.code, channel.url)
-            return
-        if isinstance(message, Entry):
-            yield message
+def _describe_mapping(server: Server, count: _Count, settings: LdapSettings) -> list[Finding]:
+    """Say how many people show each attribute that something is taken from; the settings' own must be there."""
+    names = dict.fromkeys(name for sources in settings.mapping.sources().values() for name in sources)
+    if not count.people:
+        return []
+    shown = ", ".join(f"{name} {number}" for name in names if (number := count.showing[name.lower()]))
+    unseen = [name for name in names if not count.showing[name.lower()]]
+    text = f"of {count.people} people show: {shown}"
+    if unseen:
+        text += f"; nobody shows {', '.join(unseen)}"
+    warnings = (
+        f"{name}, which the settings name ([directory.mapping]), is shown by nobody; it is called otherwise, or "
+        "the account may not read it"
+        for name in unseen
+        if name.lower() not in USUAL_ATTRIBUTES
+    )
+    return [
+        Finding("ok", f"{server.url}: {text}."),
+        *(Finding("warning", f"{server.url}: {warning}.") for warning in warnings),
+    ]
 
 
 def _paged_entries(channel: Channel, request: bytes) -> Iterator[Entry]:
     search = PagedSearch(channel, request)
-    for message in _messages(channel):
+    for message in messages(channel, Patience(_READ_LIMIT_S)):
         entry = search.take(message)
         if entry is not None:
             yield entry
         if search.ended:
             return
-
-
-def _messages(channel: Channel) -> Iterator[Message]:
-    """Yield what arrives.
-
-    Raises:
-        ServerSilent: more than a minute has passed.
-    """
-    deadline_s = time.monotonic() + _READ_LIMIT_S
-    poller = select.poll()
-    poller.register(channel.fileno(), select.POLLIN)
-    while time.monotonic() < deadline_s:
-        messages = channel.receive(_MESSAGES_AT_ONCE)
-        yield from messages
-        if not messages:
-            poller.poll(100)
-    raise ServerSilent(f"{channel.url} did not finish within {_READ_LIMIT_S:g} s.")

@@ -16,6 +16,7 @@ from ldap3.core.exceptions import LDAPException, LDAPOperationResult
 from ldap3.operation.search import search_operation
 from ldap3.utils import asn1
 
+from cardservice.courtesy import give_way
 from integrations.ldap import ber
 from integrations.ldap.errors import (
     AnswerBroken,
@@ -113,6 +114,7 @@ class Channel:
             length = ber.message_length(self._buffer, position)
             if length is None or position + length > len(self._buffer):
                 break
+            give_way()
             messages.append(read_message(bytes(self._buffer[position : position + length])))
             position += length
         del self._buffer[:position]

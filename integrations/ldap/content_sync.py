@@ -9,13 +9,9 @@ brings the number forward. A refreshOnly search is never sent: see `content_sync
 A cookie belongs to one start of one server. Others are read anew.
 """
 
-import selectors
 import time
 from typing import Final
 
-import structlog
-
-from cardservice.people.ports import Proof
 from integrations.ldap import ber
 from integrations.ldap.connection import Channel, encode_search
 from integrations.ldap.content_sync_search import (
@@ -39,85 +35,47 @@ from integrations.ldap.following import Following, Mode
 from integrations.ldap.mapping import read_stable_id
 from integrations.ldap.messages import Done, Entry, Intermediate, Message, Notice, Reference
 from integrations.ldap.polling_stamps import server_digest
-from integrations.ldap.reconcile import Reconcile
-from integrations.ldap.refresh import EntryReader, refuse
+from integrations.ldap.refresh import refuse
 from integrations.ldap.settings import Server
 from integrations.ldap.silence import Silence
+from integrations.ldap.sync_session import MESSAGES_AT_ONCE, WAIT_S, SyncSession, now_for_proof
 
 _NAME: Final = "content-sync"
-_WAIT_S: Final = 0.1
-_RECONCILE_WAIT_S: Final = 0.005
-_MESSAGES_AT_ONCE: Final = 500
 _ABANDON_REQUEST: Final = 0x50
 _IDS_PER_READ: Final = 200
 # How long the changes before the newest number may be on their way to us, and how often a search is renewed.
 _ON_THE_WAY_S: Final = 0.3
 _RENEW_GAP_S: Final = 1.0
 
-_log = structlog.get_logger()
 
-
-class Session:
+class Session(SyncSession):
     """Follows `server` over `channel` from `cookie` (None reads everything)."""
 
+    name = _NAME
+
     def __init__(self, following: Following, server: Server, channel: Channel, cookie: str | None) -> None:
-        self.current_since_s: float | None = None
-        self._following = following
-        self._settings = with_own_attributes(following.settings)
-        self._timing = following.settings.timing
-        self._server = server
-        self._channel = channel
+        super().__init__(
+            following, server, channel, with_own_attributes(following.settings), Delivery(following.sink, cookie=None)
+        )
         self._here = server_digest(server.url)
-        self._fingerprint = following.settings.fingerprint()
         fingerprint, _, text = (cookie or "").partition("|")
         self._stored = read_position(text) if fingerprint == self._fingerprint else None
         self._stored_text = cookie
-        self._request = encode_search(
-            self._settings.search_base(), self._settings.search_filter(), self._settings.mapping.attributes()
-        )
-        self._delivery = Delivery(following.sink, cookie=None)
-        self._reader = EntryReader(self._settings)
         self._prefix = ""
         self._follow: Follow | None = None
         self._abandoned: set[int] = set()
         self._beat: Beat | None = None
         self._claim: Beat | None = None
-        self._next_beat_s = 0.0
         self._behind_since_s: float | None = None
         self._renewed_s = 0.0
-        self._silence = Silence()
-        self._reconcile = Reconcile(self._settings, server, self._delivery, following.clock)
+        # Of the search alone: the server goes on answering beats when it ends a search without a word.
+        self._standstill = Silence()
 
-    def run(self) -> None:
-        """Follow until `stop` is set.
-
-        Raises:
-            LdapTrouble: why following ended.
-        """
-        more = False
-        busy = False
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._channel, selectors.EVENT_READ)
-            while not self._following.stop.is_set():
-                now_s = time.monotonic()
-                self._send_due(now_s)
-                selector.select(0 if more else self._wait_s(now_s, busy=busy))
-                more = self._receive()
-                busy = self._compare()
-
-    def close(self) -> None:
-        """Close this session's connections."""
-        self._reconcile.close()
-        self._channel.close()
-
-    def _wait_s(self, now_s: float, *, busy: bool) -> float:
-        if busy:
-            return _RECONCILE_WAIT_S
-        return _WAIT_S if self._beat is not None else max(0.0, min(_WAIT_S, self._next_beat_s - now_s))
+    def _wait_s(self, now_s: float) -> float:
+        return WAIT_S if self._beat is not None else self._until_next_beat_s(now_s)
 
     @property
     def _whole(self) -> bool:
-        """Whether the copy holds everything the persistent search has told."""
         follow = self._follow
         return follow is not None and not follow.search.refreshing and follow.read_id is None
 
@@ -129,20 +87,22 @@ class Session:
             self._renew(now_s)
 
     def _send_beat(self, now_s: float) -> None:
-        sent_at_monotonic_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        sent_at_ms = time.time_ns() // 1_000_000
+        asked = now_for_proof()
         request = encode_search("", "(objectClass=*)", ROOT_ATTRIBUTES, whole_tree=False)
-        self._beat = Beat(self._channel.search(request), now_s, sent_at_monotonic_ns, sent_at_ms)
+        self._beat = Beat(self._channel.search(request), now_s, *asked)
         self._next_beat_s = now_s + self._timing.beat_s
 
     def _receive(self) -> bool:
-        """Take what has arrived; True if more may be waiting."""
-        messages = self._channel.receive(_MESSAGES_AT_ONCE)
+        messages = self._channel.receive(MESSAGES_AT_ONCE)
         now_s = time.monotonic()
+        beat_id = self._beat.message_id if self._beat is not None else None
         for message in messages:
             self._take(message, now_s)
+        if any(message.message_id != beat_id for message in messages):
+            self._standstill.heard()
         if messages:
             self._silence.heard()
+            self._check_standstill(now_s)
             self._prove_claim(now_s)
             oldest = self._reconcile.since
             if self._follow is not None:
@@ -150,7 +110,7 @@ class Session:
             self._delivery.forget_touched(now_s, min(oldest, self._delivery.serial))
         else:
             self._check_silence(now_s)
-        more = len(messages) == _MESSAGES_AT_ONCE
+        more = len(messages) == MESSAGES_AT_ONCE
         self._delivery.settle(now_s, idle=not more, following=self._whole)
         return more
 
@@ -229,9 +189,7 @@ class Session:
         if isinstance(message, Entry):
             follow.search.take_entry(message, now_s)
         elif isinstance(message, Done):
-            if message.code == 0:
-                raise ConnectionLost(f"{self._server.url} ended the search that should never end.")
-            raise refuse(message.code, self._server.url)
+            raise self._ended(message)
         elif follow.search.take_info(message, now_s):
             self._read_unread(follow, now_s)
 
@@ -247,7 +205,8 @@ class Session:
             return
         follow.read_id = None
         self._delivery.release_cookie()
-        self._note_refreshed(follow, now_s)
+        if follow.search.complete or follow.search.resumes:
+            self._note_refreshed(follow.search, follow.asked_s, now_s)
 
     def _take_read(self, follow: Follow, message: Entry | Done | Intermediate, now_s: float) -> None:
         if isinstance(message, Entry):
@@ -266,24 +225,6 @@ class Session:
                 raise refuse(message.code, self._server.url)
             self._read_unread(follow, now_s)
 
-    def _note_refreshed(self, follow: Follow, now_s: float) -> None:
-        search = follow.search
-        if not search.complete and not search.resumes:
-            return
-        if search.complete:
-            self._following.clock.done(now_s, now_s - follow.asked_s)
-        else:
-            self._following.clock.resumed(now_s)
-        _log.info(
-            "directory.refreshed",
-            server=self._server.url,
-            complete=search.complete,
-            entries=len(self._delivery.known),
-            removed=search.removed,
-            took_ms=round((now_s - follow.asked_s) * 1000),
-        )
-        self._following.report.unreadable(self._reader.unreadable)
-
     def _prove_claim(self, now_s: float) -> None:
         """The newest look at the root DSE is proved once the copy is as far as it said."""
         claim = self._claim
@@ -294,39 +235,31 @@ class Session:
             return
         self._claim = None
         self._behind_since_s = None
-        self._delivery.flush(with_cookie=True)
-        if self.current_since_s is None:
-            self.current_since_s = time.monotonic()
-        cookie = self._delivery.cookie
-        proof = Proof(self._server.url, _NAME, cookie, claim.sent_at_monotonic_ns, claim.sent_at_ms)
-        self._following.sink.proved(proof)
+        self._prove(claim)
 
-    def _compare(self) -> bool:
-        """Let the comparison of everything take a step; True while it is at work."""
-        if not self._whole:
-            return False
-        busy = self._reconcile.step(time.monotonic())
-        if self._reconcile.finished_reader is not None:
-            self._reader.unreadable = self._reconcile.finished_reader.unreadable
-            self._reconcile.finished_reader = None
-            self._following.report.unreadable(self._reader.unreadable)
-            self._following.report.compared()
-        self._following.report.comparison(self._reconcile.trouble)
-        return busy
+    def _check_standstill(self, now_s: float) -> None:
+        """A refresh that reaches a limit of the account is not refused and never ends."""
+        asked_s, limit_s = self._list_asked_s(), self._timing.refresh_dead_s
+        if asked_s is None:
+            self._standstill.heard()
+        elif self._standstill.lasts_s(now_s, asked_s) > limit_s:
+            raise ServerSilent(
+                f"{self._server.url} has not gone on with its list for {limit_s:g} s and answers other questions: a "
+                "limit of the service's account may cut it off (nsSizeLimit, nsLookThroughLimit)."
+            )
 
     def _check_silence(self, now_s: float) -> None:
-        follow = self._follow
-        if follow is not None and follow.search.refreshing:
-            waiting_since_s, limit_s = follow.asked_s, self._timing.refresh_dead_s
-        elif follow is not None and follow.read_id is not None:
-            waiting_since_s, limit_s = follow.read_asked_s, self._timing.refresh_dead_s
-        elif self._beat is not None:
-            waiting_since_s, limit_s = self._beat.sent_at_s, self._timing.dead_s
+        if (asked_s := self._list_asked_s()) is not None:
+            self._expect(now_s, asked_s, self._timing.refresh_dead_s)
         else:
-            self._silence.heard()
-            return
-        if self._silence.lasts_s(now_s, waiting_since_s) > limit_s:
-            raise ServerSilent(f"{self._server.url} has not answered for {limit_s:g} s.")
+            self._expect(now_s, self._beat.sent_at_s if self._beat is not None else None, self._timing.dead_s)
+
+    def _list_asked_s(self) -> float | None:
+        """Return since when the answer to a refresh, or to the reading of what it named, is due; None: none is."""
+        follow = self._follow
+        if follow is None or self._whole:
+            return None
+        return follow.asked_s if follow.read_id is None else follow.read_asked_s
 
 
 CONTENT_SYNC: Final = Mode(_NAME, Session)

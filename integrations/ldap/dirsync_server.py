@@ -4,7 +4,7 @@
 import select
 import time
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,7 +52,7 @@ def ask_controller(settings: LdapSettings, url: str) -> Asking:
     if DIRSYNC_OID.encode() not in root.attributes.get("supportedcontrol", ()):
         raise AnswerBroken(f"{url} is no Active Directory domain controller: it offers no DirSync.")
     service = _text(root, "dsservicename")
-    context = _context(settings, url, root)
+    context = naming_context(settings, url, root.attributes.get("namingcontexts", ()))
     identity = yield from _ask_identity(settings, service)
     deleted = encode_search(f"CN=Deleted Objects,{context}", ANYTHING, ("objectclass",), whole_tree=False)
     answer = yield Question(deleted, settings.timing.dead_s, ((SHOW_DELETED_OID, b""),))
@@ -106,9 +106,14 @@ def _ask_identity(settings: LdapSettings, service: str) -> Generator[Question, A
     return str(uuid.uuid5(uuid.NAMESPACE_X500, service.lower()))
 
 
-def _context(settings: LdapSettings, url: str, root: Entry) -> str:
+def naming_context(settings: LdapSettings, url: str, contexts: Sequence[bytes]) -> str:
+    """Return which of a server's naming contexts holds people and groups.
+
+    Raises:
+        SettingsRefused: none does.
+    """
     base = settings.search_base()
-    for value in sorted(root.attributes.get("namingcontexts", ()), key=len, reverse=True):
+    for value in sorted(contexts, key=len, reverse=True):
         context = value.decode("utf-8", "replace")
         comparable = comparable_dn(context)
         if base == comparable or base.endswith(f",{comparable}"):

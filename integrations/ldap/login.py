@@ -3,6 +3,9 @@
 
 from dataclasses import replace
 
+from ldap3.core.exceptions import LDAPException
+from ldap3.protocol.sasl.sasl import validate_simple_password
+
 from integrations.ldap.connection import open_channel
 from integrations.ldap.errors import LdapTrouble, ServerUnreachable, SignInRefused
 from integrations.ldap.settings import LdapSettings
@@ -18,7 +21,7 @@ def password_fits(settings: LdapSettings, dn: str, password: str) -> bool:
     Raises:
         LdapTrouble: no server could be asked.
     """
-    if not dn or not password or len(password) > MAX_PASSWORD:
+    if not dn or len(password) > MAX_PASSWORD or not _can_be_sent(password):
         return False
     theirs = replace(settings, bind_dn=dn, password=lambda: password)
     trouble: LdapTrouble = ServerUnreachable("no server is set")
@@ -32,3 +35,12 @@ def password_fits(settings: LdapSettings, dn: str, password: str) -> bool:
         else:
             return True
     raise trouble
+
+
+def _can_be_sent(password: str) -> bool:
+    """Tell whether it is a password at all (SASLprep, RFC 4013): nobody's is empty or has control characters."""
+    try:
+        validate_simple_password(password)
+    except LDAPException:
+        return False
+    return True

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from cardservice.courtesy import give_way
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson, MalformedDn, normalise_dn
 from integrations.ldap.mapping_access import Access, Values, read_access
 from integrations.ldap.mapping_attributes import AttributeMapping, StatusAttribute
@@ -35,6 +36,7 @@ MAX_PLAIN_DN = 512
 _GUID_BYTES = 16
 _SID_HEAD_BYTES = 8
 _MAX_SID_PARTS = 15
+_SID_TEXT = re.compile(rb"S-1-(\d{1,15})((?:-\d{1,10}){1,15})")
 _RID_BYTES = 4
 _DN_CACHE = 65_536
 # One spelling only: printable ASCII without what separates or escapes, single inner spaces. But for case it is its own
@@ -81,12 +83,25 @@ def read_stable_id(attributes: Values, kind: str = "entryuuid") -> str | None:
 
 
 def read_sid(mapping: AttributeMapping, attributes: Values) -> bytes | None:
-    """Return the security identifier of an entry ([MS-DTYP], 2.4.2.2), None where there is none that can be read."""
+    """Return the security identifier of an entry ([MS-DTYP], 2.4.2.2), None where there is none that can be read.
+
+    Active Directory holds it in binary form, others (sambaSID, ipaNTSecurityIdentifier) as text.
+    """
     values = attributes.get(mapping.sid.lower(), ()) if mapping.sid else ()
     value = values[0] if len(values) == 1 else b""
+    if written := _SID_TEXT.fullmatch(value):
+        value = _sid_bytes(int(written[1]), [int(part) for part in written[2].split(b"-")[1:]])
     parts = value[1] if len(value) > _SID_HEAD_BYTES else 0
     well_formed = 1 <= parts <= _MAX_SID_PARTS and len(value) == _SID_HEAD_BYTES + parts * _RID_BYTES
     return value if well_formed and value[0] == 1 else None
+
+
+def _sid_bytes(authority: int, parts: Sequence[int]) -> bytes:
+    """Return the binary form; empty where a number does not fit into it."""
+    if authority >= 1 << 48 or any(part >= 1 << 32 for part in parts):
+        return b""
+    head = bytes((1, len(parts))) + authority.to_bytes(6, "big")
+    return head + b"".join(part.to_bytes(_RID_BYTES, "little") for part in parts)
 
 
 def sid_text(sid: bytes) -> str:
@@ -125,6 +140,7 @@ def _map_group(mapping: AttributeMapping, stable_id: str, dn: str, attributes: V
     members: set[str] = set()
     for kind in mapping.member:
         for value in attributes.get(kind.lower(), ()):
+            give_way()
             try:
                 members.add(comparable_dn(_UID_PART.sub("", value.decode("utf-8"))))
             except (MalformedDn, UnicodeDecodeError):
@@ -152,7 +168,7 @@ def _map_person(
         dn=own_dn,
         name=_first_text(attributes, mapping.person_name, MAX_NAME_CHARACTERS) or own_dn[:MAX_NAME_CHARACTERS],
         enabled=access.enabled,
-        locked_out=access.locked_out,
+        locked_until_ms=access.locked_until_ms,
         valid_from_ms=access.valid_from_ms,
         valid_until_ms=access.valid_until_ms,
         login=exact(mapping.login, MAX_LOGIN_CHARACTERS),

@@ -9,10 +9,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cardservice.people.rules import NO_KNOWN_END_MS
 from integrations.ldap.mapping_attributes import AttributeMapping, StatusAttribute
 
 LOCKED_FOR_GOOD = b"000001010000Z"
 """pwdAccountLockedTime of an account that only an administrator can unlock (draft-behera-ldap-password-policy-10)."""
+
+LOCKED_UNTIL_RESET = b"19700101000000Z"
+"""accountUnlockTime of 389 where the password policy unlocks nobody by itself (passwordUnlock: off)."""
 
 NEVER_FILETIMES = frozenset({0, 2**63 - 1})
 """Both values of accountExpires mean that the account does not expire ([MS-ADA1], 2.1)."""
@@ -37,7 +41,7 @@ class Access:
     """What is learned about one account while its attributes are read."""
 
     enabled: bool = True
-    locked_out: bool = False
+    locked_until_ms: int | None = None
     valid_from_ms: int | None = None
     valid_until_ms: int | None = None
     unreadable: list[str] = field(default_factory=list)
@@ -47,6 +51,14 @@ class Access:
         self.enabled = False
         self.unreadable.append(attribute)
 
+    def lock_until(self, instant_ms: int) -> None:
+        """Note a lock after wrong passwords; the latest end counts."""
+        self.locked_until_ms = instant_ms if self.locked_until_ms is None else max(self.locked_until_ms, instant_ms)
+
+    def lock_since(self, instant_ms: int, lock_out_ms: int | None) -> None:
+        """Note a lock of which the beginning is known, and how long it lasts (None: nobody knows)."""
+        self.lock_until(NO_KNOWN_END_MS if lock_out_ms is None else instant_ms + lock_out_ms)
+
     def end_at(self, instant_ms: int) -> None:
         """Note an end of validity; the earliest counts."""
         self.valid_until_ms = instant_ms if self.valid_until_ms is None else min(self.valid_until_ms, instant_ms)
@@ -55,12 +67,14 @@ class Access:
 def read_access(mapping: AttributeMapping, attributes: Values, access: Access) -> None:
     """Take everything that `attributes` say about an account into `access`."""
     _read_password_policy(mapping, attributes, access)
+    _read_unlock_time(mapping, attributes, access)
     _read_shadow(mapping, attributes, access)
     _read_validity(mapping, attributes, access)
     for status in mapping.status:
         _read_status(status, attributes, access)
     if mapping.account_control:
         _read_account_control(mapping, attributes, access)
+        _read_lock_out(mapping, attributes, access)
     _read_account_expiry(mapping, attributes, access)
 
 
@@ -71,14 +85,23 @@ def _read_account_control(mapping: AttributeMapping, attributes: Values, access:
         access.refuse(mapping.account_control)
     elif flags[0] & _ACCOUNT_DISABLED:
         access.enabled = False
-    computed = _whole_numbers(mapping.computed_control, attributes)
-    # The computed flags know when a lock has run out; the time of the lock stays until the next sign-in.
-    name = mapping.computed_control if computed else mapping.lockout_time
-    for number in computed or _whole_numbers(mapping.lockout_time, attributes):
-        if number is None:
-            access.refuse(name)
-        elif (number & _LOCKED_OUT) if computed else number:
-            access.locked_out = True
+
+
+def _read_lock_out(mapping: AttributeMapping, attributes: Values, access: Access) -> None:
+    """Active Directory: the computed flags know when a lock has run out, its time stays until the next sign-in."""
+    computed, times = (_whole_numbers(name, attributes) for name in (mapping.computed_control, mapping.lockout_time))
+    if None in computed:
+        access.refuse(mapping.computed_control)
+        return
+    if computed and not any(flags & _LOCKED_OUT for flags in computed if flags is not None):
+        return
+    if None in times:
+        access.refuse(mapping.lockout_time)
+    since = [filetime for filetime in times if filetime]
+    for filetime in since:
+        access.lock_since(_filetime_ms(filetime), mapping.lock_out_ms)
+    if computed and not since:
+        access.lock_until(NO_KNOWN_END_MS)
 
 
 def _read_account_expiry(mapping: AttributeMapping, attributes: Values, access: Access) -> None:
@@ -86,7 +109,11 @@ def _read_account_expiry(mapping: AttributeMapping, attributes: Values, access: 
         if filetime is None:
             access.refuse(mapping.account_expires)
         elif filetime not in NEVER_FILETIMES:
-            access.end_at((filetime - _FILETIME_AT_1970) // _FILETIMES_PER_MS)
+            access.end_at(_filetime_ms(filetime))
+
+
+def _filetime_ms(filetime: int) -> int:
+    return (filetime - _FILETIME_AT_1970) // _FILETIMES_PER_MS
 
 
 def _whole_numbers(name: str, attributes: Values) -> list[int | None]:
@@ -97,12 +124,22 @@ def _whole_numbers(name: str, attributes: Values) -> list[int | None]:
 
 def _read_password_policy(mapping: AttributeMapping, attributes: Values, access: Access) -> None:
     for value in attributes.get(mapping.password_policy_lock.lower(), ()):
+        since_ms = read_generalized_time_ms(value)
         if value == LOCKED_FOR_GOOD:
             access.enabled = False
-        elif read_generalized_time_ms(value) is not None:
-            access.locked_out = True
+        elif since_ms is not None:
+            access.lock_since(since_ms, mapping.lock_out_ms)
         else:
             access.refuse(mapping.password_policy_lock)
+
+
+def _read_unlock_time(mapping: AttributeMapping, attributes: Values, access: Access) -> None:
+    for value in attributes.get(mapping.unlock_time.lower(), ()):
+        until_ms = NO_KNOWN_END_MS if value == LOCKED_UNTIL_RESET else read_generalized_time_ms(value)
+        if until_ms is None:
+            access.refuse(mapping.unlock_time)
+        else:
+            access.lock_until(until_ms)
 
 
 def _read_shadow(mapping: AttributeMapping, attributes: Values, access: Access) -> None:

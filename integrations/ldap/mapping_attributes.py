@@ -22,9 +22,12 @@ class StatusAttribute:
 class AttributeMapping:
     """Which attribute means what; the defaults are the preset for OpenLDAP with inetOrgPerson and ppolicy.
 
+    A lock after wrong passwords is `password_policy_lock` or `lockout_time`, when it began, or `unlock_time`, when it
+    ends; `lock_out_ms` is how long one lasts of which only the beginning is said, None: no end is known.
+
     `stable_id` is entryUUID, objectGUID or nsUniqueId, `change_number` what a server counts an entry's changes with.
     The names from `account_control` on are Active Directory's. An empty name means that there is no such attribute;
-    for the cost centre there is no usual one.
+    for the cost centre there is no usual one. `photo` is never part of the copy: it is read when somebody needs it.
     """
 
     group_classes: tuple[str, ...] = ("groupofnames", "groupofuniquenames", "groupofmembers")
@@ -36,7 +39,10 @@ class AttributeMapping:
     personnel_number: str = "employeenumber"
     department: str = "departmentnumber"
     cost_centre: str = ""
+    photo: str = "jpegphoto"
     password_policy_lock: str = "pwdaccountlockedtime"  # noqa: S105 - the name of an attribute
+    unlock_time: str = ""
+    lock_out_ms: int | None = None
     shadow_expire: str = "shadowexpire"
     valid_from: str = ""
     valid_until: str = ""
@@ -52,7 +58,7 @@ class AttributeMapping:
     primary_group: str = ""
 
     def attributes(self) -> tuple[str, ...]:
-        """Return every attribute to ask for, operational ones by name."""
+        """Return every attribute to ask for, operational ones by name; not the photo."""
         return self._lower_once("objectclass", *self._stored(), self.change_number, self.computed_control)
 
     def stored_attributes(self) -> tuple[str, ...]:
@@ -63,10 +69,35 @@ class AttributeMapping:
         return (
             *(self.stable_id, *self.member, *self.group_name, *self.person_name),
             *(self.login, self.mail, self.personnel_number, self.department, self.cost_centre),
-            *(self.password_policy_lock, self.shadow_expire, self.valid_from, self.valid_until),
+            *(self.password_policy_lock, self.unlock_time, self.shadow_expire, self.valid_from, self.valid_until),
             *(status.name for status in self.status),
             *(self.account_control, self.lockout_time, self.account_expires, self.upn, self.sid, self.primary_group),
         )
+
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """Return field of a person (or "photo") -> the attributes it may come from, in the order they are tried.
+
+        They are written as the manuals or the settings write them. Of the fields that decide about access every
+        attribute counts, whatever the others say.
+        """
+        disabling = (*(status.name for status in self.status), self.account_control)
+        locking = self.computed_control, self.lockout_time
+        found = {
+            "name": self.person_name,
+            "login": (self.login,),
+            "mail": (self.mail,),
+            "personnel_number": (self.personnel_number,),
+            "upn": (self.upn,),
+            "sid": (self.sid,),
+            "department": (self.department,),
+            "cost_centre": (self.cost_centre,),
+            "enabled": (self.password_policy_lock, *disabling),
+            "locked_until_ms": (self.password_policy_lock, self.unlock_time, *locking),
+            "valid_from_ms": (self.valid_from,),
+            "valid_until_ms": (self.valid_until, self.shadow_expire, self.account_expires),
+            "photo": (self.photo,),
+        }
+        return {field: tuple(spelt(name) for name in dict.fromkeys(names) if name) for field, names in found.items()}
 
     @staticmethod
     def _lower_once(*names: str) -> tuple[str, ...]:
@@ -90,6 +121,7 @@ ACTIVE_DIRECTORY: Final = Preset(
         member=("member",),
         login="samaccountname",
         department="department",
+        photo="thumbnailphoto",
         password_policy_lock="",
         shadow_expire="",
         stable_id="objectguid",
@@ -109,6 +141,7 @@ ACTIVE_DIRECTORY: Final = Preset(
 DS389: Final = Preset(
     AttributeMapping(
         password_policy_lock="",
+        unlock_time="accountunlocktime",
         shadow_expire="",
         status=(StatusAttribute("nsaccountlock", disabled_values=("true",), enabled_values=("false",)),),
         stable_id="nsuniqueid",
@@ -119,3 +152,31 @@ DS389: Final = Preset(
 )
 
 PRESETS: Final = MappingProxyType({"openldap": OPENLDAP, "active-directory": ACTIVE_DIRECTORY, "389": DS389})
+
+_USUAL_SPELLINGS: Final = (
+    *(
+        "accountExpires",
+        "accountUnlockTime",
+        "departmentNumber",
+        "displayName",
+        "employeeNumber",
+        "entryUUID",
+        "jpegPhoto",
+        "lockoutTime",
+    ),
+    *("msDS-User-Account-Control-Computed", "nsAccountLock", "nsUniqueId", "objectGUID", "objectSid"),
+    *("pwdAccountLockedTime", "sAMAccountName", "shadowExpire", "thumbnailPhoto", "userAccountControl"),
+    "userPrincipalName",
+)
+_SPELLINGS: Final = MappingProxyType({name.lower(): name for name in _USUAL_SPELLINGS})
+
+
+def spelt(attribute: str) -> str:
+    """Return an attribute's name as the manuals write it."""
+    return _SPELLINGS.get(attribute.lower(), attribute)
+
+
+USUAL_ATTRIBUTES: Final = frozenset(
+    name.lower() for preset in PRESETS.values() for names in preset.mapping.sources().values() for name in names
+)
+"""What some preset takes for something: that nobody has one of them is no sign of a mistake."""

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Which mode a server is followed in: by what its root DSE offers, or by its name in the settings."""
 
-import select
 import threading
-import time
 from dataclasses import dataclass
 from typing import Final
 
+from integrations.ldap.asking import Patience, entries
 from integrations.ldap.connection import Channel, encode_search
 from integrations.ldap.content_sync import CONTENT_SYNC
 from integrations.ldap.controls import SYNC_REQUEST_OID
 from integrations.ldap.dirsync import DIRSYNC
-from integrations.ldap.errors import ConnectionLost, ServerSilent, SettingsRefused
+from integrations.ldap.errors import SettingsRefused
 from integrations.ldap.following import Mode
-from integrations.ldap.messages import Done, Entry, Notice
 from integrations.ldap.polling import POLLING
-from integrations.ldap.refresh import refuse
 from integrations.ldap.settings import AUTOMATIC, LdapSettings
 from integrations.ldap.syncrepl import SYNCREPL
 
@@ -23,8 +20,6 @@ MODES: Final = {mode.name: mode for mode in (SYNCREPL, CONTENT_SYNC, DIRSYNC, PO
 
 _ACTIVE_DIRECTORY: Final = "1.2.840.113556.1.4.800"
 _DS389: Final = ("389 project", "389-directory", "fedora project", "red hat")
-_WAIT_MS: Final = 50
-_MESSAGES_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +71,9 @@ def read_offer(channel: Channel, limit_s: float, stop: threading.Event | None = 
     wanted = ("supportedcontrol", "supportedcapabilities", "vendorname", "vendorversion")
     message_id = channel.search(encode_search("", "(objectClass=*)", wanted, whole_tree=False))
     found: dict[str, list[bytes]] = {}
-    poller = select.poll()
-    poller.register(channel.fileno(), select.POLLIN)
-    deadline_s = time.monotonic() + limit_s
-    while time.monotonic() < deadline_s:
-        if stop is not None and stop.is_set():
-            raise ConnectionLost(f"{channel.url} was left: the service is stopping.")
-        messages = channel.receive(_MESSAGES_AT_ONCE)
-        for message in messages:
-            if isinstance(message, Notice):
-                raise ConnectionLost(f"{channel.url} ends the connection (LDAP result {message.code}).")
-            if isinstance(message, Entry):
-                found = message.attributes
-            elif isinstance(message, Done) and message.message_id == message_id:
-                if message.code != 0:
-                    raise refuse(message.code, channel.url)
-                return _read(found)
-        if not messages:
-            poller.poll(_WAIT_MS)
-    raise ServerSilent(f"{channel.url} has not answered for {limit_s:g} s.")
+    for entry in entries(channel, message_id, Patience(limit_s, stop)):
+        found = entry.attributes
+    return _read(found)
 
 
 def _read(attributes: dict[str, list[bytes]]) -> Offer:

@@ -7,6 +7,7 @@ Nobody is removed before the server said that the refresh is done, except entrie
 from collections import Counter
 from dataclasses import dataclass, field
 
+from cardservice.courtesy import give_way
 from cardservice.people.rules import DirectoryEntry
 from integrations.ldap.controls import (
     REFRESH_REQUIRED,
@@ -62,6 +63,7 @@ class EntryReader:
         Raises:
             AnswerBroken: the server sent a part of an attribute's values only.
         """
+        give_way()
         if any(last is not None for _, last in entry.ranges.values()):
             raise AnswerBroken(f"The server sends only a part of {', '.join(sorted(entry.ranges))}.")
         mapped = map_entry(self.settings.mapping, stable_id, entry.dn, entry.attributes)

@@ -15,7 +15,7 @@ from integrations.ldap.mapping import AttributeMapping
 
 AUTOMATIC = "auto"
 _PORTS = {"ldap": 389, "ldaps": 636}
-_READING_VERSION = 2
+_READING_VERSION = 3
 """Raise it when the same server bytes lead to other entries: every copy is then read again."""
 
 

@@ -4,12 +4,15 @@
 import threading
 import time
 import traceback
+from dataclasses import replace
 
 import structlog
 
 from cardservice.people.ports import DirectorySink
+from integrations.ldap.asking import Patience
 from integrations.ldap.connection import Channel, Dial
 from integrations.ldap.content_sync import CONTENT_SYNC
+from integrations.ldap.domain_policy import with_domain_policy
 from integrations.ldap.errors import (
     CertificateRefused,
     LdapTrouble,
@@ -115,17 +118,24 @@ class _Run:
         session: FollowingSession | None = None
         try:
             mode = self._choose(server, channel)
+            following = self._informed(channel)
             cookie = None if self._start_over else self._following.sink.cookie()
             self._following.report.connected(server.url, self._start_over, mode.name)
             if server.url in self._polled:
                 self._following.report.special("mode", _ONLY_POLLED)
-            session = mode.open(self._following, server, channel, cookie)
+            session = mode.open(following, server, channel, cookie)
             session.run()
         finally:
             channel.close()
             if session is not None:
                 session.close()
                 self._note_worked(server, session)
+
+    def _informed(self, channel: Channel) -> Following:
+        """Return what a session needs, with what this server says of its domain; what it hides, the settings say."""
+        settings, stop = self._following.settings, self._following.stop
+        known = with_domain_policy(settings, channel, Patience(settings.timing.dead_s, stop))
+        return self._following if known is None else replace(self._following, settings=known)
 
     def _choose(self, server: Server, channel: Channel) -> Mode:
         self._chosen = None

@@ -1,19 +1,12 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Mode `syncrepl` (OpenLDAP, RFC 4533): the persistent search, the proofs, the group reads after a rename.
+"""Mode `syncrepl` (OpenLDAP, RFC 4533): the persistent search, the proofs, the group reads after a rename."""
 
-The loop waits on the socket and never longer than 0.1 s, so that `stop`, the next proof and a silent server are seen in
-time. It ends by returning (stop) or by an `LdapTrouble`.
-"""
-
-import selectors
 import time
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
 from ldap3.utils.conv import escape_filter_chars
 
-from cardservice.people.ports import Proof
 from integrations.ldap.connection import Channel, encode_search
 from integrations.ldap.controls import SYNC_REQUEST_OID, SyncMode, sync_request
 from integrations.ldap.delivery import Delivery, read_csn
@@ -21,20 +14,14 @@ from integrations.ldap.errors import AnswerBroken, ConnectionLost, ServerSilent
 from integrations.ldap.following import Following, Mode
 from integrations.ldap.mapping import read_stable_id
 from integrations.ldap.messages import Done, Entry, Intermediate, Message, Notice, Reference
-from integrations.ldap.reconcile import Reconcile
-from integrations.ldap.refresh import EntryReader, SyncSearch, entry_csn, refuse
+from integrations.ldap.refresh import SyncSearch, entry_csn
 from integrations.ldap.settings import Server
-from integrations.ldap.silence import Silence
+from integrations.ldap.sync_session import MESSAGES_AT_ONCE, WAIT_S, SyncSession, now_for_proof
 
 _NAME: Final = "syncrepl"
-_WAIT_S = 0.1
-_RECONCILE_WAIT_S = 0.005
-_MESSAGES_AT_ONCE = 500
 _MAX_GROUP_READS = 100
 # Overlay refint works after the rename has been announced: once is too early now and then.
 _GROUP_READS_AFTER_S = (0.0, 0.2, 1.0)
-
-_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -56,36 +43,20 @@ class _Pending:
     message_ids: set[int] = field(default_factory=set)
 
 
-class Session:
+class Session(SyncSession):
     """Follows `server` over `channel` from `cookie` (None reads everything)."""
 
+    name = _NAME
+
     def __init__(self, following: Following, server: Server, channel: Channel, cookie: str | None) -> None:
-        self.current_since_s: float | None = None
-        self._following = following
-        self._settings = following.settings
-        self._timing = following.settings.timing
-        self._server = server
-        self._channel = channel
-        self._fingerprint = following.settings.fingerprint()
-        self._request = encode_search(
-            self._settings.search_base(), self._settings.search_filter(), self._settings.mapping.attributes()
-        )
-        position = self._own_position(cookie)
-        self._delivery = Delivery(following.sink, cookie=cookie if position else None)
-        self._reader = EntryReader(self._settings)
+        position = _own_position(cookie, following.settings.fingerprint())
+        delivery = Delivery(following.sink, cookie=cookie if position else None)
+        super().__init__(following, server, channel, following.settings, delivery)
         self._follow = self._new_search(complete=position is None, resumes=True)
         self._started_s = time.monotonic()
         self._follow_id = channel.search(self._request, self._sync(SyncMode.REFRESH_AND_PERSIST, position))
-        self._silence = Silence()
         self._beat: _Beat | None = None
-        self._next_beat_s = 0.0
         self._group_reads = _Pending()
-        self._reconcile = Reconcile(self._settings, server, self._delivery, following.clock)
-
-    def _own_position(self, cookie: str | None) -> str | None:
-        """Return the server's part of a stored cookie, None if it is none or was stored under other settings."""
-        fingerprint, _, position = (cookie or "").partition("|")
-        return position if read_csn(position) and fingerprint == self._fingerprint else None
 
     def _new_search(self, *, complete: bool, resumes: bool = False) -> SyncSearch:
         return SyncSearch(
@@ -101,37 +72,15 @@ class Session:
     def _sync(mode: SyncMode, position: str | None) -> list[tuple[str, bytes]]:
         return [(SYNC_REQUEST_OID, sync_request(mode, position))]
 
-    def run(self) -> None:
-        """Follow until `stop` is set.
+    @property
+    def _whole(self) -> bool:
+        return not self._follow.refreshing
 
-        Raises:
-            LdapTrouble: why following ended.
-        """
-        more = False
-        busy = False
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._channel, selectors.EVENT_READ)
-            while not self._following.stop.is_set():
-                now_s = time.monotonic()
-                self._send_due(now_s)
-                selector.select(0 if more else self._wait_s(now_s, busy=busy))
-                more = self._receive()
-                busy = self._compare()
-
-    def close(self) -> None:
-        """Close this session's connections."""
-        self._reconcile.close()
-        self._channel.close()
-
-    def _wait_s(self, now_s: float, *, busy: bool) -> float:
-        if busy:
-            return _RECONCILE_WAIT_S
-        if self._beat is None and not self._follow.refreshing:
-            return max(0.0, min(_WAIT_S, self._next_beat_s - now_s))
-        return _WAIT_S
+    def _wait_s(self, now_s: float) -> float:
+        return self._until_next_beat_s(now_s) if self._beat is None and self._whole else WAIT_S
 
     def _send_due(self, now_s: float) -> None:
-        if self._follow.refreshing:
+        if not self._whole:
             return
         if self._beat is None and now_s >= self._next_beat_s:
             self._send_beat(now_s)
@@ -139,19 +88,17 @@ class Session:
             self._read_groups(now_s)
 
     def _send_beat(self, now_s: float) -> None:
-        position = self._own_position(self._delivery.cookie)
+        position = _own_position(self._delivery.cookie, self._fingerprint)
         if position is None:
             raise AnswerBroken(f"{self._server.url} gives no position to continue from (OpenLDAP: overlay syncprov).")
         search = self._new_search(complete=False)
-        sent_at_monotonic_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        sent_at_ms = time.time_ns() // 1_000_000
+        asked = now_for_proof()
         message_id = self._channel.search(self._request, self._sync(SyncMode.REFRESH_ONLY, position))
-        self._beat = _Beat(search, message_id, now_s, sent_at_monotonic_ns, sent_at_ms)
+        self._beat = _Beat(search, message_id, now_s, *asked)
         self._next_beat_s = now_s + self._timing.beat_s
 
     def _receive(self) -> bool:
-        """Take what has arrived; True if more may be waiting."""
-        messages = self._channel.receive(_MESSAGES_AT_ONCE)
+        messages = self._channel.receive(MESSAGES_AT_ONCE)
         now_s = time.monotonic()
         for message in messages:
             self._take(message, now_s)
@@ -162,8 +109,8 @@ class Session:
             self._note_consequences(now_s)
         else:
             self._check_silence(now_s)
-        more = len(messages) == _MESSAGES_AT_ONCE
-        self._delivery.settle(now_s, idle=not more, following=not self._follow.refreshing)
+        more = len(messages) == MESSAGES_AT_ONCE
+        self._delivery.settle(now_s, idle=not more, following=self._whole)
         return more
 
     def _take(self, message: Message, now_s: float) -> None:
@@ -179,32 +126,15 @@ class Session:
             self._take_group(message, now_s)
         else:
             raise AnswerBroken(f"{self._server.url} answered a question that was not asked.")
-        self._delivery.settle(now_s, idle=False, following=not self._follow.refreshing)
+        self._delivery.settle(now_s, idle=False, following=self._whole)
 
     def _take_follow(self, message: Entry | Done | Intermediate, now_s: float) -> None:
         if isinstance(message, Entry):
             self._follow.take_entry(message, now_s)
         elif isinstance(message, Done):
-            if message.code == 0:
-                raise ConnectionLost(f"{self._server.url} ended the search that should never end.")
-            raise refuse(message.code, self._server.url)
+            raise self._ended(message)
         elif self._follow.take_info(message, now_s):
-            self._note_refreshed(now_s)
-
-    def _note_refreshed(self, now_s: float) -> None:
-        if self._follow.complete:
-            self._following.clock.done(now_s, now_s - self._started_s)
-        else:
-            self._following.clock.resumed(now_s)
-        _log.info(
-            "directory.refreshed",
-            server=self._server.url,
-            complete=self._follow.complete,
-            entries=len(self._delivery.known),
-            removed=self._follow.removed,
-            took_ms=round((now_s - self._started_s) * 1000),
-        )
-        self._following.report.unreadable(self._reader.unreadable)
+            self._note_refreshed(self._follow, self._started_s, now_s)
 
     def _take_beat(self, beat: _Beat, message: Entry | Done | Intermediate, now_s: float) -> None:
         if isinstance(message, Entry):
@@ -216,13 +146,6 @@ class Session:
             self._note_search(beat.search, now_s)
             self._beat = None
             self._prove(beat)
-
-    def _prove(self, beat: _Beat) -> None:
-        self._delivery.flush(with_cookie=True)
-        if self.current_since_s is None:
-            self.current_since_s = time.monotonic()
-        proof = Proof(self._server.url, _NAME, self._delivery.cookie, beat.sent_at_monotonic_ns, beat.sent_at_ms)
-        self._following.sink.proved(proof)
 
     def _note_consequences(self, now_s: float) -> None:
         if not self._follow.refreshing:
@@ -270,30 +193,17 @@ class Session:
             else:
                 self._delivery.upsert(found, entry_csn(message), now_s)
 
-    def _compare(self) -> bool:
-        """Let the comparison of everything take a step; True while it is at work."""
-        if self._follow.refreshing:
-            return False
-        now_s = time.monotonic()
-        busy = self._reconcile.step(now_s)
-        if self._reconcile.finished_reader is not None:
-            self._reader.unreadable = self._reconcile.finished_reader.unreadable
-            self._reconcile.finished_reader = None
-            self._following.report.unreadable(self._reader.unreadable)
-            self._following.report.compared()
-        self._following.report.comparison(self._reconcile.trouble)
-        return busy
-
     def _check_silence(self, now_s: float) -> None:
-        if self._follow.refreshing:
-            waiting_since_s, limit_s = self._started_s, self._timing.refresh_dead_s
-        elif self._beat is not None:
-            waiting_since_s, limit_s = self._beat.sent_at_s, self._timing.dead_s
+        if not self._whole:
+            self._expect(now_s, self._started_s, self._timing.refresh_dead_s)
         else:
-            self._silence.heard()
-            return
-        if self._silence.lasts_s(now_s, waiting_since_s) > limit_s:
-            raise ServerSilent(f"{self._server.url} has not answered for {limit_s:g} s.")
+            self._expect(now_s, self._beat.sent_at_s if self._beat is not None else None, self._timing.dead_s)
+
+
+def _own_position(cookie: str | None, fingerprint: str) -> str | None:
+    """Return the server's part of a stored cookie, None if it is none or was stored under other settings."""
+    stored_under, _, position = (cookie or "").partition("|")
+    return position if read_csn(position) and stored_under == fingerprint else None
 
 
 SYNCREPL: Final = Mode(_NAME, Session)

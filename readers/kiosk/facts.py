@@ -1,18 +1,25 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Which facts of the centre a terminal shows, by use; everything else, and whatever is out of bounds, is left out."""
+"""Figures of the centre that a terminal shows: what each is made of; whatever is out of bounds is left out."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
-
-from cardservice.timeclock.rules import Kind
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
 
 Fact = int | bool | str
-_Check = Callable[[Fact], bool]
+# How a figure is written; the names are those of `static/view.js`.
+Form = Literal["euros", "duration", "count", "time", "yes_no"]
 
 # What a browser can count exactly.
 _MAX_NUMBER: Final = 2**53
-# The keys of a time clock, which are also the kinds of its bookings.
-BOOKING_KINDS: Final = tuple(kind.value for kind in Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A figure of one fact. The word before it is `fact_` and its name, or the value of the fact `named_by`."""
+
+    fact: str
+    form: Form
+    named_by: str | None = None
 
 
 def _number(value: Fact) -> bool:
@@ -27,28 +34,22 @@ def _yes_or_no(value: Fact) -> bool:
     return type(value) is bool
 
 
-def _booking_kind(value: Fact) -> bool:
-    return value in BOOKING_KINDS
-
-
-OF_ANSWERS: Final[Mapping[str, Mapping[str, _Check]]] = {
-    "timeclock": {"kind": _booking_kind, "at_ms": _count, "today_ms": _count, "working": _yes_or_no},
-    "canteen": {"amount_cents": _number, "own_share_cents": _number, "balance_cents": _number},
-    "door": {},
-    "printer": {"released": _count, "waiting": _count},
+_FITS: Final[Mapping[Form, Callable[[Fact], bool]]] = {
+    "euros": _number,
+    "duration": _count,
+    "count": _count,
+    "time": _count,
+    "yes_no": _yes_or_no,
 }
-_OF_PROMPTS: Final[Mapping[str, Mapping[str, _Check]]] = {"canteen": {"amount_cents": _number}}
 
 
-def of_answer(use: str, facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    """Return the facts of an answer that a terminal of this use shows."""
-    return _known(OF_ANSWERS[use], facts)
-
-
-def of_prompt(use: str, facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    """Return the facts of a prompt that a terminal of this use shows."""
-    return _known(_OF_PROMPTS.get(use, {}), facts)
-
-
-def _known(checks: Mapping[str, _Check], facts: Mapping[str, Fact]) -> dict[str, Fact]:
-    return {name: facts[name] for name, is_shown in checks.items() if name in facts and is_shown(facts[name])}
+def known(figures: Iterable[Figure], facts: Mapping[str, Fact], names: tuple[str, ...] = ()) -> dict[str, Fact]:
+    """Return the facts that these figures are made of; one that names another must be of `names`."""
+    found: dict[str, Fact] = {}
+    for figure in figures:
+        value = facts.get(figure.fact)
+        if value is not None and _FITS[figure.form](value):
+            found[figure.fact] = value
+        if figure.named_by is not None and facts.get(figure.named_by) in names:
+            found[figure.named_by] = facts[figure.named_by]
+    return found

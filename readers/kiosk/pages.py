@@ -9,9 +9,9 @@ from string import Template
 from typing import Final
 
 from readers.kiosk.screen import Screen
-from readers.kiosk.texts import words
 
 _HERE: Final = Path(__file__).parent
+STATIC: Final = _HERE / "static"
 _MEDIA_TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
@@ -27,16 +27,16 @@ _ENTRY: Final = _template("entry.html")
 # (media type, content) by name: read once, so that a request touches no disk and reaches no other file.
 STATIC_FILES: Final[Mapping[str, tuple[str, bytes]]] = {
     path.name: (_MEDIA_TYPES[path.suffix], path.read_bytes())
-    for path in (_HERE / "static").iterdir()
+    for path in STATIC.iterdir()
     if path.suffix in _MEDIA_TYPES
 }
 
 
 def terminal_page(point: str, screen: Screen, version: str) -> str:
-    """Return the page of one terminal."""
-    spoken = words(screen.use)
-    own = spoken[screen.language]
-    keys = "".join(_KEY.substitute(key=key, label=html.escape(own[key])) for key in screen.keys)
+    """Return the page of one terminal: the frame, and in it what its use has declared."""
+    face = screen.face
+    own = face.spoken()[screen.language]
+    keys = "".join(_KEY.substitute(key=key, label=html.escape(own[key])) for key in face.keys)
     return _PAGE.substitute(
         language=screen.language,
         point=html.escape(point),
@@ -44,7 +44,8 @@ def terminal_page(point: str, screen: Screen, version: str) -> str:
         version=html.escape(version),
         name=html.escape(screen.name),
         # A closing tag inside a text must not end the block.
-        words=json.dumps(spoken, ensure_ascii=False).replace("<", "\\u003c"),
+        face=json.dumps(face.document(), ensure_ascii=False).replace("<", "\\u003c"),
+        clock="" if face.has_clock else " hidden",
         keys=_KEYS.substitute(keys=keys, label=html.escape(own["keys"])) if keys else "",
     )
 

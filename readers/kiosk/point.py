@@ -6,13 +6,13 @@ from typing import Final
 
 from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
 from cardservice.doors.ports import DoorOutput, OutputFault, Shown
+from readers.kiosk.faces import FACES
 from readers.kiosk.screen import Screen, Tone
 from readers.kiosk.terminals import Terminals
-from readers.kiosk.texts import OF_USE
 from readers.ports import PinPad
 
 # The uses whose points have a screen.
-SCREEN_USES: Final = tuple(OF_USE)
+SCREEN_USES: Final = tuple(FACES)
 _TONES: Final[dict[str, Tone]] = {"green": "ok", "red": "refused", "amber": "fault"}
 
 

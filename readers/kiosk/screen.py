@@ -4,8 +4,8 @@
     away ◀──centre gone── idle ──prompt──▶ prompt
                             │ card           │ card
                             └──▶ reading ◀───┘
-                                    │ └──▶ pin ──┐
-                                    ▼            ▼
+                                    │ └──▶ pin ──▶ checking
+                                    ▼                 ▼
                                     │ answer, 4 s
                                     ▼
                                  answer ──▶ idle or prompt
@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from cardservice.agents.messages import PointSetup, Prompt
-from cardservice.timeclock.rules import terminal_of
 from readers.clock import Clock
-from readers.kiosk.facts import BOOKING_KINDS, Fact, of_answer, of_prompt
+from readers.kiosk.faces import FACES, Face
+from readers.kiosk.facts import Fact
 from readers.kiosk.texts import LANGUAGES, Language
 
 ANSWER_MS: Final = 4_000
@@ -34,10 +34,10 @@ SETTLE_MS: Final = 1_000
 MAX_PROMPT_MS: Final = 600_000
 
 Tone = Literal["ok", "refused", "fault"]
-View = Literal["idle", "prompt", "reading", "pin", "answer", "away"]
+View = Literal["idle", "prompt", "reading", "pin", "checking", "answer", "away"]
+# What is being looked at until the answer comes: the card, or the PIN that was typed.
+Busy = Literal["reading", "checking"]
 Content = TypeVar("Content")
-
-_KEYS: Final[Mapping[str, tuple[str, ...]]] = {"timeclock": BOOKING_KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Screen:
         self._language: _Lasting[Language] | None = None
         self._choice: _Lasting[str] | None = None
         self._prompt: _Lasting[Prompt] | None = None
-        self._reading: _Lasting[None] | None = None
+        self._busy: _Lasting[Busy] | None = None
         self._answer: _Lasting[Answer] | None = None
         self._pin: _Lasting[_PinQuestion] | None = None
         self._pins_asked = 0
@@ -88,6 +88,11 @@ class Screen:
         return self._setup.use
 
     @property
+    def face(self) -> Face:
+        """What this use puts into the frame."""
+        return FACES[self.use]
+
+    @property
     def name(self) -> str:
         """What the terminal is called; its point's code when it has no name."""
         return self._setup.name or self._setup.point
@@ -95,7 +100,7 @@ class Screen:
     @property
     def keys(self) -> tuple[str, ...]:
         """What can be chosen here before the card comes."""
-        return _KEYS.get(self.use, ())
+        return self.face.keys
 
     @property
     def language(self) -> Language:
@@ -114,8 +119,8 @@ class Screen:
             return "away"
         if self._pin is not None:
             return "pin"
-        if self._reading is not None:
-            return "reading"
+        if self._busy is not None:
+            return self._busy.content
         return "idle" if self._prompt is None else "prompt"
 
     def set_up(self, setup: PointSetup) -> None:
@@ -152,7 +157,7 @@ class Screen:
         asked = None if self._prompt is None else self._prompt.content.asks
         chosen, self._choice = self._choice, None
         self._answer = None
-        self._reading = self._lasting(None, self._setup.tap_budget_ms + self._setup.answer_budget_ms)
+        self._busy = self._looking_at("reading")
         self._stay_with_language(LANGUAGE_MS)
         self._changed()
         return asked if chosen is None else chosen.content
@@ -171,8 +176,7 @@ class Screen:
         if self._pin is None or self._pin.content.number != number:
             return False
         question, self._pin = self._pin.content, None
-        # It is being looked at now, as the card was before.
-        self._reading = self._lasting(None, self._setup.tap_budget_ms + self._setup.answer_budget_ms)
+        self._busy = self._looking_at("checking")
         self._changed()
         question.answered(pin)
         return True
@@ -185,8 +189,8 @@ class Screen:
 
     def answer(self, tone: Tone, text: tuple[str, str], facts: Mapping[str, Fact]) -> None:
         """Show for a few seconds what came of a tap."""
-        self._reading = self._pin = None
-        self._answer = self._lasting(Answer(tone, text, of_answer(self.use, facts)), ANSWER_MS)
+        self._busy = self._pin = None
+        self._answer = self._lasting(Answer(tone, text, self.face.of_answer(facts)), ANSWER_MS)
         self._stay_with_language(ANSWER_MS)
         self._changed()
 
@@ -218,7 +222,7 @@ class Screen:
         return min((self._left_ms(lasting) for lasting in self._lastings() if lasting is not None), default=None)
 
     def state(self) -> dict[str, Any]:
-        """Return what a page shows now, as JSON knows it; the names are those of `static/kiosk.js`."""
+        """Return what a page shows now, as JSON knows it; the names are those of `static/view.js`."""
         self._drop_what_is_over()
         choice, prompt, answer, pin = self._choice, self._prompt, self._answer, self._pin
         return {
@@ -226,7 +230,7 @@ class Screen:
             "use": self.use,
             "name": self.name,
             "language": self.language,
-            "holds_card_alone": terminal_of(self._setup.options).alternating,
+            "holds_card_alone": self.face.card_alone(self._setup.options),
             "now_ms": self._clock.wall_ms(),
             "connected": self._connected,
             "choice": choice and {"key": choice.content, "of_ms": CHOICE_MS, "left_ms": self._left_ms(choice)},
@@ -243,12 +247,15 @@ class Screen:
 
     def _prompt_state(self, prompt: Prompt) -> dict[str, Any]:
         assert prompt.text is not None  # noqa: S101  # `ask` keeps no other
-        return {"text": _both(prompt.text.de, prompt.text.en), "facts": of_prompt(self.use, prompt.facts)}
+        return {"text": _both(prompt.text.de, prompt.text.en), "facts": self.face.of_prompt(prompt.facts)}
 
     def _is_busy(self) -> bool:
-        if self._reading is not None or self._pin is not None:
+        if self._busy is not None or self._pin is not None:
             return True
         return self._answer is not None and self._left_ms(self._answer) > ANSWER_MS - SETTLE_MS
+
+    def _looking_at(self, what: Busy) -> _Lasting[Busy]:
+        return self._lasting(what, self._setup.tap_budget_ms + self._setup.answer_budget_ms)
 
     def _stay_with_language(self, ms: int) -> None:
         if self._language is not None:
@@ -258,14 +265,14 @@ class Screen:
         return _Lasting(content, self._clock.monotonic_us() + ms * 1_000)
 
     def _lastings(self) -> tuple[_Lasting[Any] | None, ...]:
-        return self._language, self._choice, self._prompt, self._reading, self._answer, self._pin
+        return self._language, self._choice, self._prompt, self._busy, self._answer, self._pin
 
     def _drop_what_is_over(self) -> bool:
         before = self._lastings()
         self._language = self._still(self._language)
         self._choice = self._still(self._choice)
         self._prompt = self._still(self._prompt)
-        self._reading = self._still(self._reading)
+        self._busy = self._still(self._busy)
         self._answer = self._still(self._answer)
         self._pin = self._still(self._pin)
         return self._lastings() != before

@@ -115,7 +115,7 @@ def _listen(address: str, port: int) -> socket.socket:
 
 def _config(app: object) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,  # type: ignore[arg-type]  # uvicorn's own name for an ASGI application is narrower than ASGI
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -73,9 +73,11 @@ class Link:
     async def open_card(self, present: CardPresent, conversation: str = "c0") -> None:
         await self.send(CardOpen(event=present.event, conversation=conversation, applications=("desfire",)))
 
-    async def relay(self, n: int, *apdus: str, conversation: str = "c0") -> CardResponses:
+    async def relay(
+        self, n: int, *apdus: str, conversation: str = "c0", skip: tuple[type, ...] = (Health, OutputState)
+    ) -> CardResponses:
         await self.send(CardApdus(conversation=conversation, n=n, apdus=apdus))
-        answered = await self.expect(CardResponses)
+        answered = await self.expect(CardResponses, skip=skip)
         assert (answered.conversation, answered.n) == (conversation, n)
         return answered
 

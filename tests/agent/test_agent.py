@@ -283,7 +283,8 @@ async def test_a_new_card_during_a_tap_waits_for_its_end(make_rig):
     second = await link.expect(CardPresent, skip=(Health, TapEvent))
     assert second.event.sequence == 2
     await link.open_card(second, "c1")
-    assert (await link.relay(0, "905a0000", conversation="c1")).gone is None
+    # The event of the first tap is uploaded whenever it is its turn.
+    assert (await link.relay(0, "905a0000", conversation="c1", skip=(Health, TapEvent))).gone is None
     assert rig.door().pulses == []
 
 

@@ -67,6 +67,8 @@ PLANTINGS = [
     Planting("driver", "cardservice.agents.planted", "smartcard"),
     Planting("directory", "cardservice.people.planted", "ldap3"),
     Planting("directory", "integrations.planted", "ldap3"),
+    Planting("token", "cardservice.cards.planted", "pkcs11"),
+    Planting("token", "integrations.planted", "pkcs11"),
     Planting("bus", "readers.planted", "dbus_fast"),
     Planting("bus", "integrations.planted", "dbus_fast"),
 ]

@@ -7,8 +7,8 @@ import pytest
 
 from cardsim import desfire_crypto as crypto
 from cardsim.card import VirtualCard
-from cardsim.desfire import DesfireApplet
 from cardsim.desfire_data import AccessRights, AesKey, Application, CommunicationMode, StandardFile
+from cardsim.desfire_memory import CardMemory
 from cardsim.desfire_session import LAST_COUNTER
 from cardsim.errors import PersonalisationError
 from cardsim.personalise import UseKeys, derive_card_keys, desfire_with, personalise_desfire
@@ -173,7 +173,7 @@ def test_a_used_up_counter_ends_the_session(card):
         ("90770000010100", "919D"),
         ("90AF000000", "911C"),
         ("90EE000000", "911C"),
-        ("90CA000000", "911C"),
+        ("90CA000000", "919D"),
         ("906A000000", "919D"),
         ("9051000000", "91AE"),
         ("90640000010300", "9140"),
@@ -190,12 +190,13 @@ def test_statuses_inside_an_application(card, frame, expected):
 
 
 def test_directories_and_settings(card):
+    card.desfire.memory.picc.key_settings = 0x0F
     assert card.transmit(bytes.fromhex("906A000000")) == DOOR.aid_as_sent + CANTEEN.aid_as_sent + b"\x91\x00"
     assert card.transmit(bytes.fromhex("9045000000")) == bytes.fromhex("0F819100")
     assert status(card, "906F000000") == "919D"
     assert status(card, "905A00000301C1F500") == "9100"
     assert card.transmit(bytes.fromhex("906F000000")) == bytes.fromhex("019100")
-    assert card.transmit(bytes.fromhex("9045000000")) == bytes.fromhex("0B839100")
+    assert card.transmit(bytes.fromhex("9045000000")) == bytes.fromhex("0B9301030210009100")
     assert card.transmit(bytes.fromhex("90640000010200")) == bytes.fromhex("009100")
 
 
@@ -254,7 +255,7 @@ def test_the_real_uid_is_told_in_a_session(card):
 
 
 def test_the_picc_master_key_authenticates_at_the_picc_level():
-    applet = desfire_with([], picc_master=b"M" * 16)
+    applet = desfire_with([], picc_key=b"M" * 16)
     card = VirtualCard("card", "card", desfire=applet)
     card.power_on("contactless")
     reader = DesfireReader(card)
@@ -276,6 +277,7 @@ def test_native_frames_carry_the_status_first(card):
 def test_many_applications_are_listed_in_frames_of_whole_aids():
     applications = [Application(bytes([n, 1, 1]), [AesKey(bytes(16))]) for n in range(30)]
     card = VirtualCard("many", "many", desfire=desfire_with(applications))
+    card.desfire.memory.picc.key_settings = 0x0F
     card.power_on("contactless")
     first, second = card.transmit(bytes.fromhex("906A000000")), card.transmit(bytes.fromhex("90AF000000"))
     assert (len(first), first[-2:], len(second), second[-2:]) == (59, b"\x91\xaf", 35, b"\x91\x00")
@@ -362,4 +364,4 @@ def test_an_aid_twice_or_a_long_system_id_makes_no_card():
 def test_a_card_needs_a_picc_level():
     application = Application(FREE_AID, [AesKey(bytes(16))])
     with pytest.raises(ValueError, match="AID 000000"):
-        DesfireApplet(application, [], bytes(7))
+        CardMemory(application, [], bytes(7))

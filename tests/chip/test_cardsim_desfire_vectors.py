@@ -13,6 +13,7 @@ from cardsim.apdu import parse_command
 from cardsim.card import VirtualCard
 from cardsim.desfire import DesfireApplet
 from cardsim.desfire_data import AccessRights, AesKey, Application, CommunicationMode, StandardFile
+from cardsim.desfire_memory import CardMemory
 from cardsim.desfire_session import Ev2Session
 from cardsim.desfire_status import DesfireError, DesfireStatus
 from cardsim.personalise import UseKeys, derive_card_keys
@@ -42,7 +43,7 @@ def card_with_zero_keys(random_bytes: Callable[[int], bytes]) -> tuple[VirtualCa
     file = StandardFile(3, bytearray(128), CommunicationMode.FULL, AccessRights(3, 3, 3, 0))
     application = Application(AID, [AesKey(bytes(16))] * 5, {3: file})
     picc = Application(bytes(3), [AesKey(bytes(16))])
-    applet = DesfireApplet(picc, [application], unhex("04958CAA5C5E80"), random_bytes)
+    applet = DesfireApplet(CardMemory(picc, [application], unhex("04958CAA5C5E80")), random_bytes)
     card = VirtualCard("vector", "vector", desfire=applet)
     card.power_on("contactless")
     assert card.transmit(b"\x90\x5a\x00\x00\x03" + AID + b"\x00") == unhex("9100")
@@ -134,7 +135,7 @@ def test_mac_mode_of_get_file_settings(vector):
         session.open_command(0xF5, body[:1], body[1:-1] + b"\x00", CommunicationMode.MAC)
     assert refused.value.status is DesfireStatus.INTEGRITY_ERROR
     assert session.open_command(0xF5, body[:1], body[1:], CommunicationMode.MAC) == b""
-    assert session.close_response(plain, CommunicationMode.MAC) + unhex("9100") == unhex(vector["response"])
+    assert session.close(plain, CommunicationMode.MAC) + unhex("9100") == unhex(vector["response"])
 
 
 @pytest.mark.parametrize("vector", VECTORS["get_card_uid"], ids=lambda v: v["source"])

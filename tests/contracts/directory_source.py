@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: EUPL-1.2
 """What every directory source must do, whatever server stands behind it.
 
-A test module subclasses `DirectorySourceContract` and provides three fixtures: `directory` (a `RunningDirectory` that
-holds the people and groups of `first_entries`), `make_source` (builds the source under test from a `SourceWish`) and
-`foreign_ca_file` (an authority that signed nothing).
+A test module subclasses `DirectorySourceContract` and provides two fixtures: `directory` (a `RunningDirectory` that
+holds the people and groups of `first_entries`) and `make_source` (builds the source under test from a `SourceWish`).
 """
 
 import contextlib
@@ -19,6 +18,8 @@ import ldap3
 
 from cardservice.people.ports import DirectoryChange, DirectorySource, Proof, SourceState
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson
+from integrations.ldap import LdapSettings
+from integrations.ldap.settings import Timing
 
 LIMIT_S = 15.0
 LOCKED_FOR_GOOD = "000001010000Z"
@@ -76,6 +77,20 @@ def wish_for(directory: RunningDirectory, **changes: Any) -> SourceWish:
         "ca_file": directory.ca_file,
     }
     return SourceWish(**{**values, **changes})
+
+
+def settings_for(wish: SourceWish, **changes: Any) -> LdapSettings:
+    """Return how the service is told to read such a directory, with changes by name."""
+    values: dict[str, Any] = {
+        "servers": wish.servers,
+        "bind_dn": wish.bind_dn,
+        "password": lambda: wish.password,
+        "people_base": f"ou=people,{wish.suffix}",
+        "groups_base": f"ou=groups,{wish.suffix}",
+        "ca_file": wish.ca_file,
+        "timing": Timing(beat_s=0.05, dead_s=1.0),
+    }
+    return LdapSettings(**{**values, **changes})
 
 
 def first_entries(suffix: str) -> list[tuple[str, Values]]:
@@ -240,7 +255,7 @@ class DirectorySourceContract:
         assert anna.personnel_number == "P-anna"
         assert anna.dn == self.person_dn("anna", directory.suffix)
         assert anna.enabled
-        assert not anna.locked_out
+        assert anna.locked_until_ms is None
         assert len(sink.entries) == 5
         assert [change.complete for change in sink.changes].count(True) == 1
         assert sink.stored_cookie

@@ -9,36 +9,16 @@ from typing import Any
 
 import ldap3
 import pytest
-from contracts.directory_source import DirectorySourceContract, MakeSource, SourceWish, first_entries
-from support.slapd import ADMIN_DN, ADMIN_PASSWORD, Slapd, base_entries, make_tls_files
+from contracts.directory_source import DirectorySourceContract, MakeSource, first_entries, settings_for
+from support.slapd import ADMIN_DN, ADMIN_PASSWORD, Slapd, base_entries
 
 from directorysim import DirectoryServer
-from integrations.ldap import LdapSettings, LdapSource
-from integrations.ldap.settings import Timing
+from integrations.ldap import LdapSource
 
 
 @pytest.fixture
 def make_source() -> MakeSource:
-    def make(wish: SourceWish) -> LdapSource:
-        return LdapSource(
-            LdapSettings(
-                servers=wish.servers,
-                bind_dn=wish.bind_dn,
-                password=lambda: wish.password,
-                people_base=f"ou=people,{wish.suffix}",
-                groups_base=f"ou=groups,{wish.suffix}",
-                ca_file=wish.ca_file,
-                timing=Timing(beat_s=0.05, dead_s=1.0),
-            )
-        )
-
-    return make
-
-
-@pytest.fixture
-def foreign_ca_file(tmp_path: Path) -> Path:
-    make_tls_files(tmp_path / "foreign")
-    return tmp_path / "foreign" / "ca.pem"
+    return lambda wish: LdapSource(settings_for(wish))
 
 
 @pytest.mark.slapd

@@ -2,7 +2,6 @@
 """The directory contract for mode `dirsync`, against a real Active Directory domain controller (Samba)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import ldap3
 import pytest
@@ -17,7 +16,6 @@ from support.samba import (
     shared_domain,
     template_of_the_run,
 )
-from support.slapd import make_tls_files
 
 from integrations.ldap import LdapSource
 from integrations.ldap.dirsync import DIRSYNC
@@ -45,12 +43,6 @@ def make_source(directory: Tree) -> MakeSource:
         return LdapSource(settings_for(directory, **changes), DIRSYNC)
 
     return make
-
-
-@pytest.fixture
-def foreign_ca_file(tmp_path: Path) -> Path:
-    make_tls_files(tmp_path / "foreign")
-    return tmp_path / "foreign" / "ca.pem"
 
 
 @pytest.mark.samba

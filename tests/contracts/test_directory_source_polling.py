@@ -8,12 +8,12 @@ import pytest
 from contracts.directory_source import (
     DirectorySourceContract,
     MakeSource,
-    SourceWish,
     first_entries,
+    settings_for,
 )
-from support.slapd import Slapd, SlapdOptions, make_tls_files
+from support.slapd import Slapd, SlapdOptions
 
-from integrations.ldap import LdapSettings, LdapSource
+from integrations.ldap import LdapSource
 from integrations.ldap.polling import POLLING
 from integrations.ldap.settings import Timing
 
@@ -35,27 +35,7 @@ def aged_entries(suffix: str) -> list[tuple[str, Mapping[str, str | Sequence[str
 
 @pytest.fixture
 def make_source() -> MakeSource:
-    def make(wish: SourceWish) -> LdapSource:
-        return LdapSource(
-            LdapSettings(
-                servers=wish.servers,
-                bind_dn=wish.bind_dn,
-                password=lambda: wish.password,
-                people_base=f"ou=people,{wish.suffix}",
-                groups_base=f"ou=groups,{wish.suffix}",
-                ca_file=wish.ca_file,
-                timing=Timing(beat_s=0.05, dead_s=1.0, list_s=0.3),
-            ),
-            POLLING,
-        )
-
-    return make
-
-
-@pytest.fixture
-def foreign_ca_file(tmp_path: Path) -> Path:
-    make_tls_files(tmp_path / "foreign")
-    return tmp_path / "foreign" / "ca.pem"
+    return lambda wish: LdapSource(settings_for(wish, timing=Timing(beat_s=0.05, dead_s=1.0, list_s=0.3)), POLLING)
 
 
 @pytest.mark.slapd

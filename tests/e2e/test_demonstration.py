@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.service import python_environment, run_cli
+from support.command import python_environment, run_program
 from support.traces import MARK, new_mark, processes_of
 from support.waiting import wait_until
 
@@ -58,7 +58,7 @@ def place() -> Iterator[Place]:
 @pytest.mark.parametrize("readers", READERS)
 def test_the_first_tap_goes_as_it_should_and_leaves_nothing_running(place, readers):
     """Opens, refuses without the group, refuses after being disabled; with durations, as one JSON document."""
-    done = run_cli(
+    done = run_program(
         *("demo", "--script", "first-tap", "--json", readers, "--state", str(place.state)),
         environment=place.environment,
         limit_s=LIMIT_S,
@@ -87,7 +87,7 @@ def test_the_first_tap_goes_as_it_should_and_leaves_nothing_running(place, reade
 @pytest.mark.parametrize("readers", READERS)
 def test_one_day_goes_through_all_five_places_and_ends_with_the_card_lost(place, readers):
     """Door, clock, PC, printer, canteen, desk, on the real parts; then the lost card is refused in all five."""
-    done = run_cli(
+    done = run_program(
         *("demo", "--script", "one-day", "--json", readers, "--state", str(place.state)),
         environment=place.environment,
         limit_s=LIMIT_S,
@@ -182,7 +182,7 @@ def test_a_killed_demonstration_takes_its_children_with_it(place, readers):
 def test_a_port_in_use_is_one_sentence_and_leaves_nothing_running(place):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        done = run_cli(
+        done = run_program(
             *("demo", "--in-process", "--port", str(port), "--state", str(place.state)),
             environment=place.environment,
             limit_s=LIMIT_S,

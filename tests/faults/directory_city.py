@@ -84,7 +84,7 @@ class Look:
 
     @property
     def directory(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.state["directory"]
+        found: dict[str, Any] = self.state["directories"][0]
         return found
 
 
@@ -191,7 +191,7 @@ class DirectoryCity:
         asked_s = time.monotonic()
 
         def proved(state: dict[str, Any]) -> bool:
-            directory = state["directory"]
+            directory = state["directories"][0]
             return directory["connected"] and directory["age_ms"] / 1_000 < time.monotonic() - asked_s
 
         self.service.wait_health(proved, limit_s=30)

@@ -48,6 +48,7 @@ class Fault:
     `strike` to `mend`. `lasting`: it goes on until `mend`; else it is over with `strike`. `remark`: what health remarks
     on afterwards, until everything has been compared. `back_within_s`: how soon after `mend` the copy is current again;
     by default the 10 s that a refused sign-in waits, the longest backoff, and reading everything on a busy machine.
+    `hides`: the server answers, and keeps from the service whom it concerns.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Fault:
     remark: str = ""
     back_within_s: float = 18.0
     forgets_just_gone: bool = False
+    hides: bool = False
 
 
 @dataclass
@@ -235,7 +237,7 @@ def start_from_backup(city: DirectoryCity) -> None:
 
 def _wait_fallen_back(city: DirectoryCity) -> None:
     """Wait until the service has noticed that the server's position is behind its own."""
-    city.service.wait_health(lambda state: "older than this copy" in (state["directory"]["remark"] or ""))
+    city.service.wait_health(lambda state: "older than this copy" in (state["directories"][0]["remark"] or ""))
 
 
 def back_up_with_both_gone(city: DirectoryCity) -> None:
@@ -297,7 +299,16 @@ FAULTS = {
         Fault("sign-in refused", change_password_and_restart, "name or password is wrong", disable, tell_password),
         Fault("password changed", change_password, "comparison", disable, tell_password, blind=False),
         Fault("size limit", limit_size, "size limit", disable, restart),
-        Fault("people hidden", hide_people, "no longer names", disable, restart, blind=False, back_within_s=90.0),
+        Fault(
+            "people hidden",
+            hide_people,
+            "no longer names",
+            disable,
+            restart,
+            blind=False,
+            back_within_s=90.0,
+            hides=True,
+        ),
         Fault("no people", start_without_people, "names none of", nothing, bring_people_back, "mended"),
         Fault("no suffix", start_without_anything, "name or password is wrong", nothing, bring_people_back, "mended"),
         Fault(

@@ -18,7 +18,8 @@ from unit.agents.desk import DOOR, ENTITLED, NOW_MS, STORE, TRUST, City, Exchang
 from cardservice.agents.events import EventDesk, Sender
 from cardservice.agents.messages import CardPresent, DecisionMessage, EventAck, EventId, EventRefused, TapEvent
 from cardservice.agents.store import agent_event
-from cardservice.agents.taps import TapDesk, TapServices
+from cardservice.agents.tap_services import TapServices
+from cardservice.agents.taps import TapDesk
 from cardservice.database import open_databases, require_store_writable
 from cardservice.journal.rules import Place
 from cardservice.journal.service import Journal, verify

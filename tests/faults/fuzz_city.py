@@ -41,7 +41,8 @@ from cardservice.agents.messages import (
 )
 from cardservice.agents.service import Agents
 from cardservice.agents.session import AgentSession, Desks
-from cardservice.agents.taps import TapDesk, TapServices
+from cardservice.agents.tap_services import TapServices
+from cardservice.agents.taps import TapDesk
 from cardservice.clock import SystemClock
 from cardservice.database import Databases, open_databases, upgrade
 from cardservice.journal.service import Journal

@@ -19,7 +19,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from faults.load_witness import Witness
-from support.service import CityFiles, DirectoryThread, ServiceProcess, directory_in_thread, python_environment
+from support.command import python_environment
+from support.service import CityFiles, DirectoryThread, ServiceProcess, directory_in_thread
 from support.waiting import LIMIT_S, let_run, wait_until
 
 from cardservice import changes

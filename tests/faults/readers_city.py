@@ -17,7 +17,8 @@ from e2e.whole_city import OPEN_MS, Arrangement, WholeCity, free_port, reader_of
 from faults.readers_feed import LIMIT_S, Feed, Seen, is_present_again
 from faults.readers_pcscd import Pcscd
 from support.agent_process import AgentProcess
-from support.service import AGENT, ROOT, CityFiles
+from support.command import ROOT
+from support.service import AGENT, CityFiles
 from support.waiting import wait_until
 
 from cardservice import changes

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from faults.fuzz_bounds import MAX_PEAK_BYTES, Parser, feed, hold_to_memory, hold_to_time, left_behind
 from faults.fuzz_frames import DECODERS, bend_json, dump, frames, golden, heavy, sampler
-from support.service import python_environment
+from support.command import python_environment
 
 from cardservice.agents.messages import MAX_MESSAGE_BYTES, MessageRefused, encode
 

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 from faults.fuzz_pcscd import hostile_pcscd
-from support.service import python_environment
+from support.command import python_environment
 
 from readers.ports import ReaderEvent
 

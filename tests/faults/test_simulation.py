@@ -26,8 +26,8 @@ from simulation.world import Options, World
 
 ROOT = Path(__file__).resolve().parents[2]
 REPLAY_DAYS = 3
-# A planted defect shows in the first worlds, or something is wrong with them.
-DEFECT_WORLDS = 12
+# A planted defect shows in one of the first worlds, the rarest in one of eight, or something is wrong with them.
+DEFECT_WORLDS = 40
 DEFECT_DAYS = 3
 
 
@@ -41,8 +41,8 @@ def town() -> Iterator[Town]:
 
 @pytest.mark.timeout(FULL_TIMEOUT_S)
 def test_worlds_of_faults_break_no_promise(scale: Scale, seed: int, report: Callable[..., None]) -> None:
-    """50 worlds of a week, or 1,000 of two weeks, and not one promise broken in any."""
-    worlds, days = scale.of(50, 1_000), scale.of(7, 14)
+    """25 worlds of a week, or 1,000 of two weeks, and not one promise broken in any."""
+    worlds, days = scale.of(25, 1_000), scale.of(7, 14)
     seeds = range(seed, seed + worlds)
     found = play_in_processes(seeds, days, 2)
     report("simulated worlds", worlds=worlds, days=days, broken=len(found.broken), **_counts(found))

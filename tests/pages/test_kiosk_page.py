@@ -10,69 +10,15 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 from support.browser import complaints_of, launch_options
-from support.waiting import wait_until
-from unit.readers.fakes import NotingDoor
+from support.kiosk import CLOCK, Kiosk
 
-from cardservice.agents.messages import (
-    DecisionMessage,
-    EventId,
-    PlaceAnswer,
-    PointSetup,
-    Prompt,
-    Sentence,
-)
-from cardservice.doors.ports import Shown
-from readers.clock import SystemClock
+from cardservice.agents.messages import Prompt, Sentence
 from readers.kiosk import screen as timing
-from readers.kiosk.point import ScreenPoint
-from readers.kiosk.server import KioskServer
-from readers.kiosk.terminals import Terminals
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 SIZES = {"kiosk": (1024, 768), "desk": (1280, 800), "phone": (390, 844)}
 LONG = "Sie haben vor weniger als einer Minute schon gebucht. " * 4
-CLOCK = PointSetup(point="clock", reader="A", use="timeclock", name="Zeiterfassung Rathaus, Eingang Nord")
-TILL = PointSetup(point="till", reader="B", use="canteen", name="Kantine, Kasse 1")
-PRINTER = PointSetup(point="printer", reader="C", use="printer", name="Drucker 2. OG")
-
-
-class Kiosk:
-    """Three terminals and the server of their pages, in the test's own event loop."""
-
-    def __init__(self) -> None:
-        self.terminals = Terminals(SystemClock())
-        self.points = {
-            setup.point: ScreenPoint(setup, NotingDoor(), kiosk=self.terminals) for setup in (CLOCK, TILL, PRINTER)
-        }
-        for point in self.points.values():
-            point.centre(connected=True)
-        self.port = 0
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        server = KioskServer(self.terminals, "127.0.0.1", self.port, first_pause_s=0.05)
-        self._task = asyncio.create_task(server.run())
-        url = await asyncio.to_thread(wait_until, lambda: server.url)
-        self.port = int(url.rstrip("/").rpartition(":")[2])
-
-    async def stop(self) -> None:
-        assert self._task is not None
-        self._task.cancel()
-        await asyncio.wait({self._task})
-
-    def answer(self, point: str, led: str, german: str, english: str, **facts: int | bool | str) -> None:
-        decision = DecisionMessage(
-            event=EventId(agent="agent-1", epoch=1, sequence=1),
-            decision="d1",
-            permit=True,
-            reason="granted",
-            level="card",
-            text=Sentence(de="Bitte", en="Please"),
-            answer=PlaceAnswer(done=led == "green", code="done", text=Sentence(de=german, en=english), facts=facts),
-            receipt="ee",
-        )
-        self.points[point].show(Shown(led, "ok", (german, english)), decision)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -299,11 +245,13 @@ async def test_fits_every_screen_and_nothing_moves(browser, kiosk, size):
             assert await page.locator(name).evaluate(fits), f"{name} is too small for its content"
 
 
-async def pin_asked(kiosk: Kiosk, page: Page, for_ms: int = 20_000) -> "asyncio.Future[str | None]":
-    """The PIN is asked for at the time clock, as by its tap; waits until the page shows it."""
-    pad = kiosk.points["clock"].pad
+async def pin_asked(
+    kiosk: Kiosk, page: Page, for_ms: int = 20_000, *, point: str = "clock"
+) -> "asyncio.Future[str | None]":
+    """The PIN is asked for at a terminal, as by its tap; waits until the page shows it."""
+    pad = kiosk.points[point].pad
     assert pad is not None
-    kiosk.points["clock"].card_came()
+    kiosk.points[point].card_came()
     typed = pad.ask(for_ms)
     await until_view(page, "pin")
     return typed
@@ -338,7 +286,8 @@ async def test_a_pin_is_typed_by_finger_or_keyboard_and_never_seen(browser, kios
         await press("OK", "Enter")
         async with asyncio.timeout(10):
             assert await typed == "70428"
-        await until_view(page, "reading")
+        await until_view(page, "checking")
+        await expect(page.locator("#headline")).to_have_text("Einen Moment bitte")
         await expect(pad).to_have_count(0)
         assert complaints == []
 
@@ -363,10 +312,15 @@ async def test_digits_are_gone_when_their_time_is_over_or_somebody_else_is_asked
 
 
 @pytest.mark.parametrize("size", SIZES)
-async def test_the_pad_fits_every_screen(browser, kiosk, size):
-    """Keys a finger hits, none over another, nothing to scroll."""
-    async with opened(browser, kiosk, "clock", size=size) as (page, _):
-        typed = await pin_asked(kiosk, page)
+@pytest.mark.parametrize("point", ["clock", "till"])
+async def test_the_pad_fits_every_screen(browser, kiosk, point, size):
+    """Keys a finger hits, none over another, nothing to scroll; whoever pays sees what while they type."""
+    async with opened(browser, kiosk, point, size=size) as (page, _):
+        if point == "till":
+            ask = Sentence(de="Bitte Karte vorhalten", en="Please present your card")
+            kiosk.points["till"].prompt(Prompt(point="till", text=ask, facts={"amount_cents": 123_456}, for_ms=60_000))
+        typed = await pin_asked(kiosk, page, point=point)
+        await expect(page.locator("#amount")).to_have_text("1.234,56\N{NO-BREAK SPACE}€" if point == "till" else "")
         for digit in "704281530942":
             await page.keyboard.press(digit)
         boxes = [await key.bounding_box() for key in await page.locator("#pad button").all()]
@@ -377,3 +331,4 @@ async def test_the_pad_fits_every_screen(browser, kiosk, size):
             fits = "one => one.scrollWidth <= one.clientWidth && one.scrollHeight <= one.clientHeight"
             assert await page.locator(name).evaluate(fits), f"{name} is too small for its content"
         typed.cancel()
+        kiosk.points["till"].prompt(Prompt(point="till"))

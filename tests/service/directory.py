@@ -9,7 +9,9 @@ from service.fake_clock import FakeClock
 from sqlalchemy.engine import Engine
 
 from cardservice.changes import changes
+from cardservice.people.census import Followed
 from cardservice.people.directories import Directories, open_copies
+from cardservice.people.movers.rules import MoverRule
 from cardservice.people.ports import DirectoryChange, Proof
 from cardservice.people.rules import DirectoryEntry, DirectoryGroup, DirectoryPerson
 from cardservice.people.service import DirectoryCopy
@@ -49,15 +51,21 @@ def nothing() -> None:
 
 
 def open_copy(
-    engine: Engine, clock: FakeClock, *, name: str = "city", publish: Callable[[], None] = nothing
+    engine: Engine,
+    clock: FakeClock,
+    *,
+    name: str = "city",
+    publish: Callable[[], None] = nothing,
+    movers: MoverRule | None = None,
 ) -> DirectoryCopy:
     """Open the copy as the service does at its start."""
-    return DirectoryCopy(engine, name, organisation=("city", "City"), clock=clock, publish=publish)
+    return DirectoryCopy(engine, Followed(name, movers), organisation=("city", "City"), clock=clock, publish=publish)
 
 
 def open_all(engine: Engine, clock: FakeClock, *names: str, publish: Callable[[], None] = nothing) -> Directories:
     """Open the copies of several directories as the service does at its start; their thread is not started."""
-    return Directories(open_copies(engine, names, organisation=("city", "City"), clock=clock, publish=publish))
+    followed = [Followed(name) for name in names]
+    return Directories(open_copies(engine, followed, organisation=("city", "City"), clock=clock, publish=publish))
 
 
 def proof(clock: FakeClock, *, cookie: str | None = None) -> Proof:

@@ -27,18 +27,29 @@ def is_holiday(land: str | None, day: date) -> bool:
 
 @dataclass
 class Person:
+    """`locked_out`: the directory says that the account is, until `lock_ends_ms` if it says when that ends.
+
+    `sponsor`: who answers for somebody whom no directory names.
+    """
+
     enabled: bool = True
     present: bool = True
     from_ms: int | None = None
     until_ms: int | None = None
+    locked_out: bool = False
+    lock_ends_ms: int | None = None
+    sponsor: str | None = None
 
 
 @dataclass
 class Card:
+    """`suspension_ends_ms` is of a suspended card only; None: until somebody ends it."""
+
     state: str
     holder: str | None
     from_ms: int | None = None
     until_ms: int | None = None
+    suspension_ends_ms: int | None = None
 
 
 @dataclass
@@ -94,7 +105,11 @@ class Rule:
 
 @dataclass
 class Facts:
-    """Everything by name. A group's members are ("person", name) or ("group", name); lockdowns are zone -> group."""
+    """Everything by name. A group's members are ("person", name) or ("group", name); lockdowns are zone -> group.
+
+    `door_locks` are the same of single doors.
+    `lock_out_stops` are the uses at which an account that is locked out in the directory is refused.
+    """
 
     people: dict[str, Person] = field(default_factory=dict)
     groups: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
@@ -106,6 +121,8 @@ class Facts:
     points: dict[str, Point] = field(default_factory=dict)
     rules: list[Rule] = field(default_factory=list)
     lockdowns: dict[str, str | None] = field(default_factory=dict)
+    door_locks: dict[str, str | None] = field(default_factory=dict)
+    lock_out_stops: frozenset[str] = frozenset({"workstation"})
 
     def zones_around(self, zone: str | None) -> Iterator[str]:
         """Name a zone and those it lies in, innermost first."""

@@ -12,13 +12,13 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from service.directory import row_numbers
-from service.facts import DAY_MS, HOUR_MS, MINUTE_MS
+from service.facts import DAY_MS, HOUR_MS, MINUTE_MS, Card
 from service.fake_clock import FakeClock
-from service.oracle import SURELY_WORKED_OUT_MS, Oracle, Question
+from service.oracle import WORKED_OUT_DAYS, Oracle, Question
 from service.random_city import RandomCity
 from sqlalchemy.engine import Engine
 
-from cardservice.access.rules import Reason, Tap, decide
+from cardservice.access.rules import HouseRules, Reason, Tap, Use, decide
 from cardservice.access.service import City
 
 TAPS_A_MOMENT = 4
@@ -34,6 +34,9 @@ NOTABLE_DAYS = tuple(
     )
 )
 BESIDE_MS = (-1, 0, 0, 1)
+USES = frozenset(use.value for use in Use)
+# What a lock-out stops: as it is unless somebody sets it, everything, what is neither, and nothing.
+LOCK_OUT_STOPS = (frozenset({"workstation"}), USES, USES, USES - {"workstation"}, frozenset({"door"}), frozenset())
 
 
 class Answer(NamedTuple):
@@ -74,16 +77,19 @@ class Moments:
         self._days = [*NOTABLE_DAYS, *sorted({day for days in self._facts.special_days.values() for day in days})]
         rules = (*self._facts.rules, *self._facts.cards.values(), *self._facts.people.values())
         self._bounds = [at_ms for one in rules for at_ms in (one.from_ms, one.until_ms) if at_ms is not None]
-        ends = (point.exception_until_ms for point in self._facts.points.values())
-        self._exception_ends = [at_ms for at_ms in ends if at_ms is not None]
+        ends = [point.exception_until_ms for point in self._facts.points.values()]
+        ends += [card.suspension_ends_ms for card in self._facts.cards.values()]
+        ends += [person.lock_ends_ms for person in self._facts.people.values()]
+        self._ends = [at_ms for at_ms in ends if at_ms is not None]
 
     def draw(self) -> int:
-        """Return a moment not drawn before; none lies where it is open whether schedules are worked out."""
-        kinds = (self._edge, self._bound, self._exception_end, self._notable, self._soon, self._anywhere, self._beyond)
+        """Return a moment not drawn before."""
+        kinds = (self._edge, self._bound, self._end, self._notable, self._soon, self._anywhere, self._beyond)
+        kinds += (self._horizon,)
         while True:
-            (kind,) = self._rng.choices(kinds, (30, 10, 10, 30, 10, 5, 5))
+            (kind,) = self._rng.choices(kinds, (26, 12, 16, 25, 9, 4, 4, 4))
             at_ms = kind()
-            if at_ms not in self._drawn and self._oracle.is_worked_out(at_ms) is not None:
+            if at_ms not in self._drawn:
                 self._drawn.add(at_ms)
                 return at_ms
 
@@ -100,8 +106,9 @@ class Moments:
         """A card's, a person's or a rule's time begins or ends."""
         return self._beside(self._rng.choice(self._bounds)) if self._bounds else None
 
-    def _exception_end(self) -> int | None:
-        return self._beside(self._rng.choice(self._exception_ends)) if self._exception_ends else None
+    def _end(self) -> int | None:
+        """An exception ends, a card's suspension or somebody's lock-out."""
+        return self._beside(self._rng.choice(self._ends)) if self._ends else None
 
     def _notable(self) -> int:
         """Three in four lie where clocks change; to the minute, or a millisecond beside it."""
@@ -115,30 +122,62 @@ class Moments:
         return self._now_ms + self._rng.randrange(60) * DAY_MS // 8
 
     def _anywhere(self) -> int:
-        return self._now_ms + self._rng.randrange(SURELY_WORKED_OUT_MS)
+        """Where schedules are worked out."""
+        return self._day(self._rng.choice(WORKED_OUT_DAYS)) + self._rng.randrange(DAY_MS)
 
     def _beyond(self) -> int:
         """After the schedules that are worked out, or before."""
-        days = self._rng.choice((402, 600, -40))
-        return self._now_ms + days * DAY_MS + self._rng.randrange(20 * DAY_MS)
+        days = self._rng.choice((WORKED_OUT_DAYS.stop, 600, WORKED_OUT_DAYS.start - 20))
+        return self._day(days) + self._rng.randrange(20 * DAY_MS)
+
+    def _horizon(self) -> int:
+        """What is worked out begins or ends: to the millisecond, or within the days around."""
+        edge_ms = self._day(self._rng.choice((WORKED_OUT_DAYS.start, WORKED_OUT_DAYS.stop)))
+        near = self._rng.randrange(-2 * DAY_MS, 2 * DAY_MS)
+        return self._rng.choice((self._beside(edge_ms), edge_ms + near))
+
+    def _day(self, number: int) -> int:
+        """Return when a day of UTC begins, counted from the one on which schedules were worked out."""
+        return (self._now_ms // DAY_MS + number) * DAY_MS
 
 
 class Questions:
-    """Draws taps, most of them such as pass the first questions."""
+    """Draws taps: most of them pass the first questions; beside an instant often those whom it concerns."""
 
     def __init__(self, oracle: Oracle, rng: random.Random) -> None:
         self._facts, self._rng = oracle.facts, rng
-        able = {name for name, person in self._facts.people.items() if person.present and person.enabled}
-        self._promising = [
-            (credential, point)
-            for credential, card in self._facts.cards.items()
-            for point in self._facts.points
-            if card.state == "active" and card.holder in able and oracle.rules_for(card.holder, point)
-        ]
+        self._promising: list[tuple[bytes, str]] = []
+        # Instant -> taps of those to whom something happens then.
+        self._concerned: dict[int | None, list[tuple[bytes, str]]] = {}
+        for credential, card in self._facts.cards.items():
+            if not self._is_promising(card):
+                continue
+            for name, point in self._facts.points.items():
+                if rules := oracle.rules_for(card.holder, name):
+                    self._promising.append((credential, name))
+                    instants = {at_ms for rule in rules for at_ms in (rule.from_ms, rule.until_ms)}
+                    for at_ms in instants | self._own_instants(card) | {point.exception_until_ms}:
+                        self._concerned.setdefault(at_ms, []).append((credential, name))
+
+    def _is_promising(self, card: Card) -> bool:
+        in_use = card.state == "active" or card.suspension_ends_ms is not None
+        person = self._facts.people.get(card.holder) if in_use else None
+        return person is not None and person.present and person.enabled
+
+    def _own_instants(self, card: Card) -> set[int | None]:
+        person = self._facts.people[card.holder]
+        of_card = {card.from_ms, card.until_ms, card.suspension_ends_ms}
+        if person.sponsor is not None:
+            sponsor = self._facts.people[person.sponsor]
+            of_card |= {sponsor.from_ms, sponsor.until_ms}
+        return of_card | {person.from_ms, person.until_ms, person.lock_ends_ms}
 
     def draw(self, at_ms: int) -> Question:
         rng = self._rng
-        if self._promising and rng.random() < 0.8:
+        concerned = [tap for near in (-1, 0, 1) for tap in self._concerned.get(at_ms + near, ())]
+        if concerned and rng.random() < 0.6:
+            credential, point = rng.choice(concerned)
+        elif self._promising and rng.random() < 0.8:
             credential, point = rng.choice(self._promising)
         else:
             credential = rng.choice([*self._facts.cards, b"nobody's"])
@@ -159,17 +198,28 @@ class Interrogation:
         self.world.populate()
         for _ in range(10):
             self.world.change_something()
-        self._city = City(state, clock)
+        self._start()
+
+    def _start(self) -> None:
+        """Start the service, with some setting of what a lock-out stops."""
+        stops = self.world.random.choice(LOCK_OUT_STOPS)
+        self.world.facts.lock_out_stops = stops
+        self._city = City(self._state, self._clock, house=HouseRules(frozenset(map(Use, stops))))
         self._city.build()
 
     def states(self, number: int) -> Iterator[Oracle]:
-        """Go through `number` states of the city, followed change by change, days passing; yield an oracle for each."""
+        """Go through `number` states of the city, followed change by change, days passing; yield an oracle for each.
+
+        Now and then the service is started anew.
+        """
         for state in range(number):
             if state:
                 for _ in range(CHANGES_BETWEEN):
                     self.world.change_something()
                 self._clock.pass_ms(self.world.random.choice(PASSING_MS))
                 self._city.catch_up()
+                if self.world.random.random() < 0.4:
+                    self._start()
             yield Oracle(self.world.facts, self._clock.now_ms())
 
     def ask(self, oracle: Oracle, moments: int) -> Iterator[Answer]:

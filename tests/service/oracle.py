@@ -27,10 +27,8 @@ NO_USE = {
 }
 # Beside reasons: going on to the next question is right too.
 OR_GOES_ON = "goes on"
-# Schedules are worked out for some 400 days, anew each day; `test_far_off_clocks.py` asks when they end.
-SURELY_WORKED_OUT_MS = 394 * DAY_MS
-SURELY_BEYOND_MS = 402 * DAY_MS
-SURELY_BEFORE_MS = 10 * DAY_MS
+# Schedules are worked out for these days, counted from the one on which that is done.
+WORKED_OUT_DAYS = range(-1, 397)
 
 
 @cache
@@ -86,6 +84,7 @@ class Oracle:
         "usable",
         "in_their_time",
         "fresh",
+        "not_locked_out",
         "not_locked_down",
         "not_doubtful",
         "not_blocked",
@@ -93,7 +92,15 @@ class Oracle:
         "strong_enough",
         "accompanied",
     )
-    REMEMBERED = ("groups_of", "zones_of", "targets_of", "rules_for", "depends_on_time", "day_shown", "sometimes_open")
+    REMEMBERED = (
+        "groups_of",
+        "zones_of",
+        "targets_of",
+        "rules_for",
+        "depends_on_schedules",
+        "day_shown",
+        "sometimes_open",
+    )
     REMEMBERED += ("spans_on", "hours_on")
 
     def __init__(self, facts: Facts, worked_out_ms: int) -> None:
@@ -124,22 +131,42 @@ class Oracle:
 
     def usable(self, question: Question) -> set[str]:
         card = self.facts.cards[question.credential]
-        if card.state != "active":
-            return {NO_USE[card.state]}
+        state = self.state_of(card, question.at_ms)
+        if state != "active":
+            return {NO_USE[state]}
         if card.holder is None:
             return {"no_holder"}
         person = self.facts.people[card.holder]
         if not person.present:
             return {"person_left"}
-        return set() if person.enabled else {"person_disabled"}
+        if not person.enabled:
+            return {"person_disabled"}
+        return set() if self.is_answered_for(person) else {"no_sponsor"}
 
-    # 3. Is it their time? Where card and person are both out of it, either may be told.
+    def is_answered_for(self, person: Person) -> bool:
+        if person.sponsor is None:
+            return True
+        sponsor = self.facts.people[person.sponsor]
+        return sponsor.present and sponsor.enabled
+
+    def state_of(self, card: Card, at_ms: int) -> str:
+        """Return what a card is: suspended before the instant at which that ends, active from it on."""
+        over = card.suspension_ends_ms is not None and at_ms >= card.suspension_ends_ms
+        return "active" if card.state == "suspended" and over else card.state
+
+    # 3. Is it their time, and that of whoever answers for them? Where more than one is out of it, either may be told.
 
     def in_their_time(self, question: Question) -> set[str]:
         card = self.facts.cards[question.credential]
-        return self.out_of_time("card", card, question.at_ms) | self.out_of_time(
-            "person", self.facts.people[card.holder], question.at_ms
-        )
+        holder = self.facts.people[card.holder]
+        own = self.out_of_time("card", card, question.at_ms) | self.out_of_time("person", holder, question.at_ms)
+        return own | self.sponsors_time(holder, question.at_ms)
+
+    def sponsors_time(self, holder: Person, at_ms: int) -> set[str]:
+        if holder.sponsor is None:
+            return set()
+        out = self.out_of_time("person", self.facts.people[holder.sponsor], at_ms)
+        return {"no_sponsor"} if out else set()
 
     def out_of_time(self, of: str, thing: Card | Person, at_ms: int) -> set[str]:
         reasons = set()
@@ -154,6 +181,17 @@ class Oracle:
     def fresh(self, question: Question) -> set[str]:
         kind = self.class_of(question.point)
         return {"directory_stale"} if question.age_ms > kind.freshness_ms and not kind.stale_permits else set()
+
+    # Is the holder's account locked out in the directory, at a point of a use that such a lock stops?
+
+    def not_locked_out(self, question: Question) -> set[str]:
+        if self.facts.points[question.point].use not in self.facts.lock_out_stops:
+            return set()
+        locked_out = self.is_locked_out(self.facts.people[self.holder_of(question)], question.at_ms)
+        return {"person_locked_out"} if locked_out else set()
+
+    def is_locked_out(self, person: Person, at_ms: int) -> bool:
+        return person.locked_out and (person.lock_ends_ms is None or at_ms < person.lock_ends_ms)
 
     # 5. Is the door locked down?
 
@@ -170,29 +208,31 @@ class Oracle:
         place = self.facts.points[point]
         if place.use != "door" or place.escape_route:
             return set()
-        return {self.facts.lockdowns[zone] for zone in self.zones_of(point) if zone in self.facts.lockdowns}
+        of_zones = {self.facts.lockdowns[zone] for zone in self.zones_of(point) if zone in self.facts.lockdowns}
+        return of_zones | ({self.facts.door_locks[point]} if point in self.facts.door_locks else set())
 
-    # Do blocks or levels depend on schedules, and is it too far off to know them? Where only an instant or a schedule
-    # that may never be open makes the difference, the page leaves it open whether the answer is known all the same.
+    # Do blocks or levels depend on schedules, and is it too far off to know them? Where only a schedule that may never
+    # be open makes the difference, the page leaves it open whether the answer is known all the same.
 
     def not_doubtful(self, question: Question) -> set[str]:
         if self.is_worked_out(question.at_ms):
             return set()
-        surely, perhaps = self.depends_on_time(question.point)
+        surely, perhaps = self.depends_on_schedules(question.point)
         if surely:
             return {"clock_doubtful"}
         return {"clock_doubtful", OR_GOES_ON} if perhaps else set()
 
-    def depends_on_time(self, point: str) -> tuple[bool, bool]:
-        """Say whether a demand or block at a point, whoever it names, surely has a schedule; whether perhaps a time."""
-        place = self.facts.points[point]
-        schedules = [one.schedule for one in self.class_of(point).demands]
+    def depends_on_schedules(self, point: str) -> tuple[bool, bool]:
+        """Say whether a demand or block at a point, whoever it names, surely has a schedule; whether perhaps.
+
+        Instants are no schedules: what begins or ends at one is known however far off it is.
+        """
+        zone = self.facts.points[point].time_zone
         blocks = [one for one in self.facts.rules if one.effect == "block" and one.target in self.targets_of(point)]
         sometimes = [one for one in blocks if one.from_ms is None or one.until_ms is None or one.from_ms < one.until_ms]
-        schedules += [one.schedule for one in sometimes if one.schedule is not None]
-        surely = any(self.sometimes_open(schedule, place.time_zone) for schedule in schedules)
-        timed = any((one.schedule, one.from_ms, one.until_ms) != (None, None, None) for one in blocks)
-        return surely, timed or bool(schedules) or place.exception_until_ms is not None
+        demands = self.class_of(point).demands
+        surely = any(self.sometimes_open(one.schedule, zone) for one in (*demands, *sometimes) if one.schedule)
+        return surely, bool(demands) or any(one.schedule for one in blocks)
 
     # 6. Does a block name the holder now?
 
@@ -245,12 +285,9 @@ class Oracle:
 
     # What the questions rest on.
 
-    def is_worked_out(self, at_ms: int) -> bool | None:
-        """Say whether schedules are worked out for a moment; None where the page leaves it open."""
-        ahead_ms = at_ms - self.worked_out_ms
-        if 0 <= ahead_ms < SURELY_WORKED_OUT_MS:
-            return True
-        return False if ahead_ms >= SURELY_BEYOND_MS or ahead_ms < -SURELY_BEFORE_MS else None
+    def is_worked_out(self, at_ms: int) -> bool:
+        """Say whether schedules are worked out for a moment. The days are those of UTC."""
+        return at_ms // DAY_MS - self.worked_out_ms // DAY_MS in WORKED_OUT_DAYS
 
     def holder_of(self, question: Question) -> str:
         return self.facts.cards[question.credential].holder

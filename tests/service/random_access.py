@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from service.facts import DAY_MS, HOUR_MS, Demand, Facts, Point, PointClass, Rule, Schedule, Zone
 from service.fake_clock import FakeClock
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from cardservice import changes
 from cardservice.access import setup, store
@@ -22,11 +22,12 @@ from cardservice.database import write
 from cardservice.doors import store as doors
 from cardservice.doors.rules import check_options
 from cardservice.errors import Conflict
+from cardservice.people.store import directory_group
 
 ZONES_OF_TIME = ("Europe/Berlin", "Europe/Berlin", "Atlantic/Azores", "UTC")
 # Minutes around which something happens: midnight, and the hours that are skipped or come twice.
 MINUTES = (0, 1, 30, 59, 60, 61, 90, 119, 120, 121, 150, 179, 180, 181, 420, 720, 1080, 1380, 1439, 1440)
-USES = ("door", "door", "timeclock")
+USES = ("door", "door", "door", "door", "timeclock", "workstation", "workstation", "printer", "canteen")
 LEVELS = tuple(level.value for level in Level)
 OPTION_RULES = {Use.DOOR: check_options}
 # Days on which clocks change or a year ends, days beside them and beside holidays, holidays of some Länder and of all,
@@ -51,17 +52,20 @@ class RandomAccess:
         self._engine = engine
         self._clock = clock
         self._number = 0
+        # Groups of the service's own: name -> row number.
+        self._own_groups: dict[str, int] = {}
 
     def _new(self, prefix: str) -> str:
         self._number += 1
         return f"{prefix}{self._number}"
 
     def _bounds(self) -> tuple[int | None, int | None]:
-        def bound() -> int | None:
-            days = self.random.choice((None, None, -30, 20, 100, 300, 500))
-            return None if days is None else self._clock.now_ms() + days * DAY_MS + self.random.randrange(DAY_MS)
+        return self._instant(None, None, -30, 20, 100, 300, 500), self._instant(None, None, -30, 20, 100, 300, 500)
 
-        return bound(), bound()
+    def _instant(self, *days: int | None) -> int | None:
+        """Return an instant on the day that is one of `days` from now."""
+        chosen = self.random.choice(days)
+        return None if chosen is None else self._clock.now_ms() + chosen * DAY_MS + self.random.randrange(DAY_MS)
 
     def _apply(self, **parts: object) -> None:
         everything = setup.AccessSetup(**{name: [part] for name, part in parts.items()})
@@ -255,18 +259,37 @@ class RandomAccess:
         free = [zone for zone in around if zone not in self.facts.lockdowns]
         if not free:
             return
-        zone, passing = self.random.choice(free), None
-        if self.random.random() < 0.8:
-            standing = {name for name in self.facts.lockdowns.values() if name in self.facts.groups}
-            members = {one for name in standing for one in (*self.facts.groups[name], ("group", name))}
-            alike = [name for name, inside in self.facts.groups.items() if name in standing or inside & members]
-            passing = self.random.choice([*self.facts.groups, *alike * 3])
+        zone, passing = self.random.choice(free), self._passing()
         self.facts.lockdowns[zone] = passing
         with write(self._engine) as connection:
-            row = {"zone_id": doors.zone_number(connection, zone), "since_ms": 1, "by": "desk", "reason": "drill"}
-            row["passing_group_id"] = None if passing is None else doors.group_number(connection, passing)
-            assert doors.begin_lockdown(connection, row)
-            changes.append(connection, "access", [0])
+            self._lock(connection, {"zone_id": doors.zone_number(connection, zone)}, passing)
+
+    def begin_door_lockdown(self) -> None:
+        """Lock down a single door, mostly but for a group."""
+        free = [
+            code for code, one in self.facts.points.items() if one.use == "door" and code not in self.facts.door_locks
+        ]
+        if not free:
+            return
+        door, passing = self.random.choice(free), self._passing()
+        self.facts.door_locks[door] = passing
+        with write(self._engine) as connection:
+            self._lock(connection, {"point_id": doors.door_number(connection, door)}, passing)
+
+    def _passing(self) -> str | None:
+        if self.random.random() >= 0.8:
+            return None
+        every = (*self.facts.lockdowns.values(), *self.facts.door_locks.values())
+        standing = {name for name in every if name in self.facts.groups}
+        members = {one for name in standing for one in (*self.facts.groups[name], ("group", name))}
+        alike = [name for name, inside in self.facts.groups.items() if name in standing or inside & members]
+        return self.random.choice([one for one in self.facts.groups if one not in self._own_groups] + alike * 3)
+
+    def _lock(self, connection: Connection, place: dict[str, int], passing: str | None) -> None:
+        group = None if passing is None else group_number(connection, passing)
+        row = {**place, "since_ms": 1, "by": "desk", "reason": "drill", "passing_group_id": group}
+        assert doors.begin_lockdown(connection, row)
+        changes.append(connection, "access", [0])
 
     def end_lockdown(self) -> None:
         if not self.facts.lockdowns:
@@ -274,7 +297,16 @@ class RandomAccess:
         zone = self.random.choice(list(self.facts.lockdowns))
         del self.facts.lockdowns[zone]
         with write(self._engine) as connection:
-            assert doors.end_lockdown(connection, doors.zone_number(connection, zone) or 0)
+            assert doors.end_lockdown(connection, doors.zone_number(connection, zone))
+            changes.append(connection, "access", [0])
+
+    def end_door_lockdown(self) -> None:
+        if not self.facts.door_locks:
+            return
+        door = self.random.choice(list(self.facts.door_locks))
+        del self.facts.door_locks[door]
+        with write(self._engine) as connection:
+            assert doors.end_door_lockdown(connection, doors.door_number(connection, door))
             changes.append(connection, "access", [0])
 
     def _change(self, statement: sa.Executable) -> None:
@@ -282,6 +314,12 @@ class RandomAccess:
         with write(self._engine) as connection:
             connection.execute(statement)
             changes.append(connection, "access", [0])
+
+
+def group_number(connection: Connection, name: str) -> int:
+    """Return the row number of the one group that is called so."""
+    named = sa.select(directory_group.c.id).where(directory_group.c.name == name, directory_group.c.present)
+    return int(connection.execute(named).scalar_one())
 
 
 def _entry(name: str, schedule: Schedule) -> setup.ScheduleSetup:

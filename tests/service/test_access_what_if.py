@@ -17,7 +17,7 @@ from cardservice.access.city import PointCompiler, people_named_directly
 from cardservice.access.plan.effects import Count, Effect
 from cardservice.access.plan.service import Plans
 from cardservice.access.plan.text import write_model
-from cardservice.access.rules import CardRecord, Level, PointRecord, Tap, Use, decide
+from cardservice.access.rules import CardRecord, HouseRules, Level, PointRecord, Tap, Use, decide
 from cardservice.access.schedules import Interval
 from cardservice.access.setup import (
     AccessSetup,
@@ -68,7 +68,7 @@ class Everybody:
 
 def everybody(databases: Databases, clock: FakeClock) -> Everybody:
     with read(databases.state) as connection:
-        compiled = PointCompiler(connection, clock.now_ms()).points(connection)
+        compiled = PointCompiler(connection, clock.now_ms(), HouseRules()).points(connection)
         direct = people_named_directly(connection)
         rows = connection.execute(sa.select(person).where(person.c.present, person.c.enabled)).all()
     calm = {code: replace(one, lockdown=None, freshness_ms=1) for code, one in compiled.items()}

@@ -6,10 +6,12 @@ from service.directory import open_copy, row_numbers, someone, tell
 from service.fake_clock import FakeClock
 
 from cardservice import changes
-from cardservice.cards.rules import ALLOWED, REVOCATION_REASONS, SUSPENSION_REASONS, CardState
-from cardservice.cards.service import NewCard, change_state, list_cards, register
+from cardservice.cards.rules import REVOCATION_REASONS, SUSPENSION_REASONS, TRANSITIONS, CardState
+from cardservice.cards.service import NewCard, NewState, change_state, list_cards, register
 from cardservice.database import Databases
 from cardservice.errors import Conflict, NotFound
+
+NOW_MS = 1_700_000_000_000
 
 
 @pytest.fixture(autouse=True)
@@ -65,12 +67,12 @@ def try_from_everywhere(databases: Databases, end: CardState) -> None:
     starts = list(CardState)
     references = register(databases.state, [new(f"{start} {end}".encode(), state=start) for start in starts])
     for start, reference in zip(starts, references, strict=True):
-        if (start, end) in ALLOWED:
-            change_state(databases.state, reference, end, reasons[-1])
+        if (start, end) in TRANSITIONS:
+            change_state(databases.state, reference, NewState(end, reasons[-1]), NOW_MS)
         else:
             with pytest.raises(Conflict, match=f"is {start}; from there it can become"):
-                change_state(databases.state, reference, end, reasons[-1])
-    allowed = {start for start in starts if (start, end) in ALLOWED}
+                change_state(databases.state, reference, NewState(end, reasons[-1]), NOW_MS)
+    allowed = {start for start in starts if (start, end) in TRANSITIONS}
     now = {view.reference: (view.state, view.state_reason) for view in list_cards(databases.state)}
     assert {reference: now[reference] for reference in references} == {
         reference: (end, reasons[-1]) if start in allowed else (start, None)
@@ -84,17 +86,46 @@ def test_a_reason_must_be_one_of_the_named(databases: Databases) -> None:
     for state in (CardState.SUSPENDED, CardState.REVOKED):
         for reason in (None, "", "because", "LOST"):
             with pytest.raises(Conflict, match="needs a reason: "):
-                change_state(databases.state, reference, state, reason)
+                change_state(databases.state, reference, NewState(state, reason), NOW_MS)
     assert list_cards(databases.state)[0].state is CardState.ACTIVE
 
 
 def test_the_reason_of_a_suspension_ends_with_it(databases: Databases) -> None:
     (reference,) = register(databases.state, [new(b"a")])
-    change_state(databases.state, reference, CardState.SUSPENDED, "missing")
-    change_state(databases.state, reference, CardState.ACTIVE, "missing")
+    change_state(databases.state, reference, NewState(CardState.SUSPENDED, "missing", NOW_MS + 1), NOW_MS)
+    change_state(databases.state, reference, NewState(CardState.ACTIVE, "missing"), NOW_MS)
     assert list_cards(databases.state)[0].state_reason is None
+    assert list_cards(databases.state)[0].suspended_until_ms is None
+
+
+def test_a_suspension_ends_at_its_instant_without_anybody_acting(databases: Databases) -> None:
+    """From then on the card is active for whoever changes it next, too; a suspension without an end stays."""
+    (reference,) = register(databases.state, [new(b"a")])
+    change_state(databases.state, reference, NewState(CardState.SUSPENDED, "missing", NOW_MS + 10), NOW_MS)
+    (view,) = list_cards(databases.state)
+    assert [view.state_at(NOW_MS + ms) for ms in (0, 9, 10)] == [
+        *(CardState.SUSPENDED, CardState.SUSPENDED, CardState.ACTIVE)
+    ]
+    with pytest.raises(Conflict, match="is suspended; from there it can become: active, revoked"):
+        change_state(databases.state, reference, NewState(CardState.SUSPENDED, "missing"), NOW_MS + 9)
+    with pytest.raises(Conflict, match="is active; from there it can become: expired, revoked, suspended"):
+        change_state(databases.state, reference, NewState(CardState.ACTIVE), NOW_MS + 10)
+    change_state(databases.state, reference, NewState(CardState.SUSPENDED, "forgotten"), NOW_MS + 10)
+    (view,) = list_cards(databases.state)
+    assert (view.state_at(2 * NOW_MS), view.suspended_until_ms) == (CardState.SUSPENDED, None)
+
+
+def test_an_end_belongs_to_a_suspension_and_lies_in_the_future(databases: Databases) -> None:
+    (reference,) = register(databases.state, [new(b"a")])
+    for state in (CardState.REVOKED, CardState.ACTIVE):
+        with pytest.raises(Conflict, match=f"only a suspension has an end; a card that becomes {state} has none"):
+            change_state(databases.state, reference, NewState(state, "lost", NOW_MS + 1), NOW_MS)
+    for end_ms in (NOW_MS, NOW_MS - 1):
+        with pytest.raises(Conflict, match="its end must lie in the future"):
+            change_state(databases.state, reference, NewState(CardState.SUSPENDED, "missing", end_ms), NOW_MS)
+    assert list_cards(databases.state)[0].state is CardState.ACTIVE
 
 
 def test_an_unknown_card_is_named(databases: Databases) -> None:
     with pytest.raises(NotFound, match="there is no card nowhere"):
-        change_state(databases.state, "nowhere", CardState.SUSPENDED, "missing")
+        change_state(databases.state, "nowhere", NewState(CardState.SUSPENDED, "missing"), NOW_MS)

@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from cardservice import changes
 from cardservice.access import city as compilation
 from cardservice.access import service, setup, store
-from cardservice.access.rules import Decision, Level, Reason, Tap, decide
+from cardservice.access.rules import Decision, HouseRules, Level, Reason, Tap, Use, decide
 from cardservice.access.schedules import Interval
 from cardservice.access.service import City
 from cardservice.cards import service as cards
@@ -27,6 +27,7 @@ from cardservice.changes import ChangeKind
 from cardservice.clock import UNKNOWN_AGE_MS
 from cardservice.database import Databases, open_databases, write
 from cardservice.errors import DatabaseUnavailable
+from cardservice.people.rules import NO_KNOWN_END_MS
 from cardservice.people.service import DirectoryCopy
 
 KEY = b"\x01anna's card"
@@ -62,6 +63,11 @@ class World:
 
     def decide(self, point: str = "door") -> Decision:
         return decide(self.city.snapshot, Tap(point, KEY, Level.CARD), self.clock.now_ms(), 0)
+
+    def change_state(self, state: CardState, reason: str | None = None, ends_in_ms: int | None = None) -> None:
+        now_ms = self.clock.now_ms()
+        new = cards.NewState(state, reason, None if ends_in_ms is None else now_ms + ends_in_ms)
+        cards.change_state(self.databases.state, self.reference, new, now_ms)
 
     def answer(self, point: str = "door") -> Reason:
         """Catch up, then tap."""
@@ -123,8 +129,6 @@ def test_what_the_directory_says_reaches_the_door(world: World) -> None:
     assert world.answer() is Reason.GRANTED
     tell(world.copy, someone("anna", valid_until_ms=world.clock.now_ms()))
     assert world.answer() is Reason.PERSON_EXPIRED
-    tell(world.copy, someone("anna", locked_out=True))
-    assert world.answer() is Reason.GRANTED
     tell(world.copy, removed=("anna",))
     assert world.answer() is Reason.PERSON_LEFT
     tell(world.copy, someone("anna"))
@@ -144,13 +148,65 @@ def test_only_an_active_card_opens(world: World) -> None:
         assert state is CardState.ACTIVE or decision.reason.value.startswith("card_")
 
 
+def test_a_lock_out_refuses_at_points_of_the_uses_it_stops_and_ends_by_itself(world: World) -> None:
+    """At a PC unless the settings say otherwise, at a door never; nothing has to run at its end."""
+    world.apply(
+        points=[setup.PointSetup("desk", "PC", "room", "plain", use=Use.WORKSTATION)],
+        rules=[setup.RuleSetup(group="office", point="desk")],
+    )
+    tell(world.copy, someone("anna", locked_until_ms=world.clock.now_ms() + 10))
+    assert (world.answer("door"), world.answer("desk")) == (Reason.GRANTED, Reason.PERSON_LOCKED_OUT)
+    world.clock.pass_ms(9)
+    assert world.decide("desk").reason is Reason.PERSON_LOCKED_OUT
+    world.clock.pass_ms(1)
+    assert world.decide("desk").reason is Reason.GRANTED
+    tell(world.copy, someone("anna", locked_until_ms=NO_KNOWN_END_MS))
+    world.clock.pass_ms(400 * DAY_MS)
+    assert (world.answer("door"), world.answer("desk")) == (Reason.GRANTED, Reason.PERSON_LOCKED_OUT)
+    doors_only = City(world.databases.state, world.clock, house=HouseRules(frozenset({Use.DOOR})))
+    doors_only.build()
+    taps = [Tap(point, KEY, Level.CARD) for point in ("door", "desk")]
+    answers = [decide(doors_only.snapshot, tap, world.clock.now_ms(), 0).reason for tap in taps]
+    assert answers == [Reason.PERSON_LOCKED_OUT, Reason.GRANTED]
+    tell(world.copy, someone("anna"))
+    assert world.answer("desk") is Reason.GRANTED
+
+
 def test_a_suspended_card_works_again_once_it_is_active(world: World) -> None:
-    cards.change_state(world.databases.state, world.reference, CardState.SUSPENDED, "missing")
+    world.change_state(CardState.SUSPENDED, "missing")
     assert world.answer() is Reason.CARD_SUSPENDED
-    cards.change_state(world.databases.state, world.reference, CardState.ACTIVE, None)
+    world.change_state(CardState.ACTIVE)
     assert world.answer() is Reason.GRANTED
-    cards.change_state(world.databases.state, world.reference, CardState.REVOKED, "lost")
+    world.change_state(CardState.REVOKED, "lost")
     assert world.answer() is Reason.CARD_REVOKED
+
+
+def test_a_card_suspended_until_an_instant_works_from_it_on(world: World) -> None:
+    """Nothing has to run then; before it whoever holds it and all dates count for nothing, afterwards they do."""
+    end_ms = world.clock.now_ms() + 10
+    world.change_state(CardState.SUSPENDED, "missing", 10)
+    tell(world.copy, someone("anna", valid_from_ms=end_ms + 5, valid_until_ms=end_ms + 7))
+    expected = {-10: Reason.CARD_SUSPENDED, -1: Reason.CARD_SUSPENDED, 0: Reason.PERSON_NOT_YET_VALID}
+    expected |= {4: Reason.PERSON_NOT_YET_VALID, 5: Reason.GRANTED, 6: Reason.GRANTED, 7: Reason.PERSON_EXPIRED}
+    for after_ms, reason in expected.items():
+        world.clock.pass_ms(end_ms + after_ms - world.clock.now_ms())
+        assert world.answer() is reason, after_ms
+
+
+def test_what_refuses_anyway_refuses_after_a_suspension_too(world: World) -> None:
+    """A holder who left meanwhile."""
+    world.change_state(CardState.SUSPENDED, "missing", 10)
+    tell(world.copy, removed=("anna",))
+    assert world.answer() is Reason.CARD_SUSPENDED
+    world.clock.pass_ms(10)
+    assert world.decide().reason is Reason.PERSON_LEFT
+
+
+def test_a_suspension_is_ended_early_by_hand(world: World) -> None:
+    world.change_state(CardState.SUSPENDED, "missing", 10)
+    assert world.answer() is Reason.CARD_SUSPENDED
+    world.change_state(CardState.ACTIVE)
+    assert world.answer() is Reason.GRANTED
 
 
 def test_a_retired_credential_is_unknown(world: World) -> None:

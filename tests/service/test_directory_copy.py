@@ -22,7 +22,7 @@ from cardservice.clock import UNKNOWN_AGE_MS
 from cardservice.database import Databases
 from cardservice.errors import Conflict
 from cardservice.people.ports import SourceState
-from cardservice.people.rules import DirectoryPerson
+from cardservice.people.rules import NO_KNOWN_END_MS, DirectoryPerson
 from cardservice.people.service import DirectoryCopy
 from cardservice.people.store import person
 
@@ -53,7 +53,7 @@ def test_a_new_copy_is_empty_and_of_unknown_age(copy: DirectoryCopy) -> None:
 
 def test_a_joiner_is_stored_whole(databases: Databases, copy: DirectoryCopy, watch: ChangeWatch) -> None:
     more = {"upn": "anna@city.example", "sid": "S-1-5-21-1-2-3-1104", "department": "Bauamt", "cost_centre": "4711"}
-    dates = {"valid_from_ms": 1, "valid_until_ms": 2**45}
+    dates = {"valid_from_ms": 1, "valid_until_ms": 2**45, "locked_until_ms": NO_KNOWN_END_MS}
     tell(copy, someone("anna", mail="a@city", personnel_number="007", **dates, **more))
     row = stored(databases, "anna")
     assert {name: getattr(row, name) for name in more} == more
@@ -64,13 +64,8 @@ def test_a_joiner_is_stored_whole(databases: Databases, copy: DirectoryCopy, wat
         "a@city",
         "007",
     )
-    assert (row.enabled, row.locked_out, row.present, row.valid_from_ms, row.valid_until_ms) == (
-        True,
-        False,
-        True,
-        1,
-        2**45,
-    )
+    assert {name: getattr(row, name) for name in dates} == dates
+    assert (row.enabled, row.present) == (True, True)
     assert watch.people() == ["anna"]
     assert copy.known_dns() == {"anna": "uid=anna"}
     assert copy.status().people == 1

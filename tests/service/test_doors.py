@@ -58,6 +58,19 @@ class World:
             changes.append(connection, "access", [0])
         return ended
 
+    def lock_door(self, code: str) -> bool:
+        with write(self.databases.state) as connection:
+            row = {"point_id": doors.door_number(connection, code), "since_ms": 1, "by": "desk", "reason": "drill"}
+            begun = doors.begin_lockdown(connection, row)
+            changes.append(connection, "access", [0])
+        return begun
+
+    def end_at_door(self, code: str) -> bool:
+        with write(self.databases.state) as connection:
+            ended = doors.end_door_lockdown(connection, doors.door_number(connection, code))
+            changes.append(connection, "access", [0])
+        return ended
+
     def shut(self) -> set[str]:
         """Catch up; return the points at which Anna is refused because of a lockdown."""
         self.city.catch_up()
@@ -88,6 +101,20 @@ def test_a_lockdown_shuts_the_doors_of_its_zone_and_those_inside(world: World) -
     assert world.end("house")
     assert not world.end("house")
     assert world.shut() == set()
+
+
+def test_a_lockdown_of_one_door_shuts_that_door_alone(world: World) -> None:
+    """It stands beside those of zones: each ends by itself, and the door is shut as long as one of them holds."""
+    assert world.lock_door("door-1")
+    assert not world.lock_door("door-1")
+    assert world.shut() == {"door-1"}
+    assert world.lock_down("house")
+    assert world.end_at_door("door-1")
+    assert not world.end_at_door("door-1")
+    assert world.shut() == {"door-1", "door-2"}
+    assert world.lock_door("door-2")
+    assert world.end("house")
+    assert world.shut() == {"door-2"}
 
 
 def test_name_and_options_are_compiled(world: World) -> None:

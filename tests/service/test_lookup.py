@@ -9,7 +9,7 @@ from service.fake_clock import FakeClock
 from cardservice.database import Databases, read
 from cardservice.errors import Conflict, DatabaseUnavailable
 from cardservice.people import store
-from cardservice.people.lookup import dn_by_login, person_by_login, person_by_personnel_number
+from cardservice.people.lookup import person_by_login, person_by_personnel_number
 from cardservice.people.rules import DirectoryPerson
 from cardservice.people.service import DirectoryCopy
 
@@ -25,17 +25,15 @@ def copy(databases: Databases, clock: FakeClock) -> DirectoryCopy:
 
 
 def test_a_person_is_found_by_what_is_theirs(databases: Databases, copy: DirectoryCopy) -> None:
-    """Whoever is disabled is still somebody, but does not sign in; whoever left is nobody."""
+    """Whoever is disabled is still somebody; whoever left is nobody."""
     tell(copy, someone("anna", personnel_number="1"), someone("bert", personnel_number="2", enabled=False))
     rows = row_numbers(databases.state)
-    assert dn_by_login(databases.state, "anna") == (rows["anna"], "uid=anna")
-    assert dn_by_login(databases.state, "bert") is None
+    assert person_by_login(databases.state, "anna") == rows["anna"]
     assert person_by_login(databases.state, "bert") == rows["bert"]
     assert person_by_personnel_number(databases.state, "2") == rows["bert"]
     tell(copy, someone("carl"), removed=("anna",))
-    for found in (dn_by_login, person_by_login):
-        assert found(databases.state, "anna") is None
-        assert found(databases.state, "") is None
+    assert person_by_login(databases.state, "anna") is None
+    assert person_by_login(databases.state, "") is None
     assert person_by_personnel_number(databases.state, "1") is None
 
 
@@ -43,7 +41,7 @@ def test_what_two_have_is_nobodys_whichever_way_it_is_asked(databases: Databases
     """Even if one of them is disabled: whose it is would hang on the order of two changes."""
     namesake = DirectoryPerson("anna-2", "uid=anna-2", "Anna", enabled=False, login="anna", personnel_number="1")
     tell(copy, someone("anna", personnel_number="1"), namesake)
-    for ask, value in ((dn_by_login, "anna"), (person_by_login, "anna"), (person_by_personnel_number, "1")):
+    for ask, value in ((person_by_login, "anna"), (person_by_personnel_number, "1")):
         with pytest.raises(Conflict, match="more than one"):
             ask(databases.state, value)
 

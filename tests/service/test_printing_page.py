@@ -4,6 +4,7 @@
 import httpx2
 import pytest
 from fastapi import FastAPI
+from support.gates import gate_for
 
 from cardservice.printing.pages import waiting_page
 from cardservice.printing.ports import HeldJob, SpoolerDown
@@ -32,14 +33,11 @@ def spooler() -> Waiting:
 
 @pytest.fixture
 async def page(spooler):
-    async def signed_in(person: int = 1) -> int:
-        return person
-
     def owner_of(person: int) -> str | None:
         return {1: "anna"}.get(person)
 
     app = FastAPI()
-    app.include_router(waiting_page(spooler, owner_of, signed_in, Pages("cardservice.printing")))
+    app.include_router(waiting_page(spooler, owner_of, gate_for(1), Pages("cardservice.printing")))
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://page") as client:
         yield client
 

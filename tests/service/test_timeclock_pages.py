@@ -4,6 +4,7 @@
 import httpx2
 import pytest
 from fastapi import FastAPI
+from support.gates import gate_for
 from unit.timeclock.book import at
 from unit.timeclock.terminal import ANNA, book, permitted, secret
 
@@ -16,15 +17,11 @@ from cardservice.web.pages import Pages
 @pytest.fixture
 async def pages(databases, clock):
     """Anna's, who came at eight."""
-
-    async def signed_in() -> int:
-        return ANNA
-
     clock.wall_ms = at("2026-03-16 12:00")
     book(databases.record, TimeClock(secret, clock), permitted("2026-03-16 08:00"))
     app = FastAPI()
     sheets = TimeSheets(databases.record, secret, clock)
-    app.include_router(time_pages(sheets, signed_in, Pages("cardservice.timeclock")))
+    app.include_router(time_pages(sheets, gate_for(ANNA), Pages("cardservice.timeclock")))
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://page") as client:
         yield client
 
@@ -43,9 +40,9 @@ async def test_the_file_is_in_the_language_of_the_page(pages):
 async def test_the_page_leads_to_other_months_the_file_and_the_other_language(pages):
     """The month that is shown stays so in the other language."""
     month = (await pages.get("/my/time", params={"month": "2026-02"}, headers={"Accept-Language": "en"})).text
-    assert "<title>My times February 2026</title>" in month
+    assert "<title>My times February 2026 · One card</title>" in month
     assert "<h1>My times: February 2026</h1>" in month
-    assert '<nav aria-label="Months">' in month
+    assert '<nav class="own" aria-label="Months">' in month
     for link in (
         '<a href="?month=2026-01&amp;lang=en">Month before</a>',
         '<a href="?month=2026-03&amp;lang=en">Month after</a>',

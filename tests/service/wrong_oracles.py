@@ -4,7 +4,7 @@
 from datetime import date
 from itertools import pairwise
 
-from service.facts import Card, Person, Rule, is_holiday
+from service.facts import DAY_MS, Card, Person, Rule, is_holiday
 from service.oracle import DAY_OF_HOLIDAYS, Demand, Oracle, Question, shown_at
 
 
@@ -86,6 +86,26 @@ class OneClockForAll(Oracle):
         return "Europe/Berlin"
 
 
+class WorkedOutFromTodayOn(Oracle):
+    def is_worked_out(self, at_ms: int) -> bool:
+        return at_ms >= self.worked_out_ms // DAY_MS * DAY_MS and super().is_worked_out(at_ms)
+
+
+class WorkedOutForADayMore(Oracle):
+    def is_worked_out(self, at_ms: int) -> bool:
+        return super().is_worked_out(at_ms) or super().is_worked_out(at_ms - DAY_MS)
+
+
+class WorkedOutForADayLess(Oracle):
+    def is_worked_out(self, at_ms: int) -> bool:
+        return super().is_worked_out(at_ms) and super().is_worked_out(at_ms + DAY_MS)
+
+
+class WorkedOutToTheHourOfNow(Oracle):
+    def is_worked_out(self, at_ms: int) -> bool:
+        return -DAY_MS <= at_ms - self.worked_out_ms < 397 * DAY_MS
+
+
 class DistantClocksTrusted(Oracle):
     def not_doubtful(self, question: Question) -> set[str]:
         return set()
@@ -106,6 +126,186 @@ class SuspendedIsRevoked(Oracle):
     def usable(self, question: Question) -> set[str]:
         refused = super().usable(question)
         return {"card_revoked"} if refused == {"card_suspended"} else refused
+
+
+class SuspensionsNeverEnd(Oracle):
+    def state_of(self, card: Card, at_ms: int) -> str:
+        return card.state
+
+
+class AnEndIsNoSuspension(Oracle):
+    def state_of(self, card: Card, at_ms: int) -> str:
+        return "active" if card.suspension_ends_ms is not None else card.state
+
+
+class EverySuspensionEnds(Oracle):
+    def state_of(self, card: Card, at_ms: int) -> str:
+        return (
+            "active" if card.state == "suspended" and card.suspension_ends_ms is None else super().state_of(card, at_ms)
+        )
+
+
+class SuspensionEndInclusive(Oracle):
+    def state_of(self, card: Card, at_ms: int) -> str:
+        return card.state if at_ms == card.suspension_ends_ms else super().state_of(card, at_ms)
+
+
+class SuspensionEndsAMillisecondEarly(Oracle):
+    def state_of(self, card: Card, at_ms: int) -> str:
+        return super().state_of(card, at_ms + 1)
+
+
+class SuspensionsAsOfToday(Oracle):
+    def state_of(self, card: Card, at_ms: int) -> str:
+        return super().state_of(card, self.worked_out_ms)
+
+
+class SuspensionEndsInExpiry(Oracle):
+    def usable(self, question: Question) -> set[str]:
+        card = self.facts.cards[question.credential]
+        over = card.state == "suspended" and self.state_of(card, question.at_ms) == "active"
+        return {"card_expired"} if over else super().usable(question)
+
+
+class SuspendedUntilIsNotYetValid(Oracle):
+    def usable(self, question: Question) -> set[str]:
+        refused = super().usable(question)
+        until = self.facts.cards[question.credential].suspension_ends_ms is not None
+        return {"card_not_yet_valid"} if refused == {"card_suspended"} and until else refused
+
+
+class SuspensionReplacesTheDates(Oracle):
+    def out_of_time(self, of: str, thing: Card | Person, at_ms: int) -> set[str]:
+        suspended = isinstance(thing, Card) and thing.suspension_ends_ms is not None
+        return set() if suspended else super().out_of_time(of, thing, at_ms)
+
+
+class SuspensionReplacesTheEnd(Oracle):
+    def out_of_time(self, of: str, thing: Card | Person, at_ms: int) -> set[str]:
+        suspended = isinstance(thing, Card) and thing.suspension_ends_ms is not None
+        return super().out_of_time(of, thing, at_ms) - ({"card_expired"} if suspended else set())
+
+
+class DatesBeforeTheSuspension(Oracle):
+    def usable(self, question: Question) -> set[str]:
+        card = self.facts.cards[question.credential]
+        if card.suspension_ends_ms is None:
+            return super().usable(question)
+        return self.out_of_time("card", card, question.at_ms) or super().usable(question)
+
+
+class SuspensionAskedAfterTheHolder(Oracle):
+    def usable(self, question: Question) -> set[str]:
+        card = self.facts.cards[question.credential]
+        if card.suspension_ends_ms is None or card.holder is None:
+            return super().usable(question)
+        person = self.facts.people[card.holder]
+        if not person.present:
+            return {"person_left"}
+        return super().usable(question) if person.enabled else {"person_disabled"}
+
+
+class SponsorsIgnored(Oracle):
+    def is_answered_for(self, person: Person) -> bool:
+        return True
+
+
+class SponsorsNeverDisabled(Oracle):
+    def is_answered_for(self, person: Person) -> bool:
+        return person.sponsor is None or self.facts.people[person.sponsor].present
+
+
+class SponsorsTimeIgnored(Oracle):
+    def sponsors_time(self, holder: Person, at_ms: int) -> set[str]:
+        return set()
+
+
+class LockOutsIgnored(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        return set()
+
+
+class LockOutStopsEverything(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        locked_out = self.is_locked_out(self.facts.people[self.holder_of(question)], question.at_ms)
+        return {"person_locked_out"} if locked_out else set()
+
+
+class LockOutStopsPcsAlone(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        return super().not_locked_out(question) if self.facts.points[question.point].use == "workstation" else set()
+
+
+class LockOutAlwaysStopsPcs(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        at_a_pc = self.facts.points[question.point].use == "workstation"
+        locked_out = self.is_locked_out(self.facts.people[self.holder_of(question)], question.at_ms)
+        return {"person_locked_out"} if at_a_pc and locked_out else super().not_locked_out(question)
+
+
+class LockOutNeverStopsDoors(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        return set() if self.facts.points[question.point].use == "door" else super().not_locked_out(question)
+
+
+class LockOutEndInclusive(Oracle):
+    def is_locked_out(self, person: Person, at_ms: int) -> bool:
+        return super().is_locked_out(person, at_ms - 1 if at_ms == person.lock_ends_ms else at_ms)
+
+
+class LockOutEndsAMillisecondEarly(Oracle):
+    def is_locked_out(self, person: Person, at_ms: int) -> bool:
+        return super().is_locked_out(person, at_ms + 1)
+
+
+class LockOutHasAlwaysAnEnd(Oracle):
+    def is_locked_out(self, person: Person, at_ms: int) -> bool:
+        return person.lock_ends_ms is not None and super().is_locked_out(person, at_ms)
+
+
+class LockOutNeverEnds(Oracle):
+    def is_locked_out(self, person: Person, at_ms: int) -> bool:
+        return person.locked_out
+
+
+class LockOutsAsOfToday(Oracle):
+    def is_locked_out(self, person: Person, at_ms: int) -> bool:
+        return super().is_locked_out(person, self.worked_out_ms)
+
+
+class LockOutDisables(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        return {"person_disabled"} if super().not_locked_out(question) else set()
+
+
+class LockOutsOfAStaleCopyIgnored(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        stale = question.age_ms > self.class_of(question.point).freshness_ms
+        return set() if stale else super().not_locked_out(question)
+
+
+class LockOutAskedWithTheDisabled(Oracle):
+    def usable(self, question: Question) -> set[str]:
+        return super().usable(question) or self.not_locked_out(question)
+
+
+class LockOutAskedOfThePermittedAlone(Oracle):
+    ORDER = (*(name for name in Oracle.ORDER if name != "not_locked_out"), "not_locked_out")
+
+
+class LockOutAskedAfterTheGrants(Oracle):
+    ORDER = tuple(
+        one
+        for name in Oracle.ORDER
+        if name != "not_locked_out"
+        for one in ((name, "not_locked_out") if name == "granted" else (name,))
+    )
+
+
+class PassingALockdownPassesALockOut(Oracle):
+    def not_locked_out(self, question: Question) -> set[str]:
+        passes = self.passing_groups(question.point) and not self.not_locked_down(question)
+        return set() if passes else super().not_locked_out(question)
 
 
 class CardsHaveNoTime(Oracle):
@@ -170,6 +370,29 @@ class PassingNeedsNoGrant(Oracle):
 class LockdownOfTheInnermostZone(Oracle):
     def passing_groups(self, point: str) -> set[str | None]:
         return super().passing_groups(point) if self.facts.points[point].zone in self.facts.lockdowns else set()
+
+
+class SingleDoorsNeverLocked(Oracle):
+    def passing_groups(self, point: str) -> set[str | None]:
+        place = self.facts.points[point]
+        if place.use != "door" or place.escape_route:
+            return set()
+        return {self.facts.lockdowns[zone] for zone in self.zones_of(point) if zone in self.facts.lockdowns}
+
+
+class TheDoorsOwnLockdownWins(Oracle):
+    def passing_groups(self, point: str) -> set[str | None]:
+        found = super().passing_groups(point)
+        return {self.facts.door_locks[point]} if found and point in self.facts.door_locks else found
+
+
+class LockdownOfADoorShutsItsZone(Oracle):
+    def passing_groups(self, point: str) -> set[str | None]:
+        place = self.facts.points[point]
+        if place.use != "door" or place.escape_route:
+            return set()
+        beside = [one for one in self.facts.door_locks if self.facts.points[one].zone == place.zone]
+        return super().passing_groups(point) | {self.facts.door_locks[one] for one in beside}
 
 
 class EscapeRoutesLockedDown(Oracle):
@@ -361,7 +584,8 @@ def _asked_after(later: str, earlier: str) -> type[Oracle]:
 
 
 # Where the doubt about a clock stands among them the page does not say.
-_IN_ORDER = ("in_their_time", "fresh", "not_locked_down", "not_blocked", "granted", "strong_enough", "accompanied")
+_IN_ORDER = ("in_their_time", "fresh", "not_locked_out", "not_locked_down", "not_blocked", "granted", "strong_enough")
+_IN_ORDER += ("accompanied",)
 WRONG_ORACLES = [
     one for one in list(globals().values()) if isinstance(one, type) and issubclass(one, Oracle) and one is not Oracle
 ] + [_asked_after(*pair) for pair in pairwise(_IN_ORDER)]

@@ -2,7 +2,7 @@
 """The real service on loopback, once a module on SQLite and once on PostgreSQL, and agents that connect to it."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.postgres import PostgresServer
 from support.scripted_agent import ScriptedAgent
 from support.service import AGENT, OTHER_AGENT, CityFiles, DirectoryThread, ServiceThread, directory_in_thread
+from support.signing_in import Visitor
 
 from cardsim.interfaces import Card
 
@@ -23,6 +24,20 @@ class City:
     files: CityFiles
     service: ServiceThread
     keys: dict[str, Ed25519PrivateKey]
+    visitors: dict[str, Visitor] = field(default_factory=dict)
+
+    def visitor(self, login: str) -> Visitor:
+        """Return the browser of somebody who signed in."""
+        if login not in self.visitors:
+            self.visitors[login] = Visitor(self.service.url).sign_in(login)
+        return self.visitors[login]
+
+    def close(self) -> None:
+        """Close the browsers, and stop the service if it runs."""
+        for visitor in self.visitors.values():
+            visitor.client.close()
+        if self.service.url:
+            self.service.stop()
 
     def agent(self, name: str = AGENT) -> ScriptedAgent:
         """Return an agent that has not connected yet."""
@@ -53,7 +68,7 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     server.drop_database(name)
 
 
-def build(directory: DirectoryThread, folder: Path, database_url: str | None = None, **changes: Any) -> City:
+def build(directory: DirectoryThread, folder: Path, database_url: str | None = None, /, **changes: Any) -> City:
     """Make and start a city; `changes` are settings by section."""
     files = CityFiles(folder, directory.address, database_url, changes)
     files.upgrade()
@@ -76,7 +91,7 @@ def city(database_url: str | None, tmp_path_factory: pytest.TempPathFactory) -> 
     with directory_in_thread() as directory:
         made = build(directory, tmp_path_factory.mktemp("city"), database_url)
         yield made
-        made.service.stop()
+        made.close()
 
 
 @pytest.fixture
@@ -91,5 +106,4 @@ def make_city(tmp_path: Path) -> Iterator[MakeCity]:
 
         yield make
         for one in made:
-            if one.service.url:
-                one.service.stop()
+            one.close()

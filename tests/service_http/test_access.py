@@ -16,6 +16,7 @@ from city import people
 
 EXPLAIN = "/api/v1/access/explain"
 DOOR = "serverraum.aussen"
+AUDITOR = {"by": "system", "account": "auditor"}
 
 
 def ask(city, caller="auditor", **body):
@@ -45,7 +46,7 @@ def test_who_asked_about_whom_is_written_down_before_the_answer(city):
     assert ask(city, point=DOOR, login=people.ANNA.login).status_code == 200
     city.service.recorded()
     rows = [row for row in city.files.rows(journal_entry) if row.stream == "access"]
-    assert json.loads(rows[-1].payload) == {"kind": "explained", "point": DOOR}
+    assert json.loads(rows[-1].payload) == {"kind": "explained", "point": DOOR, **AUDITOR}
     with city.files.stores() as stores, read(stores.record) as connection:
         place = Place("access", rows[-1].epoch, rows[-1].sequence)
         sealed = city.service.service._journal.open_sealed(connection, place)
@@ -102,7 +103,7 @@ def test_what_if_counts_and_names_on_request(city):
     assert [(one["effect"], one["login"]) for one in named] == [("gains", "schmidt")]
     city.service.recorded()
     payloads = [json.loads(row.payload) for row in city.files.rows(journal_entry) if row.stream == "access"]
-    assert payloads[-1] == {"kind": "what_if", "listed": 1}
+    assert payloads[-1] == {"kind": "what_if", "listed": 1, **AUDITOR}
 
 
 @pytest.mark.parametrize(

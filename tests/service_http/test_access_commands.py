@@ -5,7 +5,7 @@ import asyncio
 import json
 
 import pytest
-from support.service import run_cli
+from support.command import run_cli
 from support.waiting import wait_until
 from typer.testing import CliRunner
 

@@ -15,11 +15,10 @@ DOOR = "bauamt.aussen"
 
 def accept(city, methods: str, level: int) -> None:
     """Let every class of point take numbers read by its readers, from `level` on."""
-    before = city.service.health()["snapshot_revision"]
     with city.files.stores() as databases, write(databases.state) as connection:
         connection.execute(sa.update(point_class).values(methods=methods, level=level))
         changes.append(connection, "access", [0])
-    city.service.wait_health(lambda state: state["snapshot_revision"] > before)
+    city.service.service.city.catch_up()
 
 
 async def read_at(agent, number: bytes, point: str = DOOR) -> DecisionMessage:

@@ -26,7 +26,8 @@ from cardservice.agents.messages import (
     encode,
 )
 from cardservice.cards.rules import CardState
-from cardservice.cards.service import change_state, list_cards
+from cardservice.cards.service import NewState, change_state, list_cards
+from cardservice.clock import SystemClock
 from cardservice.database import write
 
 DOOR = "bauamt.aussen"
@@ -183,11 +184,11 @@ async def test_a_card_suspended_by_another_process_is_refused_at_the_next_tap(ci
         before = city.service.health()["snapshot_revision"]
         with city.files.stores() as databases:
             # Third in the deck, third in the store.
-            reference = list_cards(databases.state)[2].reference
-            change_state(databases.state, reference, CardState.SUSPENDED, "missing")
+            reference, now_ms = list_cards(databases.state)[2].reference, SystemClock().now_ms()
+            change_state(databases.state, reference, NewState(CardState.SUSPENDED, "missing"), now_ms)
             await asyncio.to_thread(city.service.wait_health, lambda state: state["snapshot_revision"] > before)
             suspended = await agent.tap(city.card("sabine"), "buergerbuero.aussen")
-            change_state(databases.state, reference, CardState.ACTIVE, None)
+            change_state(databases.state, reference, NewState(CardState.ACTIVE), now_ms)
         await asyncio.to_thread(city.service.wait_health, lambda state: state["snapshot_revision"] > before + 1)
     assert suspended.reason == "card_suspended"
 

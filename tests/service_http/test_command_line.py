@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from support.canaries import found_in, secrets
+from support.command import run_cli, run_program
 from support.service import (
     PASSPHRASE,
     SERVICE_PASSWORD,
@@ -22,15 +23,17 @@ from support.service import (
     DirectoryAddress,
     ServiceProcess,
     directory_in_thread,
-    run_cli,
 )
 from support.waiting import LIMIT_S
 
 from cardservice.agents.service import Agents
 from cardservice.canteen.service import Canteen, Source, TopUp
+from cardservice.cards.service import NewCard, register
 from cardservice.clock import SystemClock
+from cardservice.database import write
 from cardservice.journal.service import Entry, Journal
 from cardservice.ledger.service import Ledger
+from cardservice.people.store import ensure_organisation
 from cardservice.recorder import Recorder
 
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
@@ -74,6 +77,19 @@ def complains(done: subprocess.CompletedProcess[str], code: int, *says: str) -> 
 
 def serve(files: CityFiles, **options) -> subprocess.CompletedProcess[str]:
     return run_cli("serve", "--config", str(files.config), **options)
+
+
+def as_anybody(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    """Run `cardservice` as somebody whom the modes of files bind."""
+    if os.geteuid() == 0:
+        options["preexec_fn"] = _without_root_s_privileges
+    return run_program(*arguments, **options)
+
+
+def _without_root_s_privileges() -> None:
+    """Run in the child: root, but bound by the modes of files like everybody else."""
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -138,16 +154,6 @@ def test_a_locked_database_is_told_after_a_while(config):
         lock.close()
 
 
-def _without_root_s_privileges() -> None:
-    """Run in the child: root, but bound by the modes of files like everybody else."""
-    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-        _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-
-
-def _as_anybody() -> dict:
-    return {"preexec_fn": _without_root_s_privileges} if os.geteuid() == 0 else {}
-
-
 def test_a_read_only_database_is_told(tmp_path):
     folder = tmp_path / "ro"
     (tmp_path / "ca.pem").write_text("never read")
@@ -158,7 +164,7 @@ def test_a_read_only_database_is_told(tmp_path):
         file.chmod(0o444)
     stores.chmod(0o555)
     try:
-        complains(serve(files, **_as_anybody()), 74, "state.db", "read-only", "owner and mode")
+        complains(as_anybody("serve", "--config", str(files.config)), 74, "state.db", "read-only", "owner and mode")
     finally:
         stores.chmod(0o755)
 
@@ -167,7 +173,7 @@ def test_a_folder_nobody_may_write_to_is_told(tmp_path):
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o555)
     url = f"sqlite:///{folder / 'inside'}"
-    done = run_cli("db", "upgrade", environment={"CARDSERVICE_DATABASE__URL": url}, **_as_anybody())
+    done = as_anybody("db", "upgrade", environment={"CARDSERVICE_DATABASE__URL": url})
     complains(done, 74, str(folder), "Permission denied")
 
 
@@ -270,10 +276,39 @@ def test_an_existing_key_store_is_never_overwritten(config):
         (("agents", "lock", "nobody"), 66, "nobody"),
         (("cards", "set-state", "nothing", "revoked", "lost"), 66, "nothing"),
         (("cards", "set-state", "nothing", "sold"), 78, "allowed are"),
+        (
+            ("cards", "set-state", "nothing", "suspended", "missing", "--until", "soon"),
+            78,
+            "'soon' is no instant",
+        ),
+        (("cards", "set-state", "nothing", "suspended", "missing", "--until", "2020-01-01"), 65, "lie in the future"),
+        (
+            ("cards", "set-state", "nothing", "revoked", "lost", "--until", "2099-01-01"),
+            65,
+            "only a suspension has an end",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(config, command, code, says):
     complains(run_cli(*command, "--config", str(config.config)), code, says)
+
+
+def test_a_card_is_suspended_until_an_instant_of_german_time(stores):
+    """Told, listed with the instant, and ended before it by hand."""
+    with stores.stores() as databases:
+        with write(databases.state) as connection:
+            number = ensure_organisation(connection, "city", "City")
+        (reference,) = register(databases.state, [NewCard(number, None, (b"key",))])
+    where = ("--config", str(stores.config))
+    until = ("--until", "2098-12-01T08:00")
+    told = run_cli("cards", "set-state", reference, "suspended", "missing", *until, *where)
+    assert told.stdout == f"card {reference} is suspended until 2098-12-01T07:00:00+00:00\n", told.stderr
+    listed = run_cli("cards", "list", *where).stdout
+    assert listed == f"{reference}  suspended  missing  until 2098-12-01T07:00:00+00:00\n"
+    (view,) = json.loads(run_cli("cards", "list", "--json", *where).stdout)
+    assert (view["state"], view["suspended_until_ms"]) == ("suspended", 4_068_255_600_000)
+    assert run_cli("cards", "set-state", reference, "active", *where).stdout == f"card {reference} is active\n"
+    assert run_cli("cards", "list", *where).stdout.split() == [reference, "active"]
 
 
 def test_an_agent_s_life_on_the_command_line(config):
@@ -354,7 +389,7 @@ SERVICE_ONLY = {"fastapi", "starlette", "uvicorn", "sqlalchemy", "alembic", "lda
 def run_without(module: str, blocked: set[str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program on a machine where these packages are not installed."""
     program = BLOCKER.format(module=module, blocked=sorted(blocked))
-    return run_cli(*arguments, command=[sys.executable, "-c", program])
+    return run_program(*arguments, command=[sys.executable, "-c", program])
 
 
 @pytest.mark.parametrize("arguments", [("--help",), ("version",), ("agents", "--help"), ("serve", "--help")])
@@ -364,6 +399,21 @@ def test_help_needs_nothing_of_the_service(arguments):
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("version",), ("settings", "example")])
+def test_a_small_command_waits_for_nothing_large(arguments):
+    """What draws tracebacks for developers takes longer to load than such a command to run."""
+    done = run_without("cardservice", SERVICE_ONLY | {"structlog"}, *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout
+
+
+def test_whoever_only_opens_the_stores_needs_no_alembic(config):
+    """The revision is compared without it; only bringing a store to another one loads it."""
+    assert run_cli("db", "upgrade", "--config", str(config.config)).returncode == 0
+    done = run_without("cardservice", {"alembic"}, "agents", "list", "--config", str(config.config))
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_agent_s_help_needs_nothing_of_the_service():

@@ -14,15 +14,15 @@ from pathlib import Path
 import httpx2
 import ldap3
 import pytest
+from support.command import run_cli
 from support.service import (
     ADMIN_PASSWORD,
-    LIVE_TOKEN,
     SERVICE_PASSWORD,
     CityFiles,
     DirectoryThread,
     ServiceThread,
-    run_cli,
 )
+from support.signing_in import Visitor
 from support.waiting import wait_until
 
 from cardservice.clock import SystemClock
@@ -92,7 +92,7 @@ class Crowd:
                 connection.modify(clerk(number)[0], {"pwdAccountLockedTime": [(ldap3.MODIFY_REPLACE, values)]})
 
     def wait_held(self, held: int) -> dict:
-        return self.service.wait_health(lambda state: state["directory"]["held_removals"] == held)
+        return self.service.wait_health(lambda state: state["directories"][0]["held_removals"] == held)
 
     def api(self, method: str, path: str = "", token: str = TOKEN, **options: object) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {token}"}
@@ -162,7 +162,7 @@ def test_a_hold_is_shown_everywhere_and_confirmed_over_the_api(crowd: Crowd) -> 
     assert crowd.api("POST", "/99/confirm", json={}).status_code == 404
     decided = crowd.api("POST", f"/{hold['hold']}/confirm", json={})
     assert (decided.status_code, decided.json()["decided_by"]) == (200, "identity")
-    assert crowd.service.health()["directory"]["held_removals"] == 0
+    assert crowd.service.health()["directories"][0]["held_removals"] == 0
     again = crowd.api("POST", f"/{hold['hold']}/reject")
     assert (again.status_code, again.json()["code"]) == (409, "conflict")
     assert "was confirmed by identity at" in again.json()["detail"]
@@ -209,7 +209,7 @@ def test_a_hold_is_over_when_the_directory_takes_it_back(crowd: Crowd) -> None:
 
 def test_only_a_caller_of_this_use_decides(crowd: Crowd) -> None:
     for method, path in (("GET", ""), ("POST", "/1/confirm"), ("POST", "/1/reject")):
-        assert crowd.api(method, path, token=LIVE_TOKEN, json={}).status_code == 401
+        assert crowd.api(method, path, token="nobody-s", json={}).status_code == 401
         assert crowd.api(method, path, token="facility-canary-c6a2", json={}).json()["code"] == "foreign_use"
     assert crowd.api("POST", "/0/confirm", json={}).status_code == 422
     assert crowd.api("POST", "/1/confirm", json={"although_rejected": 1}).status_code == 422
@@ -232,7 +232,7 @@ def test_the_status_is_told_beside_the_running_service(crowd: Crowd) -> None:
 
 
 def test_two_directories_feed_one_service(tmp_path: Path) -> None:
-    """Both are followed, measured and asked for passwords; the one that is worse off is the one that is told."""
+    """Both are followed, measured and asked for passwords; health tells of both, and which one is in trouble."""
     entries = people.entries(SERVICE_PASSWORD)
     with directory(people.SUFFIX, entries) as town, directory(WORKS, works()) as other:
         files = CityFiles(tmp_path / "city", town.address)
@@ -255,11 +255,13 @@ def test_two_directories_feed_one_service(tmp_path: Path) -> None:
             assert 'cardservice_directory_people{directory="town"} 8.0' in metrics
             assert 'cardservice_directory_people{directory="works"} 1.0' in metrics
             for login in (people.ANNA.login, "clerk99"):
-                auth = (login, people.password_of(login))
-                assert httpx2.get(f"{service.url}/my/doors", auth=auth).status_code == 200
-                assert httpx2.get(f"{service.url}/my/doors", auth=(login, "wrong")).status_code == 401
+                with Visitor(service.url) as visitor:
+                    assert visitor.try_to_sign_in(login, "wrong").status_code == 403
+                    assert visitor.sign_in(login).get("/my/doors").status_code == 200
             other.switches.pause()
-            state = service.wait_health(lambda state: state["directory"]["directory"] == "works" and state["degraded"])
+            state = service.wait_health(lambda state: state["degraded"])
+            followed = [(one["directory"], one["connected"], one["people"]) for one in state["directories"]]
+            assert followed == [("town", True, 8), ("works", False, 1)]
             (sentence,) = state["degraded"]
             assert sentence.startswith("directory works: not followed since")
             other.switches.resume()

@@ -73,7 +73,9 @@ async def test_no_tap_waits_for_the_directory(make_city, trouble):
             ordinary.append(await quick_tap(agent, city.card("anna"), DOOR))
         assert set(strict) == {"granted", "directory_stale"}
         assert set(ordinary) == {"granted"}
-        state = await asyncio.to_thread(city.service.wait_health, lambda state: not state["directory"]["connected"])
+        state = await asyncio.to_thread(
+            city.service.wait_health, lambda state: not state["directories"][0]["connected"]
+        )
         assert state["status"] == "degraded"
         (sentence,) = state["degraded"]
         assert sentence.startswith("directory city: ")
@@ -90,7 +92,7 @@ async def test_what_changed_meanwhile_counts_as_soon_as_the_directory_is_back(ma
     city = await asyncio.to_thread(make_city)
     async with city.agent() as agent:
         city.directory.switches.pause()
-        await asyncio.to_thread(city.service.wait_health, lambda state: not state["directory"]["connected"])
+        await asyncio.to_thread(city.service.wait_health, lambda state: not state["directories"][0]["connected"])
         assert await quick_tap(agent, city.card("anna"), DOOR) == "granted"
         city.directory.switches.resume()
         await asyncio.to_thread(city.directory.set_disabled, "schmidt", disabled=True)

@@ -7,8 +7,8 @@ import html
 import io
 import re
 import threading
-import time
 import uuid
+from urllib.parse import quote
 
 import httpx2
 import pytest
@@ -26,18 +26,19 @@ from cardservice.database import write
 from cardservice.demo.seeding import PLACES_AGENT
 from cardservice.people.store import person
 from cardservice.places import OPTION_RULES
+from cardservice.web.signin import Checked
 from city.people import password_of
 
 PAGES = ("/my/time", "/my/time.csv", "/my/canteen", "/my/doors", "/my/pc")
 # More than the service has threads for anything but signing in.
 HANGING = 12
-TAP_LIMIT_S = 2.0
 
 
-def ask(city, path: str, login: str | None = "schmidt", password: str | None = None, **options) -> httpx2.Response:
-    auth = None if login is None else (login, password if password is not None else password_of(login))
-    with httpx2.Client(base_url=city.service.url, timeout=15) as client:
-        return client.get(path, auth=auth, **options)
+def ask(city, path: str, login: str = "schmidt", **options) -> httpx2.Response:
+    visitor = city.visitor(login)
+    # Each asks as if for the first time: in German, unless it says otherwise.
+    visitor.cookies.pop("language", None)
+    return visitor.get(path, **options)
 
 
 async def book(city) -> None:
@@ -58,10 +59,10 @@ def used(city):
 
 
 def test_the_month_shows_ones_own_bookings_in_both_languages(used):
-    """Booked a moment ago: there, with nothing that could run in the page."""
+    """Booked a moment ago: there, with no script of another's."""
     german = ask(used, "/my/time")
     assert (german.status_code, german.headers["cache-control"]) == (200, "no-store")
-    assert "script" not in german.headers["content-security-policy"]
+    assert "script-src 'self';" in german.headers["content-security-policy"]
     assert "Meine Zeiten" in german.text
     assert "Kommen " in german.text
     english = ask(used, "/my/time", params={"lang": "en"})
@@ -85,61 +86,40 @@ def test_the_wallet_shows_ones_own_money(used):
 
 
 @pytest.mark.parametrize("path", PAGES)
-@pytest.mark.parametrize(
-    ("login", "password"),
-    [(None, None), ("nowak", ""), ("weber", "wrong"), ("niemand", "x"), ("vogt", None), ("*", "x"), ("", "x")],
-    ids=["nobody", "no password", "wrong password", "unknown", "disabled", "wildcard", "no name"],
-)
-def test_nobody_else_gets_in_and_learns_why_not(used, path, login, password):
-    """The same answer, whether the name or the password is wrong, or the account disabled."""
-    refused = ask(used, path, login, password)
-    assert (refused.status_code, refused.json()["code"]) == (401, "not_signed_in")
-    assert refused.headers["www-authenticate"].startswith("Basic ")
-    if login:
-        assert refused.json()["detail"] == "name or password is wrong"
-
-
-def test_guessing_is_slowed_down_for_that_name_alone(make_city):
-    """After five wrong guesses that name waits; everybody else goes on."""
-    city = make_city()
-    answers = [ask(city, "/my/time", "schmidt", f"guess {number}").status_code for number in range(7)]
-    assert answers == [401] * 5 + [429] * 2
-    assert ask(city, "/my/time", "schmidt").status_code == 429
-    assert ask(city, "/my/time", "krueger").status_code == 200
-
-
-def test_a_login_that_two_have_is_nobodys(make_city):
-    """The same answer as for a wrong password, whichever of the two it is."""
-    city = make_city()
-    with city.files.stores() as databases, write(databases.state) as connection:
-        connection.execute(sa.update(person).where(person.c.login == "krueger").values(login="schmidt"))
-    refused = ask(city, "/my/time", "schmidt")
-    assert (refused.status_code, refused.json()["code"]) == (401, "not_signed_in")
+def test_nobody_sees_a_page_without_signing_in(used, path):
+    """Name and password in the request are no way in; a browser is sent to the sign-in page, and comes back here."""
+    for auth in (None, ("schmidt", password_of("schmidt"))):
+        refused = httpx2.get(used.service.url + path, auth=auth)
+        assert (refused.status_code, refused.json()["code"]) == (401, "not_authenticated")
+        assert refused.headers["www-authenticate"] == "Bearer"
+    sent = httpx2.get(used.service.url + path, params={"lang": "en"}, headers={"Accept": "text/html,*/*"})
+    assert (sent.status_code, sent.headers["cache-control"]) == (303, "no-store")
+    assert sent.headers["location"] == f"/login?next={quote(path, safe='')}%3Flang%3Den"
 
 
 async def test_a_directory_that_hangs_holds_up_no_tap_at_a_pc(make_city):
-    """Many sign in and nobody answers: the PC's tap is decided, its login looked up, as if nothing was."""
+    """Many sign in and nobody answers: the PC's tap is decided, its login looked up, while all of them still wait."""
     city = await asyncio.to_thread(make_city)
     await asyncio.to_thread(city.enrol, PLACES_AGENT)
     sign_in, let_go = city.service.service._sign_in, threading.Event()
-    sign_in._check = lambda _name, _password: None if let_go.wait(30) else 1
+    sign_in._check = lambda _name, _password: Checked(1, fits=not let_go.wait())
     names = [f"name{number}" for number in range(HANGING)]
-    async with city.agent(PLACES_AGENT) as agent, httpx2.AsyncClient(base_url=city.service.url, timeout=30) as client:
-        waiting = [asyncio.create_task(client.get("/my/time", auth=(name, "x"))) for name in names]
+    async with city.agent(PLACES_AGENT) as agent, httpx2.AsyncClient(base_url=city.service.url, timeout=60) as client:
+        own = {"Origin": city.service.url}
+        forms = [{"name": name, "password": "x"} for name in names]
+        waiting = [asyncio.create_task(client.post("/login", data=form, headers=own)) for form in forms]
         try:
             await asyncio.to_thread(wait_until, lambda: sign_in._asking == HANGING)
-            began_s = time.monotonic()
             await agent.send(agent.present("pc.bauamt"))
             decision = await agent.converse(CardInHand(city.card("anna"), "contact"))
-            assert time.monotonic() - began_s < TAP_LIMIT_S
             assert decision.reason == "granted"
             assert (decision.answer.code, decision.answer.facts) == ("unlock", {"user": "schmidt"})
             doors = {"Authorization": f"Bearer {CALLERS['facility'][0]}"}
-            assert (await client.get("/api/v1/doors", headers=doors, timeout=TAP_LIMIT_S)).status_code == 200
+            assert (await client.get("/api/v1/doors", headers=doors)).status_code == 200
             assert not any(task.done() for task in waiting)
         finally:
             let_go.set()
-        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {401}
+        assert {answer.status_code for answer in await asyncio.gather(*waiting)} == {403}
 
 
 @pytest.mark.parametrize("month", ["2026-13", "2026-00", "1999-01", "x", "2026-1", "' OR 1=1"])
@@ -157,7 +137,7 @@ def rows_of(city, path: str, login: str, lang: str = "de") -> tuple[dict[str, st
     answered = ask(city, path, login, params={"lang": lang})
     assert (answered.status_code, answered.headers["cache-control"]) == (200, "no-store")
     assert f'<html lang="{lang}">' in answered.text
-    now, _, later = answered.text.partition("<details")
+    now, _, later = answered.text[answered.text.index("<main") :].partition("<details")
     return tuple(
         {html.unescape(name): html.unescape(remark) for name, _, remark in ROW.findall(part)} for part in (now, later)
     )
@@ -252,9 +232,9 @@ async def test_a_lockdown_is_told_of_ones_own_doors_alone(make_city):
 
 
 def test_a_card_that_works_nowhere_says_why(make_city):
-    """Lost, mislaid, or the account has ended: in one sentence, the one at the reader, and no list of points."""
+    """Lost or mislaid: in one sentence, the one at the reader, and no list of points."""
     city = make_city()
-    refused = {"nowak": "card_revoked", "weber": "card_suspended", "lange": "person_expired"}
+    refused = {"nowak": "card_revoked", "weber": "card_suspended"}
     for login, reason in refused.items():
         for path in ("/my/doors", "/my/pc"):
             for lang in ("de", "en"):

@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import sqlalchemy as sa
+from support.command import python_environment
 from support.pin_desk import CLOCK, SAFE, VAULT, PinAgent, add_points, cards_pin, pin_tap, pins_of
 from support.scripted_agent import CardInHand, ScriptedAgent, response
-from support.service import AGENT, ServiceProcess, python_environment, short_name
+from support.service import AGENT, ServiceProcess, short_name
 from support.waiting import wait_until
 
 from cardservice.agents.messages import CardApdus, CardOpen, CardPresent, DecisionMessage, PinAsk, PinEntered, encode

@@ -6,10 +6,12 @@ import time
 
 import httpx2
 import pytest
-from support.service import CALLERS, run_cli
+from support.command import run_cli
+from support.service import CALLERS
 from support.waiting import wait_until
 
-from cardservice.access.review.record import STREAM
+from cardservice.access.record import STREAM
+from cardservice.instants import MAX_INSTANT_MS
 from cardservice.journal.service import verify
 from cardservice.journal.store import journal_entry
 
@@ -103,10 +105,10 @@ def test_what_is_due_is_told_under_health_and_metrics(city, api):
     [
         ("PUT", "/reviews/Wrong%20code", {"name": "x", "deadline_ms": 1}, 422),
         ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 1}, 409),
-        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 2**53}, 422),
-        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 2**52, "zone": "nowhere"}, 404),
-        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 2**52, "zone": ZONE, "group": "Bauamt"}, 409),
-        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 2**52, "scope": "all"}, 422),
+        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": MAX_INSTANT_MS}, 422),
+        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 2**42, "zone": "nowhere"}, 404),
+        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 2**42, "zone": ZONE, "group": "Bauamt"}, 409),
+        ("PUT", "/reviews/wrong", {"name": "x", "deadline_ms": 2**42, "scope": "all"}, 422),
         ("GET", "/reviews/none/items", None, 404),
         ("GET", "/reviews?after=x", None, 422),
         ("GET", "/reviews?limit=0", None, 422),

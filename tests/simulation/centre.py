@@ -24,12 +24,14 @@ from cardservice.agents.hub import AgentHub
 from cardservice.agents.live import LiveFeed
 from cardservice.agents.service import Agents
 from cardservice.agents.session import Desks
-from cardservice.agents.taps import TapDesk, TapServices
+from cardservice.agents.tap_services import TapServices
+from cardservice.agents.taps import TapDesk
 from cardservice.changes import ChangeKind
 from cardservice.chip.piv_certificate import CardAuthTrust
 from cardservice.claim import claim
 from cardservice.journal.service import Journal
 from cardservice.metrics import Metrics
+from cardservice.people.census import Followed
 from cardservice.people.service import DirectoryCopy
 from cardservice.recorder import Recorder
 
@@ -193,7 +195,11 @@ class Running:
         self.city = FollowedCity(self.databases.state, machine, self._on_change)
         self.city.build()
         self.directory = FollowedCopy(
-            self.databases.state, DIRECTORY, organisation=ORGANISATION, clock=machine, publish=self.city.catch_up
+            self.databases.state,
+            Followed(DIRECTORY),
+            organisation=ORGANISATION,
+            clock=machine,
+            publish=self.city.catch_up,
         )
         journal = Journal(lambda stream, purpose: town.keys.secret(f"journal {stream} {purpose}"))
         journal.begin_epoch(self.databases.record, machine.now_ms())

@@ -116,8 +116,10 @@ def _forgives() -> Iterator[None]:
 def _follows_nothing() -> Iterator[None]:
     applied = City._applied
 
-    def blind(self: City, connection: Any, waiting: Sequence[Any]) -> Any:
-        return applied(self, connection, [replace(change, kind="agent") for change in waiting])
+    def blind(self: City, connection: Any, waiting: Sequence[Any], kinds: frozenset[Any]) -> Any:
+        # A new day is not a change: without it schedules would be worked out for ever.
+        seen = kinds if not waiting else frozenset({"agent"})
+        return applied(self, connection, [replace(change, kind="agent") for change in waiting], seen)
 
     with changed(City, "_applied", blind):
         yield

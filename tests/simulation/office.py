@@ -6,7 +6,7 @@ from simulation.town import GROUPS, TownClock
 
 from cardservice.agents.service import Agents
 from cardservice.cards.rules import CardState
-from cardservice.cards.service import change_state
+from cardservice.cards.service import NewState, change_state
 from cardservice.database import Databases
 
 
@@ -87,7 +87,8 @@ class Office:
         if self._parts.oracle.is_locked(card) == locked:
             return
         state = CardState.SUSPENDED if locked else CardState.ACTIVE
-        change_state(self._stores.state, self._references[card], state, "missing" if locked else None)
+        new = NewState(state, "missing" if locked else None)
+        change_state(self._stores.state, self._references[card], new, TownClock().now_ms())
         self._parts.trace.note("office", f"card {card} {state}")
         self._parts.oracle.card_changed(card, locked=locked)
         self._tell_centre()

@@ -30,6 +30,7 @@ from cardservice.cards.keystore import SealedKeyStore, generate_masters
 from cardservice.cards.rules import CardState, desfire_credential
 from cardservice.cards.service import NewCard, register
 from cardservice.database import open_databases, read, upgrade
+from cardservice.people.census import Followed
 from cardservice.people.ports import DirectoryChange
 from cardservice.people.rules import DirectoryGroup, DirectoryPerson
 from cardservice.people.service import DirectoryCopy
@@ -186,7 +187,7 @@ class Town:
         databases = open_databases(f"sqlite:///{self._folder}")
         upgrade(databases)
         copy = DirectoryCopy(
-            databases.state, DIRECTORY, organisation=ORGANISATION, clock=TownClock(), publish=lambda: None
+            databases.state, Followed(DIRECTORY), organisation=ORGANISATION, clock=TownClock(), publish=lambda: None
         )
         entries = [a_person(login) for login in PEOPLE] + [a_group(*group) for group in GROUPS.items()]
         copy.apply(DirectoryChange(upserts=tuple(entries), cookie="0", complete=True))

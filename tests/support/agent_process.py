@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Self
 from urllib.request import urlopen
 
+from support.command import python_environment
 from support.metrics import values
-from support.service import CityFiles, python_environment, to_toml
+from support.service import CityFiles, to_toml
 from support.waiting import LIMIT_S
 
 from readers.identity import Identity

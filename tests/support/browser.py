@@ -31,3 +31,9 @@ def complaints_of(page: Any) -> list[str]:
     page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     return complaints
+
+
+def press(page: Any, control: Any) -> None:
+    """Reach a control by the keyboard, in a page of Playwright's synchronous kind, and press Enter."""
+    control.focus()
+    page.keyboard.press("Enter")

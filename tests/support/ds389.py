@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The rig's 389 Directory Server, with an administrator who signs in through ldap3 as the tests do."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 
 import ldap3
+from support.ldap_admin import signed_in
 
 import rig.ds389
 from rig.slapd import READER_DN, READER_PASSWORD, SUFFIX
@@ -26,22 +27,9 @@ _BRANCHES = ("people", "groups")
 class Ds389(rig.ds389.Ds389):
     """One server with its own database, filled over LDAP; `fill` may be repeated."""
 
-    @contextmanager
-    def admin(self) -> Iterator[ldap3.Connection]:
+    def admin(self) -> AbstractContextManager[ldap3.Connection]:
         """A bound connection that may write everything; failed operations raise."""
-        connection = ldap3.Connection(
-            ldap3.Server(self.plain_url, get_info=ldap3.NONE),
-            self.admin_dn,
-            self.admin_password,
-            auto_bind=ldap3.AUTO_BIND_NO_TLS,  # loopback, and a password that protects nothing
-            auto_referrals=False,
-            raise_exceptions=True,
-            check_names=False,
-        )
-        try:
-            yield connection
-        finally:
-            connection.unbind()
+        return signed_in(self.plain_url, self.admin_dn, self.admin_password)
 
     def prepare(self) -> None:
         """Add the suffix and the account the service reads with."""

@@ -15,7 +15,7 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Self
 
-from support.service import python_environment
+from support.command import python_environment
 
 _BEGAN, _ENDED = "began", "ended"
 

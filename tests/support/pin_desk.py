@@ -5,16 +5,15 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx2
-from support.service import ROOT, CityFiles, python_environment, to_toml
+from support.command import ROOT, python_environment, run_cli
+from support.service import CityFiles, to_toml
 from support.waiting import LIMIT_S, wait_until
 
 from cardservice.access.rules import Level, Use
@@ -25,6 +24,7 @@ from cardservice.clock import SystemClock
 from cardservice.doors import rules as doors
 from cardservice.timeclock import rules as timeclock
 from readers.identity import Identity
+from rig.program import free_port
 
 # The reader of each point that demands the PIN.
 SAFE, CLOCK, VAULT = "tresor", "uhr.pin", "archiv"
@@ -64,15 +64,7 @@ def pins_of(files: CityFiles) -> Iterator[Pins]:
 
 def cards_pin(files: CityFiles, *arguments: str, typed: str = "") -> subprocess.CompletedProcess[str]:
     """Run `cardservice cards pin` with something on standard input."""
-    return subprocess.run(
-        [sys.executable, "-m", "cardservice", "cards", "pin", *arguments, "--config", str(files.config)],
-        env=python_environment(),
-        input=typed,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    return run_cli("cards", "pin", *arguments, "--config", str(files.config), typed=typed)
 
 
 class Page:
@@ -107,13 +99,13 @@ class PinAgent:
     def __init__(self, files: CityFiles, name: str, centre_url: str) -> None:
         self.log = files.folder / f"{name}.log"
         self.outbox = files.folder / f"{name}.outbox"
-        self.port = _free_port()
+        self.port = free_port()
         key = files.folder / f"{name}.key"
         files.enrol_key(name, Identity.create(key).public_key_hex())
         config = files.folder / f"{name}.toml"
         settings = {"agent": name, "centre_url": centre_url, "key_file": str(key), "outbox_file": str(self.outbox)}
         config.write_text(to_toml({"": settings | {"kiosk_port": self.port, "log_level": "debug"}}))
-        program = Path(ROOT) / "tests" / "service_http" / "pin_agent.py"
+        program = ROOT / "tests" / "service_http" / "pin_agent.py"
         with self.log.open("wb") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, str(program), str(config), str(files.deck_file), *READERS.values()],
@@ -176,8 +168,3 @@ async def pin_tap(agent: PinAgent, point: str, pin: str | None, card: str = "ann
         agent.take(point)
         assert await page.type(pin, state["pin"]["ask"]) == 204
         return await page.answered()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])

@@ -2,13 +2,13 @@
 """The rig's Active Directory domain controller, with an administrator who signs in through ldap3 as the tests do."""
 
 import fcntl
-import ssl
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import ldap3
+from support.ldap_admin import signed_in
 
 import rig.samba
 from integrations.ldap import LdapSettings
@@ -39,24 +39,9 @@ Values = Mapping[str, str | Sequence[str]]
 class Samba(rig.samba.Samba):
     """One domain controller; `start` may follow `stop` or `kill` any number of times."""
 
-    @contextmanager
-    def admin(self) -> Iterator[ldap3.Connection]:
+    def admin(self) -> AbstractContextManager[ldap3.Connection]:
         """A bound connection that may write everything; failed operations raise."""
-        # The certificate is the source's business; this connection only writes what a test wants.
-        server = ldap3.Server(self.url, tls=ldap3.Tls(validate=ssl.CERT_NONE), get_info=ldap3.NONE)
-        connection = ldap3.Connection(
-            server,
-            ADMIN,
-            ADMIN_PASSWORD,
-            auto_bind=True,
-            auto_referrals=False,
-            raise_exceptions=True,
-            check_names=False,
-        )
-        try:
-            yield connection
-        finally:
-            connection.unbind()
+        return signed_in(self.url, ADMIN, ADMIN_PASSWORD)
 
 
 class Tree:

@@ -7,17 +7,18 @@ listener in a thread of this process, `ServiceProcess` the same as `cardservice 
 
 import http.client
 import json
-import os
 import secrets
 import signal
 import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -25,6 +26,7 @@ import httpx2
 import sqlalchemy as sa
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from support.command import python_environment
 from support.waiting import LIMIT_S, wait_until
 
 from cardservice.agents.service import Agents
@@ -42,7 +44,6 @@ from city import deck, people, seed
 from directorysim.server import DirectoryServer, ThreadedServer
 from integrations.ldap.editor import DirectoryEditor
 
-ROOT = Path(__file__).resolve().parents[2]
 AGENT = "rathaus"
 OTHER_AGENT = "eigener-rechner"
 ADMIN_PASSWORD = "admin-canary-3f19"
@@ -57,16 +58,12 @@ CALLERS = {
     "annexe": ("annexe-canary-77e0", ["door"]),
     "auditor": ("auditor-canary-51bd", ["access"]),
     "reviewer": ("reviewer-canary-77ae", ["review"]),
+    "panel": ("panel-canary-1e07", ["tap"]),
+    "watcher": (LIVE_TOKEN, ["live"]),
 }
 # Whoever is not named here may use every point of its uses.
 CALLER_POINTS = {"annexe": ["bauamt.aussen"]}
 TOP_UPS = "/api/v1/canteen/top-ups"
-
-
-def python_environment(**more: str) -> dict[str, str]:
-    """Return the environment for a Python program of this checkout."""
-    path = os.pathsep.join(str(ROOT / part) for part in (".", "hardware-sim", "tests"))
-    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +106,30 @@ def directory_in_thread() -> Iterator[DirectoryThread]:
         yield DirectoryThread(switches)
 
 
+@cache
+def _sealed_keys() -> bytes:
+    """Return the demonstration's key store. To seal one takes long, which is what protects it."""
+    names = [(use, what) for use in seed.USES for what in seed.PURPOSES] + [seed.PICC]
+    with TemporaryDirectory() as folder:
+        create(
+            Path(folder) / "keys.json",
+            PASSPHRASE.encode(),
+            system_id=seed.SYSTEM_ID,
+            masters=[CardMaster(use, what, 1, seed.master(use, what)) for use, what in names],
+            demonstration=True,
+        )
+        return (Path(folder) / "keys.json").read_bytes()
+
+
+@cache
+def _migrated_files() -> Mapping[str, bytes]:
+    """Return both stores on SQLite as the newest revision begins, by the names of their files."""
+    with TemporaryDirectory() as folder:
+        with closing(open_databases(f"sqlite:///{folder}")) as databases:
+            upgrade(databases)
+        return {file.name: file.read_bytes() for file in Path(folder).iterdir()}
+
+
 class CityFiles:
     """Secrets, key store, card authority, deck and settings of one city in `folder`; stores at `database_url`.
 
@@ -124,14 +145,14 @@ class CityFiles:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.database_url = database_url or f"sqlite:///{folder / 'db'}"
+        self._own_database_url = f"sqlite:///{folder / 'db'}"
+        self.database_url = database_url or self._own_database_url
         made = deck.build()
         self._piv_ca = x509.load_pem_x509_certificate(made.issuer_pem.encode())
         self.deck_file = folder / "deck.json"
         save_deck(made.descriptions, self.deck_file)
         for name, content in (
             ("keys.secret", PASSPHRASE),
-            ("live.secret", LIVE_TOKEN),
             ("service.secret", directory.password),
             ("piv-ca.pem", made.issuer_pem),
         ):
@@ -140,13 +161,8 @@ class CityFiles:
         for name, (token, _) in CALLERS.items():
             (folder / f"{name}.token").write_text(token + "\n")
             (folder / f"{name}.token").chmod(0o600)
-        create(
-            folder / "keys.json",
-            PASSPHRASE.encode(),
-            system_id=seed.SYSTEM_ID,
-            masters=[CardMaster(use, what, 1, seed.master(use, what)) for use in seed.USES for what in seed.PURPOSES],
-            demonstration=True,
-        )
+        (folder / "keys.json").write_bytes(_sealed_keys())
+        (folder / "keys.json").chmod(0o600)
         self.config = folder / "cardservice.toml"
         self._sections = self._ordinary(directory)
         self.configure(changes or {})
@@ -166,7 +182,7 @@ class CityFiles:
                     for name, (_, uses) in CALLERS.items()
                 ],
             },
-            "service": {"port": 0, "live_token_file": f"{folder}/live.secret"},
+            "service": {"port": 0},
             "database": {"url": self.database_url},
             "keys": {"store": f"{folder}/keys.json", "passphrase_file": f"{folder}/keys.secret"},
             "piv": {"trusted_ca_files": [f"{folder}/piv-ca.pem"]},
@@ -207,6 +223,11 @@ class CityFiles:
 
     def upgrade(self) -> None:
         """Create the stores."""
+        if self.database_url == self._own_database_url:
+            for name, content in _migrated_files().items():
+                (self.folder / "db").mkdir(mode=0o700, exist_ok=True)
+                (self.folder / "db" / name).write_bytes(content)
+            return
         with self.stores() as databases:
             upgrade(databases)
 
@@ -364,22 +385,6 @@ class ServiceProcess(HttpSide):
         if self.process.stdout is not None:
             self.process.stdout.close()
         return code
-
-
-def run_cli(*arguments: str, limit_s: float = 30, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run `cardservice` with `arguments` to its end."""
-    environment = python_environment(**options.pop("environment", {}))
-    command: Sequence[str] = options.pop("command", [sys.executable, "-m", "cardservice"])
-    return subprocess.run(
-        [*command, *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=limit_s,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        **options,
-    )
 
 
 def short_name() -> str:

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The rig's OpenLDAP server, with an administrator who signs in through ldap3 as the tests do."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import ldap3
+from support.ldap_admin import signed_in
 
 import rig.slapd
 from rig.slapd import (
@@ -46,20 +46,6 @@ __all__ = [
 class Slapd(rig.slapd.Slapd):
     """One slapd process with its own database; `start` may follow `stop` or `kill` any number of times."""
 
-    @contextmanager
-    def admin(self) -> Iterator[ldap3.Connection]:
+    def admin(self) -> AbstractContextManager[ldap3.Connection]:
         """A bound connection that may write everything; failed operations raise."""
-        server = ldap3.Server(self.plain_url, get_info=ldap3.NONE)
-        connection = ldap3.Connection(
-            server,
-            ADMIN_DN,
-            ADMIN_PASSWORD,
-            auto_bind=ldap3.AUTO_BIND_NO_TLS,  # loopback, and a password that protects nothing
-            auto_referrals=False,
-            raise_exceptions=True,
-            check_names=False,
-        )
-        try:
-            yield connection
-        finally:
-            connection.unbind()
+        return signed_in(self.plain_url, ADMIN_DN, ADMIN_PASSWORD)

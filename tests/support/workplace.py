@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from support.service import ROOT, CityFiles, ServiceThread, directory_in_thread, python_environment
+from support.command import ROOT, python_environment
+from support.service import CityFiles, ServiceThread, directory_in_thread
 from support.sessions import UTE, desk, wait_locked, wait_open
 from support.waiting import LIMIT_S, wait_until
 
@@ -101,10 +102,16 @@ class Workplace:
         return self.desk.is_locked(session.number)
 
     def lock_by_hand(self) -> None:
-        """Lock every session, as their users do when they leave; return when they are."""
-        asyncio.run(_lock(self.desk))
-        for session in self.desk.sessions:
-            self.wait_locked(session)
+        """Lock every session, as their users do when they leave; return when they are.
+
+        Asked again while one is not: xss-lock misses what comes before it listens, or while its locker still ends.
+        """
+
+        def locked() -> bool:
+            asyncio.run(_lock(self.desk))
+            return all(map(self.is_locked, self.desk.sessions))
+
+        wait_until(locked, every_s=0.5)
 
     def wait_locked(self, session: DeskSession = UTE, limit_s: float = LIMIT_S) -> None:
         wait_locked(self.desk, session, limit_s)

@@ -16,7 +16,9 @@ from cardservice.access.explain.sentences import Language, Writer
 from cardservice.access.explain.service import EARLIEST_MS, LATEST_MS, Answer, Explainer, Inquiry
 from cardservice.access.rules import Level, Reason
 from cardservice.access.sentences import SENTENCES
-from cardservice.web.callers import Caller, Callers
+from cardservice.web.gate import Actor, Gate
+from cardservice.web.lists import MAX_NUMBER
+from cardservice.web.looks import Look
 from cardservice.web.requests import CODE_PATTERN, PROBLEMS, Body
 
 LevelName = Literal["none", "uid", "reader_attested", "card", "card_pin"]
@@ -24,11 +26,16 @@ CardReference = Annotated[str, Field(pattern=r"^[0-9a-f-]{36}$")]
 
 
 class InquiryBody(Body):
-    """About whom (a card or a login), where and when; `level`: what is proved there, else what the kind of card can."""
+    """About whom (a card, a login or a person's number), where and when.
+
+    `level` is what is proved there, else what the kind of card can.
+    """
 
     point: Annotated[str, Field(pattern=CODE_PATTERN, examples=["bauamt.aussen"])]
     card: CardReference | None = None
     login: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    # Whoever has no login, such as people outside the directory, has a number.
+    person: Annotated[int, Field(ge=1, le=MAX_NUMBER)] | None = None
     at_ms: Annotated[int, Field(ge=EARLIEST_MS, lt=LATEST_MS)] | None = None
     level: LevelName | None = None
     first_card: CardReference | None = None
@@ -70,10 +77,10 @@ class Explanation(BaseModel):
     answers: list[ExplainedAnswer]
 
 
-def explain_router(explainer: Explainer, lookups: Lookups, callers: Callers) -> APIRouter:
+def explain_router(explainer: Explainer, lookups: Lookups, gate: Gate) -> APIRouter:
     """Return the route."""
     router = APIRouter(prefix="/api/v1/access", tags=["access"], responses=PROBLEMS)
-    administrator = Annotated[Caller, Depends(callers.for_use("access"))]
+    administrator = Annotated[Actor, Depends(gate.allows("access.explain"))]
     # One at a time: taps are answered by the same processor.
     turn = asyncio.Lock()
 
@@ -81,11 +88,11 @@ def explain_router(explainer: Explainer, lookups: Lookups, callers: Callers) -> 
     async def explain(body: InquiryBody, caller: administrator) -> Explanation:
         caller.require_point(body.point)
         level = None if body.level is None else Level[body.level.upper()]
-        inquiry = Inquiry(body.point, body.card, body.login, body.at_ms, level, body.first_card)
+        inquiry = Inquiry(body.point, body.card, body.login, body.at_ms, level, body.first_card, body.person)
         async with turn:
             explained = await asyncio.to_thread(explainer.explain, inquiry)
-        facts = {"kind": "explained", "point": body.point}
-        await asyncio.to_thread(lookups.keep, caller.name, facts, explained.asked_about)
+        look = Look("explained", caller, explained.asked_about, {"point": body.point})
+        await asyncio.to_thread(lookups.look, look)
         writer = Writer(body.language, explained.time_zone)
         answers = [described(answer, writer) for answer in explained.answers]
         return Explanation(point=explained.point, at_ms=explained.at_ms, answers=answers)

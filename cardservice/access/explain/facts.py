@@ -6,7 +6,7 @@ Groups and people also have their row numbers, for names need not be unique. Ins
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from cardservice.access.rules import CompiledPeriod, Reason, Use
@@ -37,8 +37,25 @@ class GroupFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class SponsorFacts:
+    """Somebody of a directory who answers for a holder that is in none."""
+
+    name: str
+    login: str | None
+    present: bool
+    enabled: bool
+    from_ms: int | None
+    until_ms: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class HolderFacts:
-    """Who holds a card; `paths`: each of their groups by row number, with the names that lead to it, itself last."""
+    """Who holds a card; `locked_until_ms` is when a lock-out of their account ends, None: it is not locked out.
+
+    `paths`: each of their groups by row number, with the names that lead to it, itself last. `staying`: the groups that
+    no longer name them, in which they count until an instant because they changed departments. `sponsor`: None for
+    people of a directory.
+    """
 
     row: int
     name: str
@@ -47,18 +64,25 @@ class HolderFacts:
     enabled: bool
     from_ms: int | None
     until_ms: int | None
+    locked_until_ms: int | None
     paths: Mapping[int, tuple[str, ...]]
+    staying: Mapping[int, int] = field(default_factory=dict)
+    sponsor: SponsorFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CardFacts:
-    """A card as one of its credentials shows it; `state_refusal` is why its state alone refuses, None if active."""
+    """A card as one of its credentials shows it; `state_refusal` is why its state alone refuses, None if active.
+
+    `suspended_until_ms` is from when on it does not, although it was suspended.
+    """
 
     reference: str
     method: Literal["desfire", "piv"]
     state: str
     state_reason: str | None
     state_refusal: Reason | None
+    suspended_until_ms: int | None
     from_ms: int | None
     until_ms: int | None
     holder: HolderFacts | None
@@ -98,9 +122,12 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class LockdownFacts:
-    """A lockdown around the point; `group` may pass, `group_name` is None if it is gone or nobody may."""
+    """A lockdown around the point, or of it alone (`zone` is None).
 
-    zone: str
+    `group` may pass, `group_name` is None if it is gone or nobody may.
+    """
+
+    zone: str | None
     since_ms: int
     group: int | None
     group_name: str | None
@@ -121,6 +148,7 @@ class PointFacts:
     second_within_ms: int
     freshness_ms: int
     stale_permits: bool
+    stops_locked_out: bool
     live_check: bool
     demands: tuple[Demand, ...]
     zone_levels: tuple[tuple[str, int], ...]

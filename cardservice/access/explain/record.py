@@ -1,22 +1,19 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Whoever has somebody's access explained leaves a line: who asked is sealed for the person asked about."""
+"""Whoever looks somebody up leaves a line: who asked is sealed for the person asked about."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy.engine import Connection
-
+from cardservice.access.record import STREAM, keep_through
 from cardservice.clock import Clock
-from cardservice.errors import Overloaded
 from cardservice.journal.rules import Scalar
 from cardservice.journal.service import Entry, Journal
 from cardservice.recorder import Recorder
+from cardservice.web.looks import Look
 
-# What administrators ask about access belongs to no use; what is done with grants is in this stream, too.
-STREAM: Final = "access"
-RECORD_TIMEOUT_S: Final = 5.0
-# Whom a card without holder is about.
+# Whom a card without holder is about, and a list of many.
 NOBODY: Final = 0
+AT_ONCE: Final = 50
 
 
 class Lookups:
@@ -25,22 +22,31 @@ class Lookups:
     def __init__(self, recorder: Recorder, journal: Journal, clock: Clock) -> None:
         self._recorder, self._journal, self._clock = recorder, journal, clock
 
-    def keep(self, caller: str, facts: Mapping[str, Scalar], person: int | None = None) -> None:
-        """Have one line on disk; `person` is the row number of whoever was asked about. Blocks.
+    def look(self, look: Look) -> None:
+        """Have the line of one look on disk (`web.looks.KeepLook`); who looks at themselves leaves none. Blocks.
 
         Raises:
             DatabaseUnavailable: the line is not on disk.
             Overloaded: the journal is too busy.
         """
-        subject = NOBODY if person is None else person
-        entry = Entry(STREAM, self._clock.now_ms(), facts, subject, {"caller": caller})
+        self.look_all((look,))
 
-        def append(connection: Connection) -> None:
-            self._journal.append(connection, entry)
+    def look_all(self, looks: Sequence[Look]) -> None:
+        """Have the lines of several looks on disk, some in each transaction: taps wait for the same writer.
 
-        kept = self._recorder.submit(append)
-        try:
-            kept.result(RECORD_TIMEOUT_S)
-        except TimeoutError:
-            kept.cancel()
-            raise Overloaded(f"the journal did not take the line within {RECORD_TIMEOUT_S:.0f} s") from None
+        Raises:
+            DatabaseUnavailable, Overloaded: not all of them are.
+        """
+        at_ms = self._clock.now_ms()
+        entries = [line_of(one, at_ms) for one in looks if not one.at_oneself]
+        for start in range(0, len(entries), AT_ONCE):
+            keep_through(self._recorder, self._journal, *entries[start : start + AT_ONCE])
+
+
+def line_of(look: Look, at_ms: int) -> Entry:
+    """Return the line of one look: what kind of somebody looked is open, who it was is sealed."""
+    actor = look.actor
+    facts: dict[str, Scalar] = {"kind": look.kind, **look.facts}
+    facts |= {"by": "system", "account": actor.name} if actor.person is None else {"by": "person"}
+    subject = NOBODY if look.person is None else look.person
+    return Entry(STREAM, at_ms, facts, subject, {"caller": actor.name})

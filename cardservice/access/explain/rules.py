@@ -7,7 +7,7 @@ then meets the next. Instants are milliseconds since 1970-01-01T00:00:00Z.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Final, NamedTuple
@@ -21,6 +21,7 @@ from cardservice.access.explain.facts import (
     HolderFacts,
     LockdownFacts,
     PointFacts,
+    SponsorFacts,
     Times,
 )
 from cardservice.access.rules import NEVER_MS, Level, Reason, Use, inside
@@ -38,6 +39,7 @@ class Question(StrEnum):
     HOLDER = "holder"
     TIME = "time"
     FRESHNESS = "freshness"
+    LOCK_OUT = "lock_out"
     LOCKDOWN = "lockdown"
     CLOCK = "clock"
     BLOCK = "block"
@@ -57,23 +59,38 @@ class Said(StrEnum):
     CREDENTIAL_UNFIT = "credential_unfit"
     CARD_ACTIVE = "card_active"
     CARD_OUT_OF_USE = "card_out_of_use"
+    CARD_SUSPENDED_UNTIL = "card_suspended_until"
+    CARD_ACTIVE_AGAIN = "card_active_again"
     HOLDER_IN_ORDER = "holder_in_order"
+    STAYS_IN_GROUP = "stays_in_group"
     NO_HOLDER = "no_holder"
     HOLDER_LEFT = "holder_left"
     HOLDER_DISABLED = "holder_disabled"
+    OUTSIDER_IN_ORDER = "outsider_in_order"
+    OUTSIDER_ENDED = "outsider_ended"
+    SPONSOR_ANSWERS = "sponsor_answers"
+    SPONSOR_LEFT = "sponsor_left"
+    SPONSOR_DISABLED = "sponsor_disabled"
     BEGAN = "began"
     BEGINS_LATER = "begins_later"
     ENDS_LATER = "ends_later"
     ENDED = "ended"
     NO_BOUNDS = "no_bounds"
     COPY_FRESH = "copy_fresh"
+    KEPT_HERE = "kept_here"
     COPY_NEVER_PROVED = "copy_never_proved"
     COPY_STALE = "copy_stale"
     STALE_PERMITTED = "stale_permitted"
     ASKED_LIVE = "asked_live"
+    NOT_LOCKED_OUT = "not_locked_out"
+    LOCKED_OUT = "locked_out"
+    LOCKED_OUT_UNTIL = "locked_out_until"
+    LOCK_OUT_PASSES = "lock_out_passes"
     NO_LOCKDOWN = "no_lockdown"
     LOCKDOWN = "lockdown"
     LOCKDOWN_PASSING = "lockdown_passing"
+    DOOR_LOCKED = "door_locked"
+    DOOR_LOCKED_PASSING = "door_locked_passing"
     LOCKDOWNS_DIFFER = "lockdowns_differ"
     ESCAPE_ROUTE = "escape_route"
     CLOCK_BELIEVED = "clock_believed"
@@ -133,10 +150,10 @@ def explain(point: PointFacts | None, card: CardFacts | None, asked: Asked) -> t
     steps = [_point(point), _credential(card, asked)]
     if card is None:
         return tuple(steps)
-    steps += [_card(card), _holder(card.holder)]
+    steps += [_card(card, asked), _holder(card.holder)]
     if card.holder is not None:
-        steps += [_time(card, card.holder, asked), _freshness(point, asked)]
-        steps += [_lockdown(point, card.holder), _clock(point, asked)]
+        steps += [_time(card, card.holder, asked), _freshness(point, card.holder, asked)]
+        steps += [_lock_out(point, card.holder, asked), _lockdown(point, card.holder), _clock(point, asked)]
         steps += [_block(point, card.holder, asked), _grant(point, card.holder, asked)]
         steps += [_level(point, asked), _people(point, card.holder, asked)]
     return tuple(steps)
@@ -182,27 +199,61 @@ def _credential(card: CardFacts | None, asked: Asked) -> Step:
     return _step(Question.CREDENTIAL, None, Said.CREDENTIAL_FITS, **facts)
 
 
-def _card(card: CardFacts) -> Step:
-    said = Said.CARD_ACTIVE if card.state_refusal is None else Said.CARD_OUT_OF_USE
-    return _step(Question.CARD, card.state_refusal, said, state=card.state, state_reason=card.state_reason)
+def _card(card: CardFacts, asked: Asked) -> Step:
+    facts: dict[str, Fact] = {"state": card.state, "state_reason": card.state_reason}
+    end_ms = card.suspended_until_ms
+    if end_ms is None:
+        said = Said.CARD_ACTIVE if card.state_refusal is None else Said.CARD_OUT_OF_USE
+        return _step(Question.CARD, card.state_refusal, said, **facts)
+    facts["suspended_until_ms"] = end_ms
+    if asked.at_ms < end_ms:
+        return _step(Question.CARD, card.state_refusal, Said.CARD_SUSPENDED_UNTIL, **facts)
+    return _step(Question.CARD, None, Said.CARD_ACTIVE_AGAIN, **facts)
 
 
 def _holder(holder: HolderFacts | None) -> Step:
     if holder is None:
         return _step(Question.HOLDER, Reason.NO_HOLDER, Said.NO_HOLDER)
     facts: dict[str, Fact] = {"name": holder.name, "login": holder.login, "groups": len(holder.paths)}
+    if holder.sponsor is not None:
+        return _outsider(holder, holder.sponsor, facts)
     if not holder.present:
         return _step(Question.HOLDER, Reason.PERSON_LEFT, Said.HOLDER_LEFT, **facts)
     if not holder.enabled:
         return _step(Question.HOLDER, Reason.PERSON_DISABLED, Said.HOLDER_DISABLED, **facts)
-    return _step(Question.HOLDER, None, Said.HOLDER_IN_ORDER, **facts)
+    return Step(Question.HOLDER, None, (Finding(Said.HOLDER_IN_ORDER, facts), *_staying(holder)))
+
+
+def _outsider(holder: HolderFacts, sponsor: SponsorFacts, facts: dict[str, Fact]) -> Step:
+    """Say of somebody whom no directory names who answers for them, and whether they can."""
+    theirs: dict[str, Fact] = {"name": sponsor.name, "login": sponsor.login}
+    if not holder.present:
+        return _step(Question.HOLDER, Reason.PERSON_LEFT, Said.OUTSIDER_ENDED)
+    own = Finding(Said.OUTSIDER_IN_ORDER, facts)
+    if not sponsor.present:
+        return Step(Question.HOLDER, Reason.NO_SPONSOR, (own, Finding(Said.SPONSOR_LEFT, theirs)))
+    if not sponsor.enabled:
+        return Step(Question.HOLDER, Reason.NO_SPONSOR, (own, Finding(Said.SPONSOR_DISABLED, theirs)))
+    return Step(Question.HOLDER, None, (own, Finding(Said.SPONSOR_ANSWERS, theirs)))
+
+
+def _staying(holder: HolderFacts) -> Iterator[Finding]:
+    """Yield why somebody counts in a department they left, and until when: those that end first come first."""
+    for group, until_ms in sorted(holder.staying.items(), key=lambda one: (one[1], one[0])):
+        if group in holder.paths:
+            yield Finding(Said.STAYS_IN_GROUP, {"group": holder.paths[group][-1], "until_ms": until_ms})
 
 
 def _time(card: CardFacts, holder: HolderFacts, asked: Asked) -> Step:
-    begins = [Bound("person", holder.from_ms, Reason.PERSON_NOT_YET_VALID)] if holder.from_ms is not None else []
+    own = "person" if holder.sponsor is None else "outsider"
+    begins = [Bound(own, holder.from_ms, Reason.PERSON_NOT_YET_VALID)] if holder.from_ms is not None else []
+    sponsor_from_ms = None if holder.sponsor is None else holder.sponsor.from_ms
+    sponsor_until_ms = None if holder.sponsor is None else holder.sponsor.until_ms
+    begins += [Bound("sponsor", sponsor_from_ms, Reason.NO_SPONSOR)] if sponsor_from_ms is not None else []
     begins += [Bound("card", card.from_ms, Reason.CARD_NOT_YET_VALID)] if card.from_ms is not None else []
     ends = [Bound("card", card.until_ms, Reason.CARD_EXPIRED)] if card.until_ms is not None else []
-    ends += [Bound("person", holder.until_ms, Reason.PERSON_EXPIRED)] if holder.until_ms is not None else []
+    ends += [Bound("sponsor", sponsor_until_ms, Reason.NO_SPONSOR)] if sponsor_until_ms is not None else []
+    ends += [Bound(own, holder.until_ms, Reason.PERSON_EXPIRED)] if holder.until_ms is not None else []
     early = [bound for bound in begins if asked.at_ms < bound.at_ms]
     late = [bound for bound in ends if asked.at_ms >= bound.at_ms]
     findings = [_bound(bound, Said.BEGINS_LATER if bound in early else Said.BEGAN) for bound in begins]
@@ -221,16 +272,30 @@ def _bound(bound: Bound, said: Said) -> Finding:
     return Finding(said, {"whose": bound.whose, "bound_ms": bound.at_ms})
 
 
-def _freshness(point: PointFacts, asked: Asked) -> Step:
+def _freshness(point: PointFacts, holder: HolderFacts, asked: Asked) -> Step:
     never = asked.age_ms >= NEVER_MS
     facts: dict[str, Fact] = {"age_s": None if never else asked.age_ms // 1_000, "bound_s": point.freshness_ms // 1_000}
     live = (Finding(Said.ASKED_LIVE),) if point.live_check else ()
     if asked.age_ms <= point.freshness_ms:
-        return Step(Question.FRESHNESS, None, (Finding(Said.COPY_FRESH, facts), *live))
+        fresh = Finding(Said.COPY_FRESH, facts) if holder.sponsor is None else Finding(Said.KEPT_HERE)
+        return Step(Question.FRESHNESS, None, (fresh, *live))
     said = Finding(Said.COPY_NEVER_PROVED if never else Said.COPY_STALE, facts)
     if point.stale_permits:
         return Step(Question.FRESHNESS, None, (said, Finding(Said.STALE_PERMITTED), *live))
     return Step(Question.FRESHNESS, Reason.DIRECTORY_STALE, (said, *live))
+
+
+def _lock_out(point: PointFacts, holder: HolderFacts, asked: Asked) -> Step:
+    until_ms = holder.locked_until_ms
+    if until_ms is None or asked.at_ms >= until_ms:
+        return _step(Question.LOCK_OUT, None, Said.NOT_LOCKED_OUT)
+    if until_ms >= NEVER_MS:
+        locked = Finding(Said.LOCKED_OUT)
+    else:
+        locked = Finding(Said.LOCKED_OUT_UNTIL, {"locked_until_ms": until_ms})
+    if point.stops_locked_out:
+        return Step(Question.LOCK_OUT, Reason.PERSON_LOCKED_OUT, (locked,))
+    return Step(Question.LOCK_OUT, None, (locked, Finding(Said.LOCK_OUT_PASSES, {"use": point.use.value})))
 
 
 def _lockdown(point: PointFacts, holder: HolderFacts) -> Step:
@@ -246,18 +311,22 @@ def _lockdown(point: PointFacts, holder: HolderFacts) -> Step:
 
 
 def _standing(lockdown: LockdownFacts, holder: HolderFacts) -> Finding:
-    facts: dict[str, Fact] = {"zone": lockdown.zone, "since_ms": lockdown.since_ms, "group": lockdown.group_name}
+    facts: dict[str, Fact] = {"since_ms": lockdown.since_ms, "group": lockdown.group_name}
+    alone, passing = Said.DOOR_LOCKED, Said.DOOR_LOCKED_PASSING
+    if lockdown.zone is not None:
+        facts["zone"] = lockdown.zone
+        alone, passing = Said.LOCKDOWN, Said.LOCKDOWN_PASSING
     path = None if lockdown.group is None else holder.paths.get(lockdown.group)
     if path is None:
-        return Finding(Said.LOCKDOWN, facts)
-    return Finding(Said.LOCKDOWN_PASSING, facts | {"via": path[:-1]})
+        return Finding(alone, facts)
+    return Finding(passing, facts | {"via": path[:-1]})
 
 
 def _clock(point: PointFacts, asked: Asked) -> Step:
-    """Where blocks or levels depend on the time, nobody knows what holds outside of the compiled time."""
+    """Where blocks or levels depend on a schedule, nobody knows what holds outside of the compiled time."""
     from_ms, until_ms = point.compiled
     facts: dict[str, Fact] = {"from_ms": from_ms, "until_ms": until_ms}
-    blocks = any(rule.effect == "block" and rule.times.toggles for rule in point.rules)
+    blocks = any(rule.effect == "block" and rule.times.schedule is not None for rule in point.rules)
     if (blocks or point.demands) and not from_ms <= asked.at_ms < until_ms:
         return _step(Question.CLOCK, Reason.CLOCK_DOUBTFUL, Said.CLOCK_DOUBTFUL, **facts)
     return _step(Question.CLOCK, None, Said.CLOCK_BELIEVED, **facts)

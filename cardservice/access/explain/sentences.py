@@ -21,6 +21,7 @@ QUESTIONS: Final[Mapping[Question, tuple[str, str]]] = MappingProxyType(
         Question.HOLDER: ("Inhaber", "Holder"),
         Question.TIME: ("Gültigkeit", "Validity"),
         Question.FRESHNESS: ("Aktualität", "Freshness"),
+        Question.LOCK_OUT: ("Kontosperre", "Lock-out"),
         Question.LOCKDOWN: ("Verriegelung", "Lockdown"),
         Question.CLOCK: ("Uhr", "Clock"),
         Question.BLOCK: ("Sperren", "Blocks"),
@@ -52,9 +53,21 @@ TEMPLATES: Final[Mapping[Said, tuple[str, str]]] = MappingProxyType(
             "Die Karte ist nicht in Gebrauch: {state}{because}.",
             "The card is not in use: {state}{because}.",
         ),
+        Said.CARD_SUSPENDED_UNTIL: (
+            "Die Karte ist bis {suspended_until_ms} vorübergehend gesperrt{because}.",
+            "The card is suspended until {suspended_until_ms}{because}.",
+        ),
+        Said.CARD_ACTIVE_AGAIN: (
+            "Die Karte war bis {suspended_until_ms} vorübergehend gesperrt{because} und ist wieder aktiv.",
+            "The card was suspended until {suspended_until_ms}{because} and is active again.",
+        ),
         Said.HOLDER_IN_ORDER: (
             "{name}{login_part}, in {groups} Gruppen.",
             "{name}{login_part}, in {groups} groups.",
+        ),
+        Said.STAYS_IN_GROUP: (
+            "Hat die Abteilung „{group}“ gewechselt und zählt dort noch bis {until_ms}.",
+            "Has left the department “{group}” for another one and still counts in it until {until_ms}.",
         ),
         Said.NO_HOLDER: ("Die Karte hat keinen Inhaber.", "The card has no holder."),
         Said.HOLDER_LEFT: (
@@ -65,6 +78,26 @@ TEMPLATES: Final[Mapping[Said, tuple[str, str]]] = MappingProxyType(
             "{name}{login_part}: Das Konto ist im Verzeichnis deaktiviert.",
             "{name}{login_part}: the account is disabled in the directory.",
         ),
+        Said.OUTSIDER_IN_ORDER: (
+            "{name}, in keinem Verzeichnis geführt, in {groups} eigenen Gruppen.",
+            "{name}, in no directory, in {groups} groups of the service's own.",
+        ),
+        Said.OUTSIDER_ENDED: (
+            "Die externe Person ist nicht mehr hier, ihr Name ist gelöscht.",
+            "The person outside the directory is gone, their name is erased.",
+        ),
+        Said.SPONSOR_ANSWERS: (
+            "Verantwortlich ist {name}{login_part}.",
+            "{name}{login_part} answers for them.",
+        ),
+        Said.SPONSOR_LEFT: (
+            "Verantwortlich ist {name}{login_part}, im Verzeichnis nicht mehr geführt: Jemand anderes muss übernehmen.",
+            "{name}{login_part} answers for them, whom the directory no longer lists: somebody else has to take over.",
+        ),
+        Said.SPONSOR_DISABLED: (
+            "Verantwortlich ist {name}{login_part}, im Verzeichnis deaktiviert: Jemand anderes muss übernehmen.",
+            "{name}{login_part} answers for them, who is disabled in the directory: somebody else has to take over.",
+        ),
         Said.BEGAN: ("{whose_word}: gültig seit {bound_ms}.", "{whose_word}: valid since {bound_ms}."),
         Said.BEGINS_LATER: ("{whose_word}: gültig erst ab {bound_ms}.", "{whose_word}: valid only from {bound_ms}."),
         Said.ENDS_LATER: ("{whose_word}: gültig bis {bound_ms}.", "{whose_word}: valid until {bound_ms}."),
@@ -73,6 +106,10 @@ TEMPLATES: Final[Mapping[Said, tuple[str, str]]] = MappingProxyType(
         Said.COPY_FRESH: (
             "Das Verzeichnis wurde vor {age_s} s als aktuell bestätigt, erlaubt sind {bound_s} s.",
             "The directory was proved current {age_s} s ago, {bound_s} s are allowed.",
+        ),
+        Said.KEPT_HERE: (
+            "Der Dienst führt die Person selbst: Auf das Verzeichnis kommt es nicht an.",
+            "The service itself keeps the person: no directory has to be current.",
         ),
         Said.COPY_NEVER_PROVED: (
             "Die Kopie des Verzeichnisses wurde nie als aktuell bestätigt.",
@@ -90,6 +127,22 @@ TEMPLATES: Final[Mapping[Said, tuple[str, str]]] = MappingProxyType(
             "Vor jeder Erlaubnis wird das Verzeichnis selbst gefragt; diese Erklärung fragt es nicht.",
             "Before every permit the directory itself is asked; this explanation does not ask it.",
         ),
+        Said.NOT_LOCKED_OUT: (
+            "Das Konto ist nicht wegen falscher Passwörter gesperrt.",
+            "The account is not locked out after wrong passwords.",
+        ),
+        Said.LOCKED_OUT: (
+            "Das Konto ist nach falschen Passwörtern gesperrt, solange das Verzeichnis es meldet.",
+            "The account is locked out after wrong passwords, for as long as the directory says so.",
+        ),
+        Said.LOCKED_OUT_UNTIL: (
+            "Das Konto ist nach falschen Passwörtern bis {locked_until_ms} gesperrt.",
+            "The account is locked out after wrong passwords until {locked_until_ms}.",
+        ),
+        Said.LOCK_OUT_PASSES: (
+            "Bei dieser Nutzung ({use_word}) zählt das nicht.",
+            "At this use ({use_word}) that does not count.",
+        ),
         Said.NO_LOCKDOWN: ("Keine Verriegelung betrifft den Punkt.", "No lockdown concerns the point."),
         Said.LOCKDOWN: (
             "Der Bereich „{zone}“ ist seit {since_ms} verriegelt; {passing}.",
@@ -98,6 +151,14 @@ TEMPLATES: Final[Mapping[Said, tuple[str, str]]] = MappingProxyType(
         Said.LOCKDOWN_PASSING: (
             "Der Bereich „{zone}“ ist seit {since_ms} verriegelt; als Mitglied von „{group}“{via_part} erlaubt.",
             "The zone “{zone}” is locked down since {since_ms}; the person passes with the group “{group}”{via_part}.",
+        ),
+        Said.DOOR_LOCKED: (
+            "Die Tür selbst ist seit {since_ms} verriegelt; {passing}.",
+            "The door itself is locked down since {since_ms}; {passing}.",
+        ),
+        Said.DOOR_LOCKED_PASSING: (
+            "Die Tür selbst ist seit {since_ms} verriegelt; als Mitglied von „{group}“{via_part} erlaubt.",
+            "The door itself is locked down since {since_ms}; the person passes with the group “{group}”{via_part}.",
         ),
         Said.LOCKDOWNS_DIFFER: (
             "Mehrere Verriegelungen lassen verschiedene Gruppen hindurch, zusammen also niemanden.",
@@ -211,7 +272,12 @@ _METHODS: Final[_Words] = {
     "desfire": ("ihrer Nummer", "its number"),
     "piv": ("ihrem PIV-Zertifikat", "its PIV certificate"),
 }
-_WHOSE: Final[_Words] = {"card": ("Karte", "Card"), "person": ("Konto", "Account")}
+_WHOSE: Final[_Words] = {
+    "card": ("Karte", "Card"),
+    "person": ("Konto", "Account"),
+    "outsider": ("Externe Person", "Person outside the directory"),
+    "sponsor": ("Verantwortliche Person", "Whoever answers for them"),
+}
 # Beyond these years nobody reads a calendar.
 _LAST_MS: Final = 253_370_764_800_000
 _FORMATS: Final = {"de": "%d.%m.%Y %H:%M", "en": "%Y-%m-%d %H:%M"}

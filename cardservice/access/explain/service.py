@@ -15,13 +15,14 @@ from cardservice.access.explain.facts import Asked, CardFacts, PointFacts
 from cardservice.access.explain.rules import Step, explain
 from cardservice.access.explain.store import credentials_of, point_facts
 from cardservice.access.own.rules import level_at
-from cardservice.access.rules import CardRecord, CompiledPeriod, Level, PointRecord, Reason, Tap, decide
+from cardservice.access.rules import CardRecord, HouseRules, Level, PointRecord, Reason, Tap, decide
 from cardservice.cards.rules import first_bytes
 from cardservice.cards.store import card, credential
 from cardservice.clock import Clock
 from cardservice.database import read
 from cardservice.errors import Conflict, NotFound
 from cardservice.people.lookup import person_by_login
+from cardservice.people.store import person as people
 
 # Nobody carries as many.
 MAX_CREDENTIALS: Final = 32
@@ -32,7 +33,7 @@ LATEST_MS: Final = 4_102_444_800_000
 
 @dataclass(frozen=True, slots=True)
 class Inquiry:
-    """What somebody wants to know: one of `card` (a reference) and `login`, where and when (None: now).
+    """What somebody wants to know: one of `card` (a reference), `login` and `person`, where and when (None: now).
 
     `level` is what the card proves there (None: what its kind does without a PIN); `first_card` is the reference of the
     card that was held there just before.
@@ -44,6 +45,7 @@ class Inquiry:
     at_ms: int | None = None
     level: Level | None = None
     first_card: str | None = None
+    person: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +75,35 @@ class Explained:
 
 
 class Explainer:
-    """Answers inquiries; `age_ms` is how long ago the directory copy was last proved."""
+    """Answers inquiries; `age_ms_of` says how old what taps of a person (a row number, 0: nobody) are decided by is."""
 
-    def __init__(self, state: Engine, clock: Clock, age_ms: Callable[[], int]) -> None:
-        self._state, self._clock, self._age_ms = state, clock, age_ms
+    def __init__(self, state: Engine, clock: Clock, age_ms_of: Callable[[int], int], house: HouseRules) -> None:
+        self._state, self._clock, self._age_ms_of, self._house = state, clock, age_ms_of, house
 
     def explain(self, inquiry: Inquiry) -> Explained:
         """Return every step for each credential that counts at the point. Blocks.
 
         Raises:
             NotFound: there is no such card or person.
-            Conflict: card and login both or neither, two people with that login, or a time nobody asks about.
+            Conflict: not one of card, login and person, two people with that login, or a time nobody asks about.
             DatabaseUnavailable: the state store cannot be read.
         """
         at_ms = self._clock.now_ms() if inquiry.at_ms is None else inquiry.at_ms
         if not EARLIEST_MS <= at_ms < LATEST_MS:
             raise Conflict("at: allowed are instants of the years 2000 to 2099")
-        login = inquiry.login
-        person = None if login is None else person_by_login(self._state, login)
+        login, person = inquiry.login, inquiry.person
         if login is not None and person is None:
-            raise NotFound("nobody who is present in the directory has this login")
+            person = person_by_login(self._state, login)
+            if person is None:
+                raise NotFound("nobody who is present in the directory has this login")
         with read(self._state) as connection:
             number, holder = _card_and_holder(connection, inquiry, person)
             first = 0 if inquiry.first_card is None else _card(connection, inquiry.first_card).person_id or 0
-            bench = _Bench(connection, self._compile_at(at_ms), inquiry.point)
+            compiler = city.PointCompiler(connection, self._compile_at(at_ms), self._house)
+            bench = _Bench(connection, compiler, inquiry.point)
             about = card.c.person_id == person if number is None else card.c.id == number
-            found = credentials_of(connection, sa.and_(about, bench.fits()), MAX_CREDENTIALS)
-            age_ms = self._age_ms()
+            found = credentials_of(connection, sa.and_(about, bench.fits()), at_ms=at_ms, limit=MAX_CREDENTIALS)
+            age_ms = self._age_ms_of(holder or 0)
             asked = Asked(inquiry.point, at_ms, age_ms, inquiry.level, first)
             answers = tuple(bench.answer(key, facts, asked) for key, facts in bench.presented(found))
         return Explained(inquiry.point, at_ms, age_ms, bench.time_zone, holder, answers)
@@ -130,9 +134,11 @@ def _card(connection: Connection, reference: str) -> sa.Row[int, int | None]:
 
 def _card_and_holder(connection: Connection, inquiry: Inquiry, person: int | None) -> tuple[int | None, int | None]:
     """Return the row numbers of the one card that is asked about, None for all of a person's, and of its holder."""
-    if (inquiry.card is None) == (inquiry.login is None):
+    if sum(one is not None for one in (inquiry.card, inquiry.login, inquiry.person)) != 1:
         raise Conflict("either a card or a person: name one of them")
     if inquiry.card is None:
+        if connection.execute(sa.select(people.c.id).where(people.c.id == person)).first() is None:
+            raise NotFound(f"there is no person {person}")
         return None, person
     row = _card(connection, inquiry.card)
     return row.id, row.person_id
@@ -141,12 +147,10 @@ def _card_and_holder(connection: Connection, inquiry: Inquiry, person: int | Non
 class _Bench:
     """One point, compiled and in plain facts, from one transaction; a `DecisionState` of it and one credential."""
 
-    def __init__(self, connection: Connection, compile_at_ms: int, code: str) -> None:
+    def __init__(self, connection: Connection, compiler: city.PointCompiler, code: str) -> None:
         self._connection = connection
-        compiled: CompiledPeriod = city.compiled_period(compile_at_ms)
-        compiler = city.PointCompiler(connection, compile_at_ms)
         self._record = compiler.point(connection, code)
-        self._facts: PointFacts | None = point_facts(connection, compiler, compiled, code)
+        self._facts: PointFacts | None = point_facts(connection, compiler, code)
         self._direct = city.people_named_directly(connection)
         self._cards: dict[bytes, CardRecord | None] = {}
 

@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,22 +19,23 @@ from cardservice.access.explain.facts import (
     HolderFacts,
     LockdownFacts,
     PointFacts,
+    SponsorFacts,
     Times,
 )
 from cardservice.access.explain.rules import group_paths
-from cardservice.access.rules import CompiledPeriod, Level, Use
+from cardservice.access.rules import Level, Use
 from cardservice.access.schedules import within
-from cardservice.cards.rules import CardState, is_piv
-from cardservice.cards.store import card, credential
+from cardservice.cards.rules import CardState, is_piv, suspension_end_ms
+from cardservice.cards.store import card, credential, in_use_first
+from cardservice.people.movers.store import counting_of
+from cardservice.people.outsiders.store import sponsor_of
 from cardservice.people.store import directory_group, person
 
 _CHUNK: Final = 500
 
 
-def point_facts(
-    connection: Connection, compiler: PointCompiler, compiled: CompiledPeriod, code: str
-) -> PointFacts | None:
-    """Return everything that bears on one point, None if there is no such point; `compiled` is the compiler's time."""
+def point_facts(connection: Connection, compiler: PointCompiler, code: str) -> PointFacts | None:
+    """Return everything that bears on one point, None if there is no such point."""
     row = connection.execute(
         sa.select(store.point, store.point_class)
         .set_label_style(sa.LABEL_STYLE_TABLENAME_PLUS_COL)
@@ -59,14 +61,15 @@ def point_facts(
         second_within_ms=row.point_class_second_within_ms,
         freshness_ms=row.point_class_freshness_ms,
         stale_permits=row.point_class_stale_policy == "permit",
+        stops_locked_out=row.point_use in compiler.house.lock_out_stops,
         live_check=row.point_class_directory_check == "live",
         demands=tuple(_demands(connection, compiler, row)),
         zone_levels=tuple((zone.name, zone.level) for zone in zones.values() if (zone.level or 0) > Level.NONE),
         exception=None if exception is None else (exception.until_ms, exception.reason),
         escape_route=isinstance(options, dict) and options.get("escape_route") is True,
-        lockdowns=tuple(_lockdowns(connection, zones)),
+        lockdowns=tuple(_lockdowns(connection, zones, row.point_id)),
         rules=tuple(_rules(connection, compiler, row, zones)),
-        compiled=compiled,
+        compiled=compiler.period,
     )
 
 
@@ -79,12 +82,14 @@ def _demands(connection: Connection, compiler: PointCompiler, row: sa.Row[Any]) 
         yield Demand(times, one.level, one.people)
 
 
-def _lockdowns(connection: Connection, zones: dict[int, sa.Row[Any]]) -> Iterator[LockdownFacts]:
+def _lockdowns(connection: Connection, zones: dict[int, sa.Row[Any]], point_id: int) -> Iterator[LockdownFacts]:
     lockdown = store.door_lockdown
     present = sa.and_(directory_group.c.id == lockdown.c.passing_group_id, directory_group.c.present)
     named = sa.select(lockdown, directory_group.c.name).join(directory_group, present, isouter=True)
-    for one in connection.execute(named.where(lockdown.c.zone_id.in_(zones)).order_by(lockdown.c.since_ms)):
-        yield LockdownFacts(zones[one.zone_id].name, one.since_ms, one.passing_group_id, one.name)
+    here = sa.or_(lockdown.c.zone_id.in_(zones), lockdown.c.point_id == point_id)
+    for one in connection.execute(named.where(here).order_by(lockdown.c.since_ms)):
+        zone = None if one.zone_id is None else zones[one.zone_id].name
+        yield LockdownFacts(zone, one.since_ms, one.passing_group_id, one.name)
 
 
 def _rules(
@@ -121,7 +126,7 @@ def _target(rule: sa.Row[Any], zones: dict[int, sa.Row[Any]]) -> str:
 
 _CARDS: Final = (
     sa.select(credential.c.key, card, person.c.id.label("holder"), person.c.name, person.c.login, person.c.dn)
-    .add_columns(person.c.present, person.c.enabled, person.c.groups)
+    .add_columns(person.c.present, person.c.enabled, person.c.groups, person.c.locked_until_ms)
     .add_columns(person.c.valid_from_ms.label("person_from_ms"), person.c.valid_until_ms.label("person_until_ms"))
     .select_from(credential)
     .join(card, credential.c.card_id == card.c.id)
@@ -131,12 +136,11 @@ _CARDS: Final = (
 
 
 def credentials_of(
-    connection: Connection, condition: sa.ColumnElement[bool], limit: int
+    connection: Connection, condition: sa.ColumnElement[bool], *, at_ms: int, limit: int
 ) -> list[tuple[bytes, CardFacts]]:
-    """Return credential and card of each credential that fits, cards in use first, then the newest."""
-    in_use_first = sa.case((card.c.state == CardState.ACTIVE.value, 0), else_=1)
+    """Return credential and card of each credential that fits, cards in use at `at_ms` first, then the newest."""
     rows = connection.execute(
-        _CARDS.where(condition).order_by(in_use_first, card.c.id.desc(), credential.c.id).limit(limit)
+        _CARDS.where(condition).order_by(in_use_first(at_ms), card.c.id.desc(), credential.c.id).limit(limit)
     ).all()
     holders: dict[int, HolderFacts] = {}
     for row in rows:
@@ -152,6 +156,7 @@ def _card(row: sa.Row[Any], holder: HolderFacts | None) -> CardFacts:
         state=row.state,
         state_reason=row.state_reason,
         state_refusal=None if row.state == CardState.ACTIVE else STATE_REFUSAL[row.state],
+        suspended_until_ms=suspension_end_ms(row.state, row.suspended_until_ms),
         from_ms=row.valid_from_ms,
         until_ms=row.valid_until_ms,
         holder=holder,
@@ -160,7 +165,11 @@ def _card(row: sa.Row[Any], holder: HolderFacts | None) -> CardFacts:
 
 def _holder(connection: Connection, row: sa.Row[Any]) -> HolderFacts:
     effective: list[int] = json.loads(row.groups)
-    groups = _groups(connection, effective)
+    staying = counting_of(connection, row.holder)
+    groups = [
+        replace(group, member_dns=group.member_dns | {row.dn}) if group.row in staying else group
+        for group in _groups(connection, effective)
+    ]
     found = group_paths(row.dn, groups)
     # The effective groups are what counts; the members of the groups only say how somebody came by them.
     alone = {group.row: (group.name,) for group in groups}
@@ -172,8 +181,18 @@ def _holder(connection: Connection, row: sa.Row[Any]) -> HolderFacts:
         enabled=row.enabled,
         from_ms=row.person_from_ms,
         until_ms=row.person_until_ms,
+        locked_until_ms=row.locked_until_ms,
         paths={number: found.get(number, alone.get(number, (f"#{number}",))) for number in effective},
+        staying=staying,
+        sponsor=_sponsor(connection, row.holder),
     )
+
+
+def _sponsor(connection: Connection, holder: int) -> SponsorFacts | None:
+    row = sponsor_of(connection, holder)
+    if row is None:
+        return None
+    return SponsorFacts(row.name, row.login, row.present, row.enabled, row.valid_from_ms, row.valid_until_ms)
 
 
 def _groups(connection: Connection, numbers: Sequence[int]) -> list[GroupFacts]:

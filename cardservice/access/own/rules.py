@@ -30,8 +30,9 @@ from cardservice.cards.rules import is_piv
 _BEST_FIRST: Final = (
     *(Reason.SECOND_PERSON_NEEDED, Reason.LEVEL_TOO_LOW, Reason.OUTSIDE_SCHEDULE, Reason.NO_GRANT, Reason.BLOCKED),
     Reason.CLOCK_DOUBTFUL,
-    *(Reason.LOCKED_DOWN, Reason.DIRECTORY_STALE),
+    *(Reason.LOCKED_DOWN, Reason.PERSON_LOCKED_OUT, Reason.DIRECTORY_STALE),
     *(Reason.PERSON_DISABLED, Reason.PERSON_EXPIRED, Reason.PERSON_NOT_YET_VALID, Reason.PERSON_LEFT),
+    Reason.NO_SPONSOR,
     *(Reason.CARD_NOT_YET_VALID, Reason.CARD_NOT_ISSUED, Reason.CARD_SUSPENDED, Reason.CARD_EXPIRED),
     *(Reason.CARD_REVOKED, Reason.NO_HOLDER, Reason.CARD_UNKNOWN, Reason.CARD_UNSUPPORTED),
 )
@@ -39,6 +40,7 @@ _RANK: Final = {reason: rank for rank, reason in enumerate(_BEST_FIRST)}
 # Refusals that end by themselves, or when somebody ends them: not for want of a grant.
 _PASSING: Final = frozenset(
     {Reason.OUTSIDE_SCHEDULE, Reason.LOCKED_DOWN, Reason.DIRECTORY_STALE, Reason.CLOCK_DOUBTFUL}
+    | {Reason.PERSON_LOCKED_OUT}
 )
 _UNSUPPORTED: Final = REFUSED[Reason.CARD_UNSUPPORTED]
 _NOBODYS: Final = PointRecord(
@@ -96,13 +98,13 @@ def own_decisions(
 def is_passing(
     state: DecisionState, point: PointRecord, decision: Decision, credentials: Sequence[bytes], at_ms: int
 ) -> bool:
-    """Tell whether only the hour, a lockdown or an old copy refuses here, so that the point is the person's concern.
+    """Tell whether only what passes refuses here (`_PASSING`), so that the point is the person's concern.
 
     A lockdown refuses everybody before it is asked who has a grant: therefore the same question on a calm day.
     """
     if decision.reason not in _PASSING:
         return False
-    calm = replace(point, lockdown=None, compiled_from_ms=-NEVER_MS, compiled_until_ms=NEVER_MS)
+    calm = replace(point, lockdown=None, stops_locked_out=False, compiled_from_ms=-NEVER_MS, compiled_until_ms=NEVER_MS)
     answer = _best(_OnePoint(state, calm), calm, credentials, at_ms, 0)
     return answer.reason in {Reason.GRANTED, Reason.OUTSIDE_SCHEDULE}
 
@@ -114,7 +116,7 @@ def out_of_use(state: DecisionState, credentials: Sequence[bytes], at_ms: int) -
     """
     nobodys = _OnePoint(state, _NOBODYS)
     asked = [decide(nobodys, Tap("", credential, Level.CARD), at_ms, 0) for credential in credentials]
-    best = min(asked, key=_rank, default=None)
+    best = min(asked, key=rank, default=None)
     return None if best is None or best.reason is Reason.NO_GRANT else best.reason
 
 
@@ -127,9 +129,10 @@ def _best(state: DecisionState, point: PointRecord, credentials: Sequence[bytes]
         decision = decide(state, Tap(point.code, credential, level), at_ms, age_ms)
         if decision.permit:
             return decision
-        best = min(best, decision, key=_rank)
+        best = min(best, decision, key=rank)
     return best
 
 
-def _rank(decision: Decision) -> int:
+def rank(decision: Decision) -> int:
+    """Return how far an answer came, by which the best of several is chosen: the least is the best."""
     return _RANK.get(decision.reason, len(_RANK))

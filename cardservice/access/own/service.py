@@ -34,7 +34,7 @@ class OwnView:
     """What a person's cards do at `at_ms`.
 
     `has_card` says that there is one for this use at all, `out_of_use` why none of them works anywhere. `open` are the
-    points that permit; `later` those that refuse because of the hour, a lockdown or an old copy alone. Both by name
+    points that permit; `later` those that refuse because of something that passes alone. Both by name
     and together at most `MAX_SHOWN`; `more` is how many were left out.
     """
 
@@ -47,7 +47,7 @@ class OwnView:
 
 
 class OwnPoints:
-    """Answers for whoever asks about themselves; `age_ms_of` says how long ago the copy that knows them was proved."""
+    """Answers for whoever asks about themselves; `age_ms_of` says how old what taps of a person are decided by is."""
 
     def __init__(self, city: City, state: Engine, clock: Clock, age_ms_of: Callable[[int], int]) -> None:
         self._city, self._state, self._clock = city, state, clock
@@ -59,12 +59,11 @@ class OwnPoints:
         Raises:
             DatabaseUnavailable: the state store cannot be read.
         """
+        asked_ms = self._clock.now_ms()
         with read(self._state) as connection:
-            found = keys_of_person(connection, person, use.value, MAX_CREDENTIALS)
+            found = keys_of_person(connection, person, use.value, at_ms=asked_ms, limit=MAX_CREDENTIALS)
             zones = zone_names(connection, use.value)
-        snapshot, at_ms = self._city.snapshot, self._clock.now_ms()
-        # As at a tap: what is not known since the directory or the change log fell silent counts alike.
-        age_ms = max(self._age_ms_of(person), self._city.age_ms())
+        snapshot, at_ms, age_ms = self._city.snapshot, self._clock.now_ms(), self._age_ms_of(person)
         # A card handed on while this was read is no longer theirs.
         keys = [key for key in found if (record := snapshot.card(key)) is None or record.holder == person]
         opening: list[tuple[PointRecord, Decision]] = []

@@ -11,9 +11,8 @@ from cardservice.access.explain.record import Lookups
 from cardservice.access.plan import words
 from cardservice.access.plan.effects import Effect
 from cardservice.access.plan.service import Outlook, Plans
-from cardservice.journal.rules import Scalar
-from cardservice.web.callers import Caller, Callers
-from cardservice.web.problems import ApiProblem
+from cardservice.web.gate import Actor, Gate
+from cardservice.web.looks import Look
 from cardservice.web.requests import PROBLEMS, Body
 
 MAX_FILE_TEXT = 2 * 1024 * 1024
@@ -54,22 +53,20 @@ class WhatIf(BaseModel):
     people: list[EffectOn]
 
 
-def plan_router(plans: Plans, lookups: Lookups, callers: Callers) -> APIRouter:
+def plan_router(plans: Plans, lookups: Lookups, gate: Gate) -> APIRouter:
     """Return the route."""
     router = APIRouter(prefix="/api/v1/access", tags=["access"], responses=PROBLEMS)
-    administrator = Annotated[Caller, Depends(callers.for_use("access"))]
+    administrator = Annotated[Actor, Depends(gate.allows("access.what_if"))]
     # One at a time: taps are answered by the same processor, and on SQLite nobody else can write meanwhile.
     turn = asyncio.Lock()
 
     @router.post("/what-if", summary="Who would gain and lose what if the access model was another one")
     async def what_if(body: WhatIfBody, caller: administrator) -> WhatIf:
-        if caller.points:
-            raise ApiProblem(403, "foreign_point", f"{caller.name} may use some points only, a model is of all of them")
         async with turn:
             outlook = await asyncio.to_thread(plans.what_if, body.file.encode(), listed=body.listed)
         if outlook.listed:
-            facts: dict[str, Scalar] = {"kind": "what_if", "listed": len(outlook.listed)}
-            await asyncio.to_thread(lookups.keep, caller.name, facts)
+            look = Look("what_if", caller, facts={"listed": len(outlook.listed)})
+            await asyncio.to_thread(lookups.look, look)
         return _answer(outlook)
 
     return router

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum, unique
 from typing import Final
 
-from cardservice.access.rules import NEVER_MS, Moment, PointRecord
+from cardservice.access.rules import NEVER_MS, REFUSED, Moment, PointRecord, Reason
 from cardservice.errors import Conflict
 
 # Edges of schedules at one point: no hours of people's change every minute.
 MAX_MOMENTS: Final = 10_000
-_NOBODY: Final = Moment(-NEVER_MS, NEVER_MS, frozenset(), 0, None)
+_NOBODY: Final = Moment(-NEVER_MS, NEVER_MS, 0, frozenset(), 0, None, REFUSED[Reason.NO_GRANT])
 
 
 @unique

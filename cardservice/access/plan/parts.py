@@ -25,6 +25,7 @@ from cardservice.access.setup_parts import (
     SpecialHours,
     ZoneSetup,
 )
+from cardservice.instants import MAX_INSTANT_MS
 
 MAX_CODE: Final = 64
 MAX_NAME: Final = 200
@@ -32,8 +33,6 @@ MAX_DIRECTORY_NAME: Final = 4_096
 MAX_DAYS: Final = 5_000
 MAX_INTERVALS: Final = 500
 MAX_PARTS: Final = 200
-# What datetime can say; other instants are written as numbers.
-_LAST_MS: Final = 253_402_300_800_000
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "holiday")
 _HOURS: Final = re.compile(r"([0-9]{2}):([0-9]{2})-([0-9]{2}):([0-9]{2})")
 _LEVELS: Final = tuple(level.name.lower() for level in Level)
@@ -278,6 +277,6 @@ def _read_hours(table: Table, key: str) -> tuple[tuple[int, int], ...]:
 
 def instant(at_ms: int) -> datetime | int:
     """Return an instant as a file has it: as date and time, as a number where no calendar has it."""
-    if not 0 <= at_ms < _LAST_MS:
+    if not 0 <= at_ms < MAX_INSTANT_MS:
         return at_ms
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=at_ms)

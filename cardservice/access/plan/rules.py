@@ -3,10 +3,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, fields, replace
 from typing import Any, Final, TypeVar
 
-from cardservice.access.setup_parts import AccessSetup, RuleSetup, ScheduleSetup, ZoneSetup
+from cardservice.access.setup_parts import AccessSetup, PointSetup, RuleSetup, ScheduleSetup, ZoneSetup
 from cardservice.errors import Conflict
 
 # What has a code, in the order it is stored; the order of the tables in a file, too.
@@ -68,6 +69,15 @@ def differences(before: AccessSetup, after: AccessSetup) -> list[Difference]:
 def totals(found: Sequence[Difference]) -> dict[str, int]:
     """Return how many parts come, change and go."""
     return {what: sum(len(getattr(one, what)) for one in found) for what in ("added", "changed", "removed")}
+
+
+def points_touched(model: AccessSetup, zones: AbstractSet[str], classes: AbstractSet[str]) -> list[PointSetup]:
+    """Return the points of these classes, and those in these zones or in zones inside them."""
+    inside: set[str | None] = set(zones)
+    for zone in _by_tree(model.zones):
+        if zone.parent in inside:
+            inside.add(zone.code)
+    return [point for point in model.points if point.point_class in classes or point.zone in inside]
 
 
 def require_whole(model: AccessSetup, deepest: int) -> None:

@@ -16,19 +16,22 @@ from cardservice.access.plan.effects import Effect, Effects, Membership, People,
 from cardservice.access.plan.rules import KINDS, Difference, differences, in_order, totals
 from cardservice.access.plan.store import Replacer, stored_model
 from cardservice.access.plan.text import read_changes, read_model, write_model
-from cardservice.access.rules import Use
+from cardservice.access.rules import HouseRules, Use
 from cardservice.access.setup import OptionRule
 from cardservice.access.setup_parts import AccessSetup
 from cardservice.clock import Clock
 from cardservice.database import read, write
 from cardservice.errors import Conflict, NotFound
 from cardservice.journal.rules import Scalar
+from cardservice.people.movers.store import counting_rows
 from cardservice.people.rules import DirectoryGroup, Memberships
 from cardservice.people.store import directory_group, organisation, person
 
 DAY_MS: Final = 86_400_000
 AHEAD_DAYS: Final = 7
 MAX_LISTED: Final = 10_000
+# What lasts for a while only is left out: lock-outs as lockdowns.
+_NO_LOCK_OUTS: Final = HouseRules(lock_out_stops=frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +75,19 @@ class Plans:
             return write_model(stored_model(connection))
 
     def take_over(
-        self, content: bytes, *, removing: bool, keep: Callable[[Mapping[str, Scalar]], None]
+        self,
+        content: bytes,
+        *,
+        removing: bool,
+        keep: Callable[[Mapping[str, Scalar]], None],
+        check: Callable[[str], None] = lambda _: None,
     ) -> list[Difference]:
         """Bring what is stored to what a file says, in one transaction; return what that changed.
 
         Without `removing` a file that lacks what is stored is refused: it may have been cut off. The difference is
         worked out inside the transaction: nothing that somebody else stores meanwhile is overwritten unseen. `keep`
-        has a line of these facts on disk before it is stored.
+        has a line of these facts on disk before it is stored. `check` is shown the file of what is stored until then,
+        and may refuse.
 
         Raises:
             NotFound: a group or person the file names does not exist.
@@ -87,6 +96,7 @@ class Plans:
         """
         after = read_model(content)
         with self._transaction(keep=True) as connection:
+            check(write_model(stored_model(connection)))
             found = self._replace(connection, after)
             if not removing:
                 _require_complete(found)
@@ -116,11 +126,35 @@ class Plans:
         after, memberships = read_changes(content)
         return self._outlook(after, memberships, min(listed, MAX_LISTED))
 
+    def weighed(self, change: Callable[[Callable[[Connection], None]], None]) -> Effects:
+        """Return what a change would do to whom; nothing is stored that `change` does not store itself.
+
+        `change` makes it in a transaction of its own, hands the connection on before that ends, and rolls it back.
+
+        Raises:
+            DatabaseUnavailable: the state store cannot be read.
+        """
+        now_ms = self._clock.now_ms()
+        with read(self._state) as connection:
+            before = city.PointCompiler(connection, now_ms, _NO_LOCK_OUTS).points(connection)
+            direct, crowd = city.people_named_directly(connection), _Crowd(connection)
+        compiled = [before]
+
+        def look(connection: Connection) -> None:
+            nonlocal direct
+            compiled.append(city.PointCompiler(connection, now_ms, _NO_LOCK_OUTS).points(connection))
+            direct |= city.people_named_directly(connection)
+
+        change(look)
+        people = crowd.people(direct, {})
+        until_ms = now_ms + AHEAD_DAYS * DAY_MS
+        return effects(Side(before, people), Side(compiled[-1], people), now_ms, until_ms)
+
     def _outlook(self, after: AccessSetup | None, memberships: Sequence[Membership], listed: int = 0) -> Outlook:
         now_ms = self._clock.now_ms()
         found: list[Difference] = []
         with read(self._state) as connection:
-            points_before = city.PointCompiler(connection, now_ms).points(connection)
+            points_before = city.PointCompiler(connection, now_ms, _NO_LOCK_OUTS).points(connection)
             direct = city.people_named_directly(connection)
             crowd = _Crowd(connection)
             moved = crowd.moved(connection, memberships)
@@ -129,7 +163,7 @@ class Plans:
             # Nobody else can write meanwhile: only what needs the changed tables happens in here.
             with self._transaction(keep=False) as connection:
                 found = self._replace(connection, after)
-                points_after = city.PointCompiler(connection, now_ms).points(connection)
+                points_after = city.PointCompiler(connection, now_ms, _NO_LOCK_OUTS).points(connection)
                 direct |= city.people_named_directly(connection)
         people = crowd.people(direct, {})
         before = Side(points_before, people)
@@ -198,6 +232,11 @@ class _Crowd:
             for row in rows
         }
         known = Memberships(groups.values())
+        # Movers count where they were until their windows end, whoever joins and leaves what meanwhile.
+        staying = counting_rows(connection)
+        for row in self._rows:
+            if row.id in staying:
+                known.stay(row.dn, frozenset(groups[one].stable_id for one in staying[row.id] if one in groups))
         touched: set[str] = set()
         for membership in memberships:
             group = known.current(_only(membership.group, groups.values(), "group").stable_id)

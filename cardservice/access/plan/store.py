@@ -2,7 +2,7 @@
 """Reads the stored model as a file has it, and stores the difference to another, with the checks of every setup."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from cardservice.access import store
 from cardservice.access.options.rules import Options
-from cardservice.access.plan.rules import CODED, KINDS, Difference
+from cardservice.access.plan.rules import CODED, KINDS, Difference, points_touched
 from cardservice.access.review.store import under_review
 from cardservice.access.rules import NEVER_MS, Level, Use
 from cardservice.access.schedules import Interval
@@ -45,25 +45,24 @@ _CLASS_COLUMNS: Final = (
 
 def stored_model(connection: Connection) -> AccessSetup:
     """Return everything that is stored, by name."""
+    coded = {kind: stored_parts(connection, kind) for kind in CODED}
+    return AccessSetup(**coded, rules=list(_rules(connection)))
+
+
+def stored_parts(connection: Connection, kind: str) -> list[Any]:
+    """Return everything of one of the kinds that have a code."""
+    return list(_READ[kind](connection))
+
+
+def _zones(connection: Connection) -> Iterator[ZoneSetup]:
     zones = {row.id: row for row in connection.execute(sa.select(store.zone))}
-    groups = _codes(connection, store.special_day_group)
-    schedules = _codes(connection, store.schedule)
-    return AccessSetup(
-        zones=[
-            ZoneSetup(
-                row.code,
-                row.name,
-                None if row.parent_id is None else zones[row.parent_id].code,
-                None if row.level is None else Level(row.level),
-            )
-            for row in zones.values()
-        ],
-        special_days=list(_special_days(connection)),
-        schedules=list(_schedules(connection, groups)),
-        point_classes=list(_classes(connection, schedules)),
-        points=list(_points(connection, {number: row.code for number, row in zones.items()})),
-        rules=list(_rules(connection, {number: row.code for number, row in zones.items()}, schedules)),
-    )
+    for row in zones.values():
+        yield ZoneSetup(
+            row.code,
+            row.name,
+            None if row.parent_id is None else zones[row.parent_id].code,
+            None if row.level is None else Level(row.level),
+        )
 
 
 def _codes(connection: Connection, table: sa.Table) -> dict[int, str]:
@@ -78,7 +77,8 @@ def _special_days(connection: Connection) -> Iterator[SpecialDaysSetup]:
         yield SpecialDaysSetup(row.code, row.name, tuple(days.get(row.id, ())))
 
 
-def _schedules(connection: Connection, groups: Mapping[int, str]) -> Iterator[ScheduleSetup]:
+def _schedules(connection: Connection) -> Iterator[ScheduleSetup]:
+    groups = _codes(connection, store.special_day_group)
     intervals: dict[int, list[Interval]] = {}
     for row in connection.execute(sa.select(store.schedule_interval)):
         intervals.setdefault(row.schedule_id, []).append(Interval(row.day, row.start_minute, row.end_minute))
@@ -94,7 +94,8 @@ def _schedules(connection: Connection, groups: Mapping[int, str]) -> Iterator[Sc
         yield ScheduleSetup(row.code, row.name, *parts)
 
 
-def _classes(connection: Connection, schedules: Mapping[int, str]) -> Iterator[PointClassSetup]:
+def _classes(connection: Connection) -> Iterator[PointClassSetup]:
+    schedules = _codes(connection, store.schedule)
     demands: dict[int, list[DemandSetup]] = {}
     for row in connection.execute(sa.select(store.point_class_level)):
         demand = DemandSetup(schedules[row.schedule_id], Level(row.level), row.people)
@@ -105,8 +106,8 @@ def _classes(connection: Connection, schedules: Mapping[int, str]) -> Iterator[P
         yield PointClassSetup(**plain, methods=methods, level=Level(row.level), demands=tuple(demands.get(row.id, ())))
 
 
-def _points(connection: Connection, zones: Mapping[int, str]) -> Iterator[PointSetup]:
-    classes = _codes(connection, store.point_class)
+def _points(connection: Connection) -> Iterator[PointSetup]:
+    zones, classes = _codes(connection, store.zone), _codes(connection, store.point_class)
     rows = connection.execute(sa.select(store.level_exception))
     exceptions = {row.point_id: LevelException(row.until_ms, row.reason) for row in rows}
     for row in connection.execute(sa.select(store.point)):
@@ -132,7 +133,17 @@ def _options(text: str) -> Options:
     return found if store.are_options(found) else {}
 
 
-def _rules(connection: Connection, zones: Mapping[int, str], schedules: Mapping[int, str]) -> Iterator[RuleSetup]:
+_READ: Final[Mapping[str, Callable[[Connection], Iterator[Any]]]] = {
+    "zones": _zones,
+    "special_days": _special_days,
+    "schedules": _schedules,
+    "point_classes": _classes,
+    "points": _points,
+}
+
+
+def _rules(connection: Connection) -> Iterator[RuleSetup]:
+    zones, schedules = _codes(connection, store.zone), _codes(connection, store.schedule)
     points = _codes(connection, store.point)
     groups = _subjects(connection, directory_group, directory_group.c.name, store.access_rule.c.group_id)
     people = _subjects(connection, person, person.c.login, store.access_rule.c.person_id)
@@ -194,12 +205,13 @@ class Replacer(Writer):
         new["zones"] = [zone for zone in after.zones if zone.code in moved]
         self.store(AccessSetup(**{kind: new[kind] for kind in CODED}))
         for pair in rules.changed:
-            self._change_rule(pair.before, pair.after, reviewed)
+            self.change_rule(self._row_of(pair.before), pair.before, pair.after, reviewed)
         self.store(AccessSetup(rules=rules.added))
         for kind in reversed(CODED):
             self._remove(kind, [one.code for one in of_kind[kind].removed])
         if new["zones"] or new["point_classes"]:
-            self._require_every_level(after.points)
+            classes = {one.code for one in new["point_classes"]}
+            self._require_every_level(points_touched(after, {zone.code for zone in new["zones"]}, classes))
 
     def _insert(self, table: sa.Table, **values: Any) -> int:
         if "code" in table.c:
@@ -244,18 +256,25 @@ class Replacer(Writer):
                 raise Conflict(f"{KINDS[kind]} {code!r} goes, but is still in use") from None
 
     def _require_unlocked(self, kind: str, code: str, number: int) -> None:
-        locked = sa.select(store.door_lockdown.c.zone_id).where(store.door_lockdown.c.zone_id == number)
-        if kind == "zones" and self._connection.execute(locked).first() is not None:
-            raise Conflict(f"zone {code!r} goes, but is locked down; end the lockdown first")
+        lockdown = store.door_lockdown.c
+        place = {"zones": lockdown.zone_id, "points": lockdown.point_id}.get(kind)
+        if place is None:
+            return
+        if self._connection.execute(sa.select(lockdown.id).where(place == number)).first() is not None:
+            raise Conflict(f"{KINDS[kind]} {code!r} goes, but is locked down; end the lockdown first")
 
-    def _change_rule(self, before: RuleSetup, after: RuleSetup, reviewed: Mapping[int, str]) -> None:
-        """Change one row where it stands: whoever owns a grant, or reviews it, refers to it."""
-        number = self._row_of(before)
+    def change_rule(self, number: int, before: RuleSetup, after: RuleSetup, reviewed: Mapping[int, str]) -> None:
+        """Change hours and bounds of one row where it stands: whoever owns a grant, or reviews it, refers to it.
+
+        Raises:
+            NotFound: there is no such schedule.
+            Conflict: a review waits for an answer about it, and it would get a later end.
+        """
         if number in reviewed and _ends_ms(after) > _ends_ms(before):
             where = after.point or after.zone or after.use
             raise Conflict(
-                f"grant at {where}: review {reviewed[number]} waits for an answer about it, and a file gives none: take"
-                " over its end from a new export, or answer in the review first"
+                f"grant at {where}: review {reviewed[number]} waits for an answer about it, and this is none: take over"
+                " its end as it is stored now, or answer in the review first"
             )
         hours = {"schedule_id": self._number(store.schedule, after.schedule)}
         bounds = {"valid_from_ms": after.valid_from_ms, "valid_until_ms": after.valid_until_ms}
@@ -283,7 +302,7 @@ class Replacer(Writer):
         }
 
     def _require_every_level(self, points: Sequence[PointSetup]) -> None:
-        """A zone or class that changed may demand of points that did not change what they cannot give."""
+        """Refuse a zone or class that demands of its points, which did not change, what they cannot give."""
         for point in points:
             if point.exception is None:
                 zone = self._number(store.zone, point.zone)

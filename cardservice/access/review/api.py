@@ -5,7 +5,6 @@ A caller that speaks for one of an owner's members sends their login; without on
 """
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Literal
 
@@ -13,17 +12,19 @@ from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from cardservice.access.review.record import MAX_TEXT
-from cardservice.access.review.rules import MAX_INSTANT_MS, ItemState, Verdict, Wanted
+from cardservice.access.review.rules import Verdict, Wanted
 from cardservice.access.review.service import MAX_PAGE, Answer, NewReview, Reviews, Who
 from cardservice.access.review.views import ItemView, ReviewView
-from cardservice.web.callers import Caller, Callers
-from cardservice.web.problems import ApiProblem
+from cardservice.instants import MAX_INSTANT_MS
+from cardservice.web.gate import Actor, Gate
 from cardservice.web.requests import CODE_PATTERN, PROBLEMS, Body
 
+# Greater than any row's; JavaScript still counts exactly there.
+MAX_NUMBER = 2**53
 ReviewCode = Annotated[str, Path(pattern=CODE_PATTERN, description="The review.")]
-ItemNumber = Annotated[int, Path(ge=1, le=MAX_INSTANT_MS, description="The grant's number in the review.")]
+ItemNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The grant's number in the review.")]
 ZoneCode = Annotated[str, Path(pattern=CODE_PATTERN, description="The zone.")]
-GrantNumber = Annotated[int, Path(ge=1, le=MAX_INSTANT_MS, description="The grant.")]
+GrantNumber = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="The grant.")]
 After = Annotated[str, Query(max_length=16, pattern=r"^[0-9]{1,16}$", description="The cursor of the page before.")]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE)]
 Text = Annotated[str, Field(min_length=1, max_length=MAX_TEXT)]
@@ -93,87 +94,55 @@ class ReviewPage(BaseModel):
     cursor: str | None
 
 
-class Item(BaseModel):
-    """A grant in a review: for a group or a login, at a point, in a zone or at a use.
-
-    It ended at `before_ms` before the review, ends at `bound_ms` if nobody answers, and at `ends_ms` as it stands.
-    """
-
-    item: int
-    review: str
-    state: ItemState
-    grant: int | None
-    owner: str | None
-    group: str | None
-    login: str | None
-    point: str | None
-    zone: str | None
-    use: str | None
-    schedule: str | None
-    before_ms: int | None
-    bound_ms: int
-    ends_ms: int | None
-    answered_ms: int | None
-    answered_by: str | None
-    reason: str | None
-
-
 class ItemPage(BaseModel):
     """Grants in the order of their numbers; go on with `after` = `cursor`, None: those are all."""
 
-    items: list[Item]
+    items: list[ItemView]
     cursor: str | None
 
 
-def reviews_router(reviews: Reviews, callers: Callers) -> APIRouter:
+def reviews_router(reviews: Reviews, gate: Gate) -> APIRouter:
     """Return the routes of reviews."""
     router = APIRouter(prefix="/api/v1/access", tags=["access"], responses=PROBLEMS)
-    allowed = _everywhere(callers)
-    _add_owners(router, reviews, allowed)
-    _add_items(router, reviews, allowed)
-    administrator = Annotated[Caller, Depends(allowed)]
+    _add_owners(router, reviews, gate)
+    _add_items(router, reviews, gate)
 
     @router.get("/reviews", summary="Reviews and what is due in them")
-    async def list_reviews(_: administrator, after: After = "0", limit: Limit = 100) -> ReviewPage:
+    async def list_reviews(
+        _: Annotated[Actor, Depends(gate.allows("reviews.list"))], after: After = "0", limit: Limit = 100
+    ) -> ReviewPage:
         found = await asyncio.to_thread(reviews.list, int(after), limit)
         cursor = str(found[-1].number) if len(found) == limit else None
         return ReviewPage(reviews=[_review(view) for view in found], cursor=cursor)
 
     @router.put("/reviews/{code}", summary="Begin a review: what nobody answers for ends at its deadline")
-    async def begin(code: ReviewCode, body: BeginBody, caller: administrator) -> Review:
+    async def begin(
+        code: ReviewCode, body: BeginBody, caller: Annotated[Actor, Depends(gate.allows("reviews.begin"))]
+    ) -> Review:
         new = NewReview(code, body.name, body.deadline_ms, body.zone, body.group)
         return _review(await asyncio.to_thread(reviews.begin, new, Who(caller.name)))
 
     @router.post("/reviews/{code}/extend", summary="Give a running review a later deadline")
-    async def extend(code: ReviewCode, body: ExtendBody, caller: administrator) -> Review:
+    async def extend(
+        code: ReviewCode, body: ExtendBody, caller: Annotated[Actor, Depends(gate.allows("reviews.extend"))]
+    ) -> Review:
         who = Who(caller.name)
         return _review(await asyncio.to_thread(reviews.extend, code, body.deadline_ms, who, reason=body.reason))
 
     @router.post("/reviews/{code}/abort", summary="End a running review: what is unanswered ends as before")
-    async def abort(code: ReviewCode, body: ReasonBody, caller: administrator) -> Review:
+    async def abort(
+        code: ReviewCode, body: ReasonBody, caller: Annotated[Actor, Depends(gate.allows("reviews.abort"))]
+    ) -> Review:
         return _review(await asyncio.to_thread(reviews.abort, code, Who(caller.name), reason=body.reason))
 
     return router
 
 
-def _everywhere(callers: Callers) -> Callable[..., Caller]:
-    """Return the dependency of every route: a caller who is not bound to single points."""
-
-    def administrator(caller: Annotated[Caller, Depends(callers.for_use("review"))]) -> Caller:
-        if caller.points:
-            raise ApiProblem(403, "foreign_point", f"{caller.name} may use some points only, a review is of any")
-        return caller
-
-    return administrator
-
-
-def _add_items(router: APIRouter, reviews: Reviews, allowed: Callable[..., Caller]) -> None:
-    administrator = Annotated[Caller, Depends(allowed)]
-
+def _add_items(router: APIRouter, reviews: Reviews, gate: Gate) -> None:
     @router.get("/reviews/{code}/items", summary="The grants of a review and what was said of them")
     async def list_items(  # noqa: PLR0913, PLR0917  # what may be asked for is a parameter each
         code: ReviewCode,
-        _: administrator,
+        _: Annotated[Actor, Depends(gate.allows("reviews.items"))],
         owner: Annotated[str | None, Query(min_length=1, max_length=MAX_TEXT)] = None,
         nobodys: Annotated[bool, Query(description="Those without an owner alone.")] = False,
         unanswered: Annotated[bool, Query(description="Those alone that can be answered now.")] = False,
@@ -183,7 +152,7 @@ def _add_items(router: APIRouter, reviews: Reviews, allowed: Callable[..., Calle
         wanted = Wanted(code, owner, nobodys, unanswered, int(after))
         found = await asyncio.to_thread(reviews.items, wanted, limit)
         cursor = str(found[-1].item) if len(found) == limit else None
-        return ItemPage(items=[_item(view) for view in found], cursor=cursor)
+        return ItemPage(items=list(found), cursor=cursor)
 
     @router.post("/reviews/{code}/items/{item}/{verdict}", summary="Keep, end or renew a grant, once")
     async def answer(
@@ -191,27 +160,25 @@ def _add_items(router: APIRouter, reviews: Reviews, allowed: Callable[..., Calle
         item: ItemNumber,
         verdict: Annotated[Literal["keep", "end", "renew"], Path(description="renew: what lapsed, with a reason.")],
         body: AnswerBody,
-        caller: administrator,
-    ) -> Item:
+        caller: Annotated[Actor, Depends(gate.allows("reviews.answer"))],
+    ) -> ItemView:
         said = Answer(Verdict(verdict), body.until_ms, body.reason)
-        return _item(await asyncio.to_thread(reviews.answer, code, item, said, Who(caller.name, body.login)))
+        return await asyncio.to_thread(reviews.answer, code, item, said, Who(caller.name, body.login))
 
 
-def _add_owners(router: APIRouter, reviews: Reviews, allowed: Callable[..., Caller]) -> None:
-    administrator = Annotated[Caller, Depends(allowed)]
-
+def _add_owners(router: APIRouter, reviews: Reviews, gate: Gate) -> None:
     @router.put("/zones/{zone}/owner", summary="Who answers for the grants in a zone", status_code=204)
-    async def own_zone(zone: ZoneCode, body: OwnerBody, caller: administrator) -> None:
+    async def own_zone(
+        zone: ZoneCode, body: OwnerBody, caller: Annotated[Actor, Depends(gate.allows("reviews.own_zone"))]
+    ) -> None:
         await asyncio.to_thread(reviews.set_owner, Who(caller.name), body.group, zone=zone)
 
     @router.put("/grants/{grant}/owner", summary="Who answers for a grant", status_code=204)
-    async def own_grant(grant: GrantNumber, body: OwnerBody, caller: administrator) -> None:
+    async def own_grant(
+        grant: GrantNumber, body: OwnerBody, caller: Annotated[Actor, Depends(gate.allows("reviews.own_grant"))]
+    ) -> None:
         await asyncio.to_thread(reviews.set_owner, Who(caller.name), body.group, grant=grant)
 
 
 def _review(view: ReviewView) -> Review:
     return Review.model_validate({name: value for name, value in asdict(view).items() if name != "number"})
-
-
-def _item(view: ItemView) -> Item:
-    return Item.model_validate(asdict(view))

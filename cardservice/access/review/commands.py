@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """`cardservice access review ...`. Each command imports what it needs: a reader machine has no service's libraries."""
-# ruff: noqa: PLC0415
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -11,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from cardservice.console import ConfigOption, JsonOption, clearly, load_settings, open_stores, show
-from cardservice.errors import SettingsError
+from cardservice.console import ConfigOption, JsonOption, clearly, load_settings, open_stores, read_instant, show, tell
+from cardservice.instants import instant
 
 if TYPE_CHECKING:
     from cardservice.access.review.rules import Wanted
@@ -39,8 +37,8 @@ _HERE: Final = "the command line"
 @clearly
 def review_list(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """List the reviews, and how many grants each owner has not answered for."""
-    with _reviews(config) as reviews:
-        found = list(_all_reviews(reviews))
+    reviews = _reviews(config)
+    found = list(_all_reviews(reviews))
     text = "\n".join(_described(one) for one in found) or "there is no review"
     show([asdict(one) for one in found], text, as_json=as_json)
 
@@ -58,15 +56,15 @@ def review_show(  # noqa: PLR0913, PLR0917  # every option of a command is a par
     """List the grants under review, with the numbers they are answered by. Names people."""
     from cardservice.access.review.rules import Wanted
 
-    with _reviews(config) as reviews:
-        found = list(_all_items(reviews, Wanted(code, owner, nobodys, unanswered)))
+    reviews = _reviews(config)
+    found = list(_all_items(reviews, Wanted(code, owner, nobodys, unanswered)))
     text = "\n".join(_told(one) for one in found) or "there is no such grant"
     show([asdict(one) for one in found], text, as_json=as_json)
 
 
 @review.command("begin")
 @clearly
-def review_begin(  # noqa: PLR0913, PLR0917
+def review_begin(  # noqa: PLR0913, PLR0917  # every option of a command is a parameter
     code: str,
     deadline: DeadlineOption,
     name: Annotated[str | None, typer.Option(help="What people read; none: the code.")] = None,
@@ -78,14 +76,14 @@ def review_begin(  # noqa: PLR0913, PLR0917
     """Begin the review CODE over all grants: each one ends at the deadline unless somebody keeps it."""
     from cardservice.access.review.service import NewReview
 
-    with _reviews(config) as reviews:
-        new = NewReview(code, name or code, _instant(deadline, "--deadline"), zone, group)
-        typer.echo(_described(reviews.begin(new, _who(by))))
+    reviews = _reviews(config)
+    new = NewReview(code, name or code, read_instant(deadline, "--deadline"), zone, group)
+    tell(_described(reviews.begin(new, _who(by))))
 
 
 @review.command("keep")
 @clearly
-def review_keep(  # noqa: PLR0913, PLR0917
+def review_keep(  # noqa: PLR0913, PLR0917  # every option of a command is a parameter
     code: str,
     item: int,
     until: UntilOption = None,
@@ -100,7 +98,7 @@ def review_keep(  # noqa: PLR0913, PLR0917
 
 @review.command("end")
 @clearly
-def review_end(  # noqa: PLR0913, PLR0917
+def review_end(  # noqa: PLR0913, PLR0917  # every option of a command is a parameter
     code: str,
     item: int,
     reason: ReasonOption = None,
@@ -114,7 +112,7 @@ def review_end(  # noqa: PLR0913, PLR0917
 
 @review.command("renew")
 @clearly
-def review_renew(  # noqa: PLR0913, PLR0917
+def review_renew(  # noqa: PLR0913, PLR0917  # every option of a command is a parameter
     code: str,
     item: int,
     reason: NeededReason,
@@ -133,17 +131,17 @@ def review_extend(
     code: str, deadline: DeadlineOption, reason: NeededReason, by: ByOption = _HERE, config: ConfigOption = None
 ) -> None:
     """Give the running review CODE a later deadline."""
-    with _reviews(config) as reviews:
-        deadline_ms = _instant(deadline, "--deadline")
-        typer.echo(_described(reviews.extend(code, deadline_ms, _who(by), reason=reason)))
+    reviews = _reviews(config)
+    deadline_ms = read_instant(deadline, "--deadline")
+    tell(_described(reviews.extend(code, deadline_ms, _who(by), reason=reason)))
 
 
 @review.command("abort")
 @clearly
 def review_abort(code: str, reason: NeededReason, by: ByOption = _HERE, config: ConfigOption = None) -> None:
     """End the running review CODE: what is unanswered ends when it would have ended; answers stand."""
-    with _reviews(config) as reviews:
-        typer.echo(_described(reviews.abort(code, _who(by), reason=reason)))
+    reviews = _reviews(config)
+    tell(_described(reviews.abort(code, _who(by), reason=reason)))
 
 
 @review.command("owner")
@@ -156,10 +154,10 @@ def review_owner(
     config: ConfigOption = None,
 ) -> None:
     """Have GROUP answer for a zone or a grant from the next review on."""
-    with _reviews(config) as reviews:
-        reviews.set_owner(_who(by), group, zone=zone, grant=grant)
+    reviews = _reviews(config)
+    reviews.set_owner(_who(by), group, zone=zone, grant=grant)
     what = f"zone {zone}" if grant is None else f"grant {grant}"
-    typer.echo(f"{group} answers for {what}" if group else f"{what} has no owner of its own")
+    tell(f"{group} answers for {what}" if group else f"{what} has no owner of its own")
 
 
 def _answer(config: Path | None, which: tuple[str, int, str], said: tuple[str | None, str | None], who: "Who") -> None:
@@ -167,13 +165,12 @@ def _answer(config: Path | None, which: tuple[str, int, str], said: tuple[str | 
     from cardservice.access.review.service import Answer
 
     (code, item, verdict), (until, reason) = which, said
-    until_ms = None if until is None else _instant(until, "--until")
-    with _reviews(config) as reviews:
-        typer.echo(_told(reviews.answer(code, item, Answer(Verdict(verdict), until_ms, reason), who)))
+    until_ms = None if until is None else read_instant(until, "--until")
+    reviews = _reviews(config)
+    tell(_told(reviews.answer(code, item, Answer(Verdict(verdict), until_ms, reason), who)))
 
 
-@contextmanager
-def _reviews(config: Path | None) -> Iterator["Reviews"]:
+def _reviews(config: Path | None) -> "Reviews":
     """Open the use cases beside a running service, which follows the change log."""
     settings = load_settings(config)
     from cardservice.access.review.record import by_itself
@@ -192,25 +189,15 @@ def _reviews(config: Path | None) -> Iterator["Reviews"]:
     def secret(stream: str, purpose: str) -> bytes:
         return keys().secret(f"journal {stream} {purpose}")
 
-    clock = SystemClock()
-    with closing(open_stores(config)) as databases:
-        keep = by_itself(databases.record, Journal(secret), clock)
-        yield Reviews(databases.state, clock, keep, publish=lambda: None)
+    clock, databases = SystemClock(), open_stores(config)
+    keep = by_itself(databases.record, Journal(secret), clock)
+    return Reviews(databases.state, clock, keep, publish=lambda: None)
 
 
 def _who(by: str, login: str | None = None) -> "Who":
     from cardservice.access.review.service import Who
 
     return Who(by, login)
-
-
-def _instant(text: str, option: str) -> int:
-    from cardservice.access.review.rules import instant_of
-
-    try:
-        return instant_of(text)
-    except (ValueError, OverflowError):
-        raise SettingsError(f"{option}: {text!r} is no instant; allowed are 2027-03-31 and 2027-03-31T18:00") from None
 
 
 def _all_reviews(reviews: "Reviews") -> Iterator["ReviewView"]:
@@ -227,8 +214,6 @@ def _all_items(reviews: "Reviews", wanted: "Wanted") -> Iterator["ItemView"]:
 
 
 def _described(one: "ReviewView") -> str:
-    from cardservice.access.review.rules import instant
-
     scope = f"zone {one.zone}" if one.zone else f"group {one.group}" if one.group else "all grants"
     end = f"aborted {instant(one.aborted_ms)}" if one.aborted_ms is not None else f"ends {instant(one.deadline_ms)}"
     due = [f"  {due.unanswered} unanswered: {due.owner or 'nobody (the administrator)'}" for due in one.due]
@@ -236,8 +221,6 @@ def _described(one: "ReviewView") -> str:
 
 
 def _told(one: "ItemView") -> str:
-    from cardservice.access.review.rules import instant
-
     subject = f"group {one.group}" if one.group else f"login {one.login}" if one.login else "deleted grant"
     places = (("point", one.point), ("zone", one.zone), ("use", one.use), ("schedule", one.schedule))
     where = "".join(f"  {kind} {name}" for kind, name in places if name)

@@ -4,20 +4,18 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 
+from cardservice.access.record import STREAM, OwnChains, keep_through
 from cardservice.clock import Clock
-from cardservice.database import write
-from cardservice.errors import Conflict, Overloaded
+from cardservice.errors import Conflict
 from cardservice.journal.rules import Scalar
 from cardservice.journal.service import Entry, Journal
 from cardservice.recorder import Recorder
 
-STREAM: Final = "access"
 # Whoever decides on grants is sealed under one number of the stream: the journal's open part names nobody.
 DESK: Final = 0
 MAX_TEXT: Final = 200
-RECORD_TIMEOUT_S: Final = 5.0
 
 # Has one line on disk when it returns: open facts, and what is sealed.
 # Raises DatabaseUnavailable or Overloaded: the line is not on disk.
@@ -26,35 +24,17 @@ KeepLine = Callable[[Mapping[str, Scalar], Mapping[str, Scalar]], None]
 
 def through_recorder(recorder: Recorder, journal: Journal, clock: Clock) -> KeepLine:
     """Return what keeps lines in the running service, from any thread but the loop's."""
-
-    def keep(facts: Mapping[str, Scalar], personal: Mapping[str, Scalar]) -> None:
-        entry = Entry(STREAM, clock.now_ms(), facts, DESK, personal)
-
-        def append(connection: Connection) -> None:
-            journal.append(connection, entry)
-
-        kept = recorder.submit(append)
-        try:
-            kept.result(RECORD_TIMEOUT_S)
-        except TimeoutError:
-            kept.cancel()
-            raise Overloaded(f"the journal did not take the line within {RECORD_TIMEOUT_S:.0f} s") from None
-
-    return keep
+    return lambda facts, personal: keep_through(recorder, journal, _entry(clock, facts, personal))
 
 
 def by_itself(engine: Engine, journal: Journal, clock: Clock) -> KeepLine:
-    """Return what keeps lines from another program, in chains of its own; they begin with the first line."""
-    begun: list[int] = []
+    """Return what keeps lines from another program."""
+    chains = OwnChains(engine, journal)
+    return lambda facts, personal: chains.keep(_entry(clock, facts, personal))
 
-    def keep(facts: Mapping[str, Scalar], personal: Mapping[str, Scalar]) -> None:
-        now_ms = clock.now_ms()
-        if not begun:
-            begun.append(journal.begin_epoch(engine, now_ms))
-        with write(engine) as connection:
-            journal.append(connection, Entry(STREAM, now_ms, facts, DESK, personal))
 
-    return keep
+def _entry(clock: Clock, facts: Mapping[str, Scalar], personal: Mapping[str, Scalar]) -> Entry:
+    return Entry(STREAM, clock.now_ms(), facts, DESK, personal)
 
 
 def require_text(**texts: str | None) -> None:

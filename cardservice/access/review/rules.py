@@ -3,18 +3,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Final
-from zoneinfo import ZoneInfo
+
+from cardservice.instants import MAX_INSTANT_MS, instant
 
 DAY_MS: Final = 86_400_000
 # Whoever mistypes a deadline must not shut the city before anybody has read of it.
 MIN_LEAD_MS: Final = DAY_MS
-MAX_INSTANT_MS: Final = 2**53
 # From when a review that is not answered is told of, and until when what lapsed in it.
 REMIND_MS: Final = 7 * DAY_MS
-_WALL_CLOCK: Final = ZoneInfo("Europe/Berlin")
 
 
 class Verdict(StrEnum):
@@ -185,25 +183,3 @@ class Wanted:
     nobodys: bool = False
     unanswered: bool = False
     after: int = 0
-
-
-def instant(at_ms: int) -> str:
-    """Return an instant as people read it."""
-    return datetime.fromtimestamp(at_ms / 1_000, UTC).isoformat(timespec="seconds")
-
-
-def instant_of(text: str) -> int:
-    """Return the instant that somebody wrote down: a day means its end; without an offset it is German time.
-
-    Raises:
-        ValueError: it is none, or one beyond all use.
-    """
-    written = datetime.fromisoformat(text)
-    if len(text) == len("2027-03-31"):
-        written = datetime.combine(written.date() + timedelta(days=1), time(0))
-    if written.tzinfo is None:
-        written = written.replace(tzinfo=_WALL_CLOCK)
-    at_ms = int(written.timestamp() * 1_000)
-    if not 0 <= at_ms < MAX_INSTANT_MS:
-        raise ValueError("out of bounds")
-    return at_ms

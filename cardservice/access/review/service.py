@@ -17,13 +17,16 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 
 from cardservice import changes
+from cardservice.access import store as model
 from cardservice.access.review import store
 from cardservice.access.review.record import KeepLine, require_text
-from cardservice.access.review.rules import ANSWERED, MAX_INSTANT_MS, MIN_LEAD_MS, Verdict, Wanted, instant
+from cardservice.access.review.rules import ANSWERED, MIN_LEAD_MS, Verdict, Wanted
 from cardservice.access.review.views import ItemView, ReviewView, item_view, review_views, reviewed
 from cardservice.clock import Clock
 from cardservice.database import read, write
 from cardservice.errors import CardServiceError, Conflict, NotFound
+from cardservice.instants import MAX_INSTANT_MS, instant
+from cardservice.people.store import directory_group
 
 MAX_GRANTS: Final = 100_000
 MAX_PAGE: Final = 500
@@ -192,9 +195,10 @@ class Reviews:
         if (zone is None) == (grant is None):
             raise Conflict("an owner is of a zone or of a grant")
         with self._changing() as connection:
-            number = None if group is None else store.group_number(connection, group)
+            number = None if group is None else model.number_of(connection, directory_group.c.name, group)
             if zone is not None:
-                store.set_owner(connection, store.zone_owner, store.zone_number(connection, zone), number)
+                owned = model.number_of(connection, model.zone.c.code, zone)
+                store.set_owner(connection, store.zone_owner, owned, number)
             elif grant is not None:
                 if not store.has_grant(connection, grant):
                     raise NotFound(f"there is no grant {grant}")
@@ -258,8 +262,8 @@ class Reviews:
 
 def _free_grants(connection: Connection, new: NewReview, now_ms: int) -> Any:
     """Return the grants in a new review's scope; one that another review waits for is not to be had."""
-    zone_id = None if new.zone is None else store.zone_number(connection, new.zone)
-    group_id = None if new.group is None else store.group_number(connection, new.group)
+    zone_id = None if new.zone is None else model.number_of(connection, model.zone.c.code, new.zone)
+    group_id = None if new.group is None else model.number_of(connection, directory_group.c.name, new.group)
     grants = store.running_grants(connection, store.Scope(zone_id, group_id), now_ms, MAX_GRANTS + 1)
     if not grants:
         raise Conflict("there is no grant to review in this scope")

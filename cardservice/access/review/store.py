@@ -82,34 +82,6 @@ def take_turn(connection: Connection) -> None:
         connection.execute(sa.text("LOCK TABLE access_review IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def zone_number(connection: Connection, code: str) -> int:
-    """Return the row number of a zone.
-
-    Raises:
-        NotFound: there is none.
-    """
-    found = connection.execute(sa.select(zone.c.id).where(zone.c.code == code)).scalar()
-    if found is None:
-        raise NotFound(f"there is no zone {code!r}")
-    return int(found)
-
-
-def group_number(connection: Connection, name: str) -> int:
-    """Return the row number of the one group that is called so.
-
-    Raises:
-        NotFound: there is none.
-        Conflict: more than one is called so.
-    """
-    named = sa.select(directory_group.c.id).where(directory_group.c.name == name, directory_group.c.present)
-    found = connection.execute(named.limit(2)).scalars().all()
-    if not found:
-        raise NotFound(f"there is no group {name!r}")
-    if len(found) > 1:
-        raise Conflict(f"there is more than one group {name!r}")
-    return int(found[0])
-
-
 def member(connection: Connection, login: str) -> Any:
     """Return row number and effective groups (JSON) of whoever has this login.
 

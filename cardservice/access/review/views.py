@@ -37,7 +37,10 @@ class ReviewView:
 
 @dataclass(frozen=True, slots=True)
 class ItemView:
-    """One grant in a review: whose, for whom, where, where it ends, and what was said of it. Never to be logged."""
+    """A grant in a review: for a group or a login, at a point, in a zone or at a use. Names people.
+
+    It ended at `before_ms` before the review, ends at `bound_ms` if nobody answers, and at `ends_ms` as it stands.
+    """
 
     item: int
     review: str

@@ -2,13 +2,13 @@
 """`cardservice cards pin ...`. A PIN is typed twice or comes by standard input, and is never an argument."""
 
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cardservice.console import ConfigOption, JsonOption, clearly, load_settings, open_stores, show
+from cardservice.console import ConfigOption, JsonOption, clearly, load_settings, open_stores, show, traced
+from cardservice.instants import instant
 
 if TYPE_CHECKING:
     from cardservice.cards.pin.service import Pins, PinView
@@ -21,6 +21,7 @@ CardOrLogin = Annotated[str, typer.Argument(help="The reference of a card, or th
 
 @pin.command("set")
 @clearly
+@traced("pins.set")
 def pin_set(card_or_login: CardOrLogin, config: ConfigOption = None) -> None:
     """Give the holder a PIN: typed twice, or the first line of standard input."""
     pins = _pins(config)
@@ -31,6 +32,7 @@ def pin_set(card_or_login: CardOrLogin, config: ConfigOption = None) -> None:
 
 @pin.command("reset")
 @clearly
+@traced("pins.reset")
 def pin_reset(card_or_login: CardOrLogin, config: ConfigOption = None) -> None:
     """Take the holder's PIN away: where one is demanded they cannot pass until they have a new one."""
     pins = _pins(config)
@@ -40,6 +42,7 @@ def pin_reset(card_or_login: CardOrLogin, config: ConfigOption = None) -> None:
 
 @pin.command("unlock")
 @clearly
+@traced("pins.unlock")
 def pin_unlock(card_or_login: CardOrLogin, config: ConfigOption = None) -> None:
     """Forget the wrong PINs that were typed with this card, or with every card of the login."""
     pins = _pins(config)
@@ -61,15 +64,11 @@ def pin_show(card_or_login: CardOrLogin, config: ConfigOption = None, as_json: J
 
 
 def _described(view: "PinView") -> str:
-    lines = ["no PIN" if view.changed_ms is None else f"PIN since {_instant(view.changed_ms)}"]
+    lines = ["no PIN" if view.changed_ms is None else f"PIN since {instant(view.changed_ms)}"]
     for reference, tries in view.tries.items():
-        until = f", locked until {_instant(tries.locked_until_ms)}" if tries.locked_until_ms else ""
+        until = f", locked until {instant(tries.locked_until_ms)}" if tries.locked_until_ms else ""
         lines.append(f"card {reference}: {tries.wrong} wrong{until}")
     return "\n".join(lines)
-
-
-def _instant(at_ms: int) -> str:
-    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="seconds")
 
 
 def _read_pin() -> str:

@@ -5,11 +5,15 @@ from enum import Enum, auto, unique
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from cardservice.cards.rules import CardState
+
 MIN_DIGITS: Final = 4
 MAX_DIGITS: Final = 12
 # So many wrong ones in a row with one card, and it is refused for a while whatever is typed.
 TRIES: Final = 3
 LOCKED_MS: Final = 300_000
+# A card that never comes back. Whoever has none but such cards needs no PIN: what is kept of it goes.
+ENDED: Final = (CardState.REVOKED, CardState.RETURNED, CardState.ERASED, CardState.DESTROYED)
 # Each digit the same as the one before, one more, or one less: 0000, 7890, 3210.
 _TRIVIAL_STEPS: Final = (0, 1, 9)
 

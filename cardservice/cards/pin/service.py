@@ -102,12 +102,14 @@ class Pins:
         """Give a person this PIN in place of any before; earlier wrong tries are forgotten.
 
         Raises:
-            Conflict: it may not be a PIN, or it is the one they have.
+            Conflict: it may not be a PIN, or it is the one they have, or nobody needs one of them any more.
         """
         fault = fault_of(pin)
         if fault is not None:
             raise Conflict(fault)
         with read(self._engine) as connection:
+            if not store.keeps_pin(connection, person):
+                raise Conflict("they have left, or all their cards have come to their end: nobody needs a PIN then")
             before = store.find_pin(connection, person)
         if before is not None and self._fits(person, pin, before.verifier):
             raise Conflict("this is the PIN as it was; a new one must differ")
@@ -128,7 +130,7 @@ class Pins:
             if holder.card is None:
                 store.forget_tries_of_person(connection, holder.person)
             else:
-                store.put_tries(connection, holder.card, Tries())
+                store.forget_tries(connection, holder.card)
 
     def view(self, person: int) -> PinView:
         """Return what may be known of a person's PIN."""
@@ -160,7 +162,7 @@ class Pins:
         if found is None or not fits:
             return Verdict.WRONG
         with write(self._engine) as connection:
-            store.put_tries(connection, card, Tries())
+            store.forget_tries(connection, card)
         return Verdict.RIGHT
 
     def _verifier(self, person: int, pin: str) -> str:

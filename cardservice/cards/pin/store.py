@@ -6,9 +6,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cardservice.cards.pin.rules import Tries
+from cardservice.cards.pin.rules import ENDED, Tries
 from cardservice.cards.store import card
 from cardservice.database import STATE, insert_or
+from cardservice.people.store import person
 
 # A person belongs to one organisation, so theirs is the PIN of that organisation.
 holder_pin = sa.Table(
@@ -47,23 +48,66 @@ def drop_pin(connection: Connection, person_id: int) -> bool:
     return bool(connection.execute(sa.delete(holder_pin).where(holder_pin.c.person_id == person_id)).rowcount)
 
 
+def keeps_pin(connection: Connection, person_id: int) -> bool:
+    """Tell whether a PIN of this person would be kept."""
+    return connection.execute(_holders().where(person.c.id == person_id)).first() is not None
+
+
+def leftovers(connection: Connection, now_ms: int) -> tuple[int, int]:
+    """Return how many PINs and counts of wrong tries nobody needs any more."""
+    pins = sa.select(sa.func.count()).select_from(holder_pin).where(_unneeded_pin())
+    tries = sa.select(sa.func.count()).select_from(pin_tries).where(_unneeded_tries(now_ms))
+    return connection.execute(pins).scalar_one(), connection.execute(tries).scalar_one()
+
+
+def drop_leftovers(connection: Connection, now_ms: int) -> None:
+    """Delete the PINs and counts of wrong tries that nobody needs any more."""
+    connection.execute(sa.delete(holder_pin).where(_unneeded_pin()))
+    connection.execute(sa.delete(pin_tries).where(_unneeded_tries(now_ms)))
+
+
+def _holders() -> sa.Select[int]:
+    """Return who keeps a PIN: everybody present but those whose cards have all come to their end."""
+    theirs = sa.select(card.c.id).where(card.c.person_id == person.c.id)
+    usable = theirs.where(card.c.state.not_in(ENDED))
+    return sa.select(person.c.id).where(person.c.present, sa.or_(~theirs.exists(), usable.exists()))
+
+
+def _unneeded_pin() -> sa.ColumnElement[bool]:
+    return ~_holders().where(person.c.id == holder_pin.c.person_id).exists()
+
+
+def _unneeded_tries(now_ms: int) -> sa.ColumnElement[bool]:
+    """Of a card nobody can use, or of a lock that has healed."""
+    healed = sa.and_(pin_tries.c.locked_until_ms > 0, pin_tries.c.locked_until_ms <= now_ms)
+    in_use = sa.select(card.c.id).join(person, card.c.person_id == person.c.id)
+    in_use = in_use.where(card.c.id == pin_tries.c.card_id, card.c.state.not_in(ENDED), person.c.present)
+    return sa.or_(healed, ~in_use.exists())
+
+
 def tries_to_change(connection: Connection, card_id: int) -> Tries:
-    """Return the wrong tries of a card; nobody else reads them until this transaction ends."""
-    none_yet = insert_or(connection, pin_tries).values(card_id=card_id, **Tries()._asdict())
-    connection.execute(none_yet.on_conflict_do_nothing(index_elements=["card_id"]))
-    found = sa.select(pin_tries.c.wrong, pin_tries.c.locked_until_ms).where(pin_tries.c.card_id == card_id)
-    return Tries(*connection.execute(found.with_for_update()).one())
+    """Return the wrong tries of a card; nobody else reads or deletes them until this transaction ends."""
+    count = pin_tries.c
+    mine = insert_or(connection, pin_tries).values(card_id=card_id, **Tries()._asdict())
+    # Changes nothing, but locks a row that is there already, in the same breath.
+    mine = mine.on_conflict_do_update(index_elements=["card_id"], set_={"wrong": count.wrong})
+    return Tries(*connection.execute(mine.returning(count.wrong, count.locked_until_ms)).one())
 
 
 def put_tries(connection: Connection, card_id: int, tries: Tries) -> None:
-    """Store the wrong tries of a card. A row is never deleted: whoever counts meanwhile must find it again."""
+    """Store the wrong tries of a card that `tries_to_change` has returned."""
     connection.execute(sa.update(pin_tries).where(pin_tries.c.card_id == card_id).values(**tries._asdict()))
+
+
+def forget_tries(connection: Connection, card_id: int) -> None:
+    """Forget the wrong tries of a card."""
+    connection.execute(sa.delete(pin_tries).where(pin_tries.c.card_id == card_id))
 
 
 def forget_tries_of_person(connection: Connection, person_id: int) -> None:
     """Forget the wrong tries of every card of a person."""
     theirs = sa.select(card.c.id).where(card.c.person_id == person_id)
-    connection.execute(sa.update(pin_tries).where(pin_tries.c.card_id.in_(theirs)).values(**Tries()._asdict()))
+    connection.execute(sa.delete(pin_tries).where(pin_tries.c.card_id.in_(theirs)))
 
 
 def tries_of_person(connection: Connection, person_id: int) -> dict[str, Tries]:

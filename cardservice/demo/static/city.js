@@ -110,10 +110,11 @@ async function showState() {
   write(badge, words[kind]);
   badge.className = "badge " + (kind === "ready" ? "good" : "bad");
   badge.title = (state.degraded || []).join(" · ");
-  if (!state.directory || state.directory.age_ms === null) return;
-  const age = words.copy_age + " " + seconds(state.directory.age_ms);
+  const [copy] = state.directories || [];
+  if (!copy || copy.age_ms === null) return;
+  const age = words.copy_age + " " + seconds(copy.age_ms);
   write(document.querySelector("[data-switch=directory] .figure"), age);
-  write(part("copy"), [age, state.directory.people + " " + words.people, words.revision + " " + state.snapshot_revision].join(" · "));
+  write(part("copy"), [age, copy.people + " " + words.people, words.revision + " " + state.snapshot_revision].join(" · "));
 }
 
 // ---- what lies apart

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 // What every part of the page needs: words, requests, the feed, the card in hand, and what came of holding it.
 
+import { euros as inEuros } from "/terminal/view.js";
+
 export const words = JSON.parse(document.getElementById("words").textContent);
 export const lang = document.documentElement.lang;
 const locale = lang === "en" ? "en-GB" : "de-DE";
@@ -22,16 +24,10 @@ export function write(place, text) {
   if (place.textContent !== text) place.textContent = text;
 }
 
-export function euros(cents) {
-  return new Intl.NumberFormat(locale, { style: "currency", currency: "EUR" }).format(cents / 100);
-}
+export const euros = (cents) => inEuros(cents, lang);
 
 export function seconds(ms) {
   return new Intl.NumberFormat(locale, { minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(ms / 1000) + " s";
-}
-
-export function moment(ms) {
-  return new Intl.DateTimeFormat(locale, { hour: "2-digit", minute: "2-digit", timeZone: "Europe/Berlin" }).format(ms);
 }
 
 // ---- requests

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: EUPL-1.2
 // The five places: holds the card where the visitor says, and shows what the places themselves show.
 
-import { all, cardInHand, during, element, euros, lang, moment, nameOf, on, part, pending, placeOf, post, remember, report, say, words, write } from "./page.js";
+import { all, cardInHand, during, element, euros, lang, nameOf, on, part, pending, placeOf, post, remember, report, say, words, write } from "./page.js";
+import { shownOf } from "/terminal/view.js";
 
 // ---- every reader a card is held to
 
@@ -43,44 +44,12 @@ on("tap", (event) => {
 
 // ---- terminals: the screen as the agent tells it to the terminal's own page
 
-function figures(facts, said) {
-  const found = [];
-  if (facts.kind !== undefined && facts.at_ms !== undefined) {
-    found.push([said[facts.kind], (moment(facts.at_ms) + " " + said.o_clock).trim()]);
-  }
-  if (facts.today_ms !== undefined) {
-    const minutes = Math.floor(facts.today_ms / 60000);
-    found.push([said.fact_today_ms, `${Math.floor(minutes / 60)} ${said.hours} ${minutes % 60} ${said.minutes}`]);
-  }
-  if (facts.working !== undefined) found.push([said.fact_working, facts.working ? said.yes : said.no]);
-  for (const name of ["amount_cents", "own_share_cents", "balance_cents"]) {
-    if (facts[name] !== undefined) found.push([said["fact_" + name], euros(facts[name])]);
-  }
-  for (const name of ["released", "waiting"]) {
-    if (facts[name] !== undefined) found.push([said["fact_" + name], String(facts[name])]);
-  }
-  return found;
-}
-
-function onScreen(state, said) {
-  const { view, prompt, choice, answer } = state;
-  const amount = prompt && prompt.facts.amount_cents !== undefined ? euros(prompt.facts.amount_cents) : "";
-  if (view === "answer") return { view: answer.tone, headline: answer.text[lang], facts: figures(answer.facts, said) };
-  if (view === "away") return { view: "fault", headline: said.away, detail: said.away_detail };
-  if (view === "reading") return { view, amount, headline: said.reading, detail: said.reading_detail };
-  if (choice) return { view: "chosen", amount, headline: said[choice.key], detail: said.chosen };
-  if (prompt) return { view, amount, headline: prompt.text[lang] };
-  const name = state.holds_card_alone && said.alone ? "alone" : "idle";
-  return { view, headline: said[name], detail: said[name + "_detail"] };
-}
-
 on("screen", (event) => {
   const place = placeOf(event.point);
   if (!place) return;
-  const said = words.terminals[place.dataset.use];
-  const shown = onScreen(event.screen, said);
+  const shown = shownOf(event.screen, words.terminals[place.dataset.use], lang);
   const screen = place.querySelector(".screen");
-  screen.dataset.view = shown.view;
+  screen.dataset.view = shown.sign === "card" ? shown.view : shown.sign;
   for (const name of ["amount", "headline", "detail"]) {
     const line = screen.querySelector("." + name);
     write(line, shown[name] || "");

@@ -25,7 +25,7 @@ directory_hold = sa.Table(
     sa.Column("lost", sa.Integer, nullable=False),
     sa.Column("disabled", sa.Integer, nullable=False),
     # The caller of the API or the command line; None where nobody decided.
-    sa.Column("decided_by", sa.String(40)),
+    sa.Column("decided_by", sa.Text),
     sa.Column("settled_ms", sa.BigInteger),
     sa.CheckConstraint(
         "state IN ('open', 'rejected', 'confirmed', 'applied', 'over', 'replaced')",

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: EUPL-1.2
 // Shows what the agent says of this terminal, and tells it which key was pressed. Decides nothing, keeps nothing: the
 // digits of a PIN are here until they are sent, the question ends, or the agent falls silent.
-"use strict";
+import { moment, shownOf } from "./view.js";
 
 const SILENCE_MS = 15000;
 const RETRY_MS = 1000;
 const LATE_MS = 500;
 const LONG_TEXT = 70;
 const PIN_DIGITS = [4, 12];
-const ZONE = "Europe/Berlin"; // whatever the browser's machine believes
 const page = document.documentElement;
-const words = JSON.parse(document.getElementById("words").textContent);
 const part = (id) => document.getElementById(id);
+const face = JSON.parse(part("face").textContent);
 const keys = [...document.querySelectorAll(".key")];
 
 let state = null; // what the agent said last; null while it is silent
@@ -20,9 +19,10 @@ let watchdog = 0;
 let forgetting = 0;
 let digits = ""; // of the PIN that is being typed
 let asked = 0; // which question they answer
+let left = null; // where the keyboard was before the pad came
+let written = ""; // what stands in the panel
 
-const locale = () => (page.lang === "en" ? "en-GB" : "de-DE");
-const word = (name) => words[page.lang][name];
+const word = (name) => face.words[page.lang][name];
 
 // ---- the feed
 
@@ -61,60 +61,11 @@ function lose() {
 
 // ---- what is seen
 
-function euros(cents) {
-  return new Intl.NumberFormat(locale(), { style: "currency", currency: "EUR" }).format(cents / 100);
-}
-
-function moment(ms, form) {
-  return new Intl.DateTimeFormat(locale(), { ...form, timeZone: ZONE }).format(ms);
-}
-
-function timeOfDay(ms) {
-  return [moment(ms, { hour: "2-digit", minute: "2-digit" }), word("o_clock")].join(" ").trim();
-}
-
-function duration(ms) {
-  const minutes = Math.floor(ms / 60000);
-  return Math.floor(minutes / 60) + " " + word("hours") + " " + (minutes % 60) + " " + word("minutes");
-}
-
-function figures(facts) {
-  const found = [];
-  if (facts.kind !== undefined && facts.at_ms !== undefined) found.push([word(facts.kind), timeOfDay(facts.at_ms)]);
-  if (facts.today_ms !== undefined) found.push([word("fact_today_ms"), duration(facts.today_ms)]);
-  if (facts.working !== undefined) found.push([word("fact_working"), word(facts.working ? "yes" : "no")]);
-  for (const name of ["amount_cents", "own_share_cents", "balance_cents"]) {
-    if (facts[name] !== undefined) found.push([word("fact_" + name), euros(facts[name])]);
-  }
-  for (const name of ["released", "waiting"]) {
-    if (facts[name] !== undefined) found.push([word("fact_" + name), String(facts[name])]);
-  }
-  return found;
-}
-
-// What stands in the panel: the sign, an amount, one sentence, one more, and figures.
-function content() {
-  if (!state) return { view: "gone", sign: "fault", headline: word("gone"), detail: word("gone_detail") };
-  const { view, prompt, choice, answer } = state;
-  const amount = prompt && prompt.facts.amount_cents !== undefined ? euros(prompt.facts.amount_cents) : "";
-  if (view === "answer") {
-    return { view, sign: answer.tone, headline: answer.text[page.lang], facts: figures(answer.facts) };
-  }
-  if (view === "away") return { view, sign: "fault", headline: word("away"), detail: word("away_detail") };
-  if (view === "reading") return { view, sign: "card", amount, headline: word("reading"), detail: word("reading_detail") };
-  if (view === "pin") return { view, sign: "card", headline: word("pin"), detail: word("pin_detail") };
-  if (choice) return { view: "chosen", sign: "card", amount, headline: word(choice.key), detail: word("chosen") };
-  if (prompt) return { view, sign: "card", amount, headline: prompt.text[page.lang] };
-  const name = state.holds_card_alone && words[page.lang].alone ? "alone" : "idle";
-  return { view, sign: "card", headline: word(name), detail: word(name + "_detail") };
-}
-
 function showPanel(shown) {
   // Only what differs is written: a reader for the blind would say it again.
   const whole = JSON.stringify([page.lang, shown]);
-  const panel = part("panel");
-  if (panel.shown === whole) return;
-  panel.shown = whole;
+  if (written === whole) return;
+  written = whole;
   page.dataset.view = shown.view;
   page.dataset.sign = shown.sign;
   for (const name of ["amount", "headline", "detail"]) {
@@ -149,17 +100,26 @@ const pinAsked = () => (state && state.view === "pin" ? state.pin.ask : 0);
 
 // On the page only while a PIN is asked for.
 function openPad() {
+  left = document.activeElement;
   document.querySelector("main").append(part("pad-template").content.cloneNode(true));
   for (const key of document.querySelectorAll("#pad .digit")) key.addEventListener("click", () => type(key.dataset.digit));
   part("rub").addEventListener("click", rub);
   part("send").addEventListener("click", send);
 }
 
+function closePad() {
+  if (!part("pad")) return;
+  part("pad").remove();
+  if (part("keys")) part("keys").hidden = false;
+  if (left !== document.body && document.activeElement === document.body) left.focus();
+}
+
 function showPad() {
-  if (asked !== pinAsked()) {
+  const opens = asked !== pinAsked();
+  if (opens) {
     asked = pinAsked();
     digits = "";
-    if (part("pad")) part("pad").remove();
+    closePad();
     if (asked) openPad();
     if (part("keys")) part("keys").hidden = Boolean(asked);
   }
@@ -169,6 +129,8 @@ function showPad() {
   part("dots").textContent = "●".repeat(digits.length);
   part("dots").setAttribute("aria-label", digits.length + " " + word("pin_digits"));
   part("send").setAttribute("aria-disabled", String(digits.length < PIN_DIGITS[0]));
+  // Whoever works by keyboard goes on at the pad; nobody else sees a frame around it.
+  if (opens && left !== document.body) part("pad").focus({ preventScroll: true });
 }
 
 function render() {
@@ -183,7 +145,7 @@ function render() {
   other.textContent = word("other_language");
   other.lang = word("other_language_code");
   other.hidden = !state;
-  showPanel(content());
+  showPanel(shownOf(state, face, page.lang));
   showKeys();
   showPad();
   tick();
@@ -193,10 +155,11 @@ function tick() {
   if (!state) { part("left").value = 0; return; }
   const passed = performance.now() - arrived;
   const now = state.now_ms + passed;
-  const time = moment(now, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
-  if (part("time").textContent !== time) {
+  const time = moment(now, page.lang, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  if (part("time").textContent !== time || part("date").lang !== page.lang) {
     part("time").textContent = time;
-    part("date").textContent = moment(now, { weekday: "long", day: "numeric", month: "long" });
+    part("date").textContent = moment(now, page.lang, { weekday: "long", day: "numeric", month: "long" });
+    part("date").lang = page.lang;
   }
   const timed = state.view === "pin" ? state.pin : state.choice;
   part("left").value = timed ? Math.max(0, timed.left_ms - passed) / timed.of_ms : 0;

@@ -231,9 +231,33 @@ def test_without_the_preset_the_lock_and_the_id_are_read_all_the_same(server: Ds
 
 def test_the_check_says_which_mode_and_what_is_missing(server: Ds389) -> None:
     """Without the right to read nsUniqueId nobody can be told from somebody else."""
+    absent = "displayName, mail, employeeNumber, departmentNumber, nsAccountLock, accountUnlockTime, jpegPhoto"
     texts = [str(finding) for finding in check(settings_for(server))]
     assert texts == [
         f"ok: {server.url}: connected, certificate checked, signed in.",
         f"ok: {server.url}: would be followed in mode content-sync (content synchronisation of 389-ds).",
         f"ok: {server.url}: 3 people (0 disabled) and 1 groups.",
+        f"ok: {server.url}: of 3 people show: cn 3, uid 3; nobody shows {absent}.",
     ]
+
+
+def test_a_size_limit_is_a_failure_and_removes_nobody(server: Ds389) -> None:
+    """Whoever left out the account's limit sees it in the state and in the check, and no smaller city."""
+    sink = RecordingSink()
+    with following(LdapSource(settings_for(server)), sink):
+        sink.wait_for(lambda: sink.proofs)
+    before = len(sink.changes)
+    sink.stored_cookie = None
+    impatient = replace(settings_for(server), timing=Timing(beat_s=0.05, dead_s=1.0, refresh_dead_s=0.5))
+    with server.admin() as admin:
+        write(admin, server.bind_dn, nsSizeLimit="2")
+        try:
+            # The server stops within the search and says nothing of it, while it answers other questions.
+            with following(LdapSource(impatient), sink):
+                sink.wait_for(lambda: any("nsSizeLimit" in (state.trouble or "") for state in sink.states))
+            findings = check(settings_for(server))
+        finally:
+            write(admin, server.bind_dn, nsSizeLimit=[])
+    assert not any(change.removed or change.complete for change in sink.changes[before:])
+    assert len(sink.entries) == 4
+    assert findings[-1].severity == "error"

@@ -76,7 +76,7 @@ class BelievingSink(RecordingSink):
 
     def _give_up(self, stable_id: str) -> None:
         if not isinstance(self.entries[stable_id], DirectoryGroup):
-            self.memberships.forget_member(self.entries[stable_id].dn)
+            self.memberships.forget_members({self.entries[stable_id].dn})
 
     def groups_of(self, login: str) -> set[str]:
         person = self.person(login)

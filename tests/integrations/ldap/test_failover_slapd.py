@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from contracts.directory_source import LOCKED_FOR_GOOD, RecordingSink, following
 from contracts.directory_source import replace as write
-from support.slapd import ADMIN_DN, ADMIN_PASSWORD, SUFFIX, CertificateWish, Slapd, SlapdOptions, group, person
+from support.slapd import SUFFIX, CertificateWish, Slapd, SlapdOptions, group, person
 
 from integrations.ldap import LdapSettings, LdapSource
 from integrations.ldap.settings import Timing
+from rig.slapd_replica import Replica
 
 pytestmark = pytest.mark.slapd
 
@@ -23,28 +24,12 @@ ENTRIES = [*(person(name) for name in ("anna", "bert")), group("inner", [ANNA, B
 REPLACED_WITHIN_S = 1.5
 
 
-class Replica(Slapd):
-    """A second slapd that follows the first one by OpenLDAP's own replication."""
-
-    def __init__(self, directory: Path, provider: Slapd, options: SlapdOptions) -> None:
-        self._provider_url = provider.plain_url
-        super().__init__(directory, (), options)
-        self.clear()
-
-    def _config_text(self) -> str:
-        replication = (
-            f"syncrepl rid=001 provider={self._provider_url} bindmethod=simple binddn={ADMIN_DN} "
-            f'credentials={ADMIN_PASSWORD} searchbase={SUFFIX} type=refreshAndPersist retry="1 +" timeout=1\n'
-        )
-        return super()._config_text().replace("overlay memberof\n", f"{replication}overlay memberof\n")
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pair:
     """Provider and replica, with the same certificate."""
 
     provider: Slapd
-    replica: Slapd
+    replica: Replica
 
     def settings(self, timing: Timing | None = None) -> LdapSettings:
         return LdapSettings(
@@ -57,7 +42,7 @@ class Pair:
             timing=timing or Timing(),
         )
 
-    def at(self, url: str) -> Slapd:
+    def at(self, url: str) -> Slapd | Replica:
         return self.provider if url == self.provider.url else self.replica
 
     def wait_replicated(self) -> None:
@@ -79,7 +64,7 @@ class Pair:
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Pair]:
     provider = Slapd(tmp_path / "provider", ENTRIES).start()
-    replica = Replica(tmp_path / "replica", provider, SlapdOptions(tls_from=tmp_path / "provider" / "tls"))
+    replica = Replica(tmp_path / "replica", provider)
     try:
         replica.start()
         both = Pair(provider, replica)

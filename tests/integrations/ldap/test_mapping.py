@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardservice.people.rules import DirectoryGroup, DirectoryPerson, MalformedDn, normalise_dn
+from cardservice.people.rules import NO_KNOWN_END_MS, DirectoryGroup, DirectoryPerson, MalformedDn, normalise_dn
 from integrations.ldap.mapping import (
     AttributeMapping,
     Mapped,
@@ -72,21 +72,25 @@ def test_a_member_that_is_no_dn_is_reported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "enabled", "locked_out", "reported"),
+    ("value", "enabled", "since_ms", "reported"),
     [
-        (b"000001010000Z", False, False, False),
-        (b"20261121081500Z", True, True, False),
-        (b"20261121081500.123456Z", True, True, False),
-        (b"yes", False, False, True),
-        (b"", False, False, True),
-        (b"00000101000000Z", False, False, True),
+        (b"000001010000Z", False, None, False),
+        (b"20261121081500Z", True, 1_795_248_900_000, False),
+        (b"20261121081500.123456Z", True, 1_795_248_900_123, False),
+        (b"yes", False, None, True),
+        (b"", False, None, True),
+        (b"00000101000000Z", False, None, True),
     ],
 )
-def test_the_password_policy_lock(value: bytes, *, enabled: bool, locked_out: bool, reported: bool) -> None:
-    mapped = person(pwdaccountlockedtime=value)
-    assert isinstance(mapped.entry, DirectoryPerson)
-    assert (mapped.entry.enabled, mapped.entry.locked_out) == (enabled, locked_out)
-    assert mapped.unreadable == (("pwdaccountlockedtime",) if reported else ())
+def test_the_password_policy_lock(value: bytes, *, enabled: bool, since_ms: int | None, reported: bool) -> None:
+    """Its end is known if the settings say how long it lasts."""
+    for lock_out_ms in (None, 900_000):
+        mapped = person(AttributeMapping(lock_out_ms=lock_out_ms), pwdaccountlockedtime=value)
+        assert isinstance(mapped.entry, DirectoryPerson)
+        until_ms = NO_KNOWN_END_MS if lock_out_ms is None else (since_ms or 0) + lock_out_ms
+        assert mapped.entry.locked_until_ms == (None if since_ms is None else until_ms)
+        assert mapped.entry.enabled is enabled
+        assert mapped.unreadable == (("pwdaccountlockedtime",) if reported else ())
 
 
 @pytest.mark.parametrize(

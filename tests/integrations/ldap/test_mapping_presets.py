@@ -2,12 +2,13 @@
 """The presets for Active Directory and 389: who is disabled, locked out, until when, and by which id."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cardservice.people.rules import DirectoryGroup, DirectoryPerson
+from cardservice.people.rules import NO_KNOWN_END_MS, DirectoryGroup, DirectoryPerson
 from integrations.ldap.mapping import (
     Mapped,
     map_entry,
@@ -24,6 +25,7 @@ NORMAL = b"512"
 NEVER = b"9223372036854775807"
 SID = bytes.fromhex("0105000000000005 15000000 01000000 02000000 03000000 50040000")
 AD = ACTIVE_DIRECTORY.mapping
+COMPUTED = "msds-user-account-control-computed"
 
 
 def person(preset: AttributeMapping = AD, **values: bytes | list[bytes]) -> Mapped:
@@ -92,9 +94,9 @@ def test_only_a_readable_account_without_the_flag_is_enabled(
     [
         (None, None, False, ()),
         (None, b"0", False, ()),
-        (None, b"132000000000000000", True, ()),
-        (b"0", b"132000000000000000", False, ()),  # the lock has run out
-        (b"16", b"132000000000000000", True, ()),
+        (None, b"134400375000000000", True, ()),
+        (b"0", b"134400375000000000", False, ()),  # the lock has run out
+        (b"16", b"134400375000000000", True, ()),
         (b"8388608", b"0", False, ()),  # the password has run out: no matter of doors
         (b"?", b"0", False, ("msds-user-account-control-computed",)),
         (None, b"?", False, ("lockouttime",)),
@@ -103,10 +105,39 @@ def test_only_a_readable_account_without_the_flag_is_enabled(
 def test_a_lock_after_wrong_passwords_is_told_apart(
     computed: bytes | None, lockout: bytes | None, locked: bool, unreadable: tuple[str, ...]
 ) -> None:
+    """It ends when the domain says so, or nobody knows."""
     values = {"msds-user-account-control-computed": computed, "lockouttime": lockout}
-    mapped = person(**{name: value for name, value in values.items() if value is not None})
+    given = {name: value for name, value in values.items() if value is not None}
+    for lock_out_ms, until_ms in ((None, NO_KNOWN_END_MS), (900_000, 1_795_563_900_000 + 900_000)):
+        mapped = person(replace(AD, lock_out_ms=lock_out_ms), useraccountcontrol=NORMAL, **given)
+        assert isinstance(mapped.entry, DirectoryPerson)
+        assert (mapped.entry.locked_until_ms, mapped.unreadable) == (until_ms if locked else None, unreadable)
+        assert mapped.entry.enabled is not bool(unreadable)
+
+
+def test_a_lock_whose_beginning_is_hidden_has_no_known_end() -> None:
+    """The computed flags alone say that there is one."""
+    mapped = person(replace(AD, lock_out_ms=900_000), useraccountcontrol=NORMAL, **{COMPUTED: b"16"})
     assert isinstance(mapped.entry, DirectoryPerson)
-    assert (mapped.entry.locked_out, mapped.unreadable) == (locked, unreadable)
+    assert (mapped.entry.locked_until_ms, mapped.entry.enabled) == (NO_KNOWN_END_MS, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "until_ms", "unreadable"),
+    [
+        ([], None, ()),
+        (b"20261121081500Z", 1_795_248_900_000, ()),
+        (b"19700101000000Z", NO_KNOWN_END_MS, ()),  # until somebody resets the password
+        (b"soon", None, ("accountunlocktime",)),
+    ],
+)
+def test_389_says_when_a_lock_ends(
+    value: bytes | list[bytes], until_ms: int | None, unreadable: tuple[str, ...]
+) -> None:
+    """Whatever the settings say."""
+    mapped = person(replace(DS389.mapping, lock_out_ms=900_000), accountunlocktime=value)
+    assert isinstance(mapped.entry, DirectoryPerson)
+    assert (mapped.entry.locked_until_ms, mapped.unreadable) == (until_ms, unreadable)
     assert mapped.entry.enabled is not bool(unreadable)
 
 
@@ -172,6 +203,15 @@ def test_a_security_identifier_leads_to_the_primary_group() -> None:
     group = read_primary_group_sid(AD, attributes)
     assert group is not None
     assert sid_text(group) == "S-1-5-21-1-2-3-513"
+
+
+def test_a_security_identifier_may_be_text() -> None:
+    """As Samba's file server and FreeIPA keep it."""
+    mapping = AttributeMapping(sid="ipaNTSecurityIdentifier")
+    written = {"ipantsecurityidentifier": [b"S-1-5-21-1-2-3-1104"]}
+    assert read_sid(mapping, written) == SID
+    for wrong in (b"S-1-5", b"S-2-5-21-1", b"S-1-5-4294967296", b"S-1-281474976710656-1", b"S-1-5" + b"-1" * 16, b"x"):
+        assert read_sid(mapping, {"ipantsecurityidentifier": [wrong]}) is None
 
 
 @pytest.mark.parametrize(

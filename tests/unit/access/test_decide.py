@@ -85,6 +85,8 @@ OBSTACLES = (
         {"window": Window(0, AT, REFUSED[Reason.CARD_NOT_YET_VALID], REFUSED[Reason.PERSON_EXPIRED])},
     ),
     (Reason.DIRECTORY_STALE, {"age_ms": FRESH_MS + 1}),
+    (Reason.PERSON_LOCKED_OUT, {"locked_until_ms": NEVER_MS, "stops_locked_out": True}),
+    (Reason.LOCKED_DOWN, {"lockdown": frozenset()}),
     (Reason.CLOCK_DOUBTFUL, {"compiled_until_ms": AT, "by_clock": True}),
     (Reason.BLOCKED, {"blocks": (Timed(ALWAYS, frozenset({OFFICE})),)}),
     (Reason.NO_GRANT, {"always": frozenset()}),
@@ -92,7 +94,8 @@ OBSTACLES = (
 )
 
 
-POINT_FIELDS = ("blocks", "always", "compiled_until_ms", "by_clock")
+POINT_FIELDS = ("blocks", "always", "compiled_until_ms", "by_clock", "stops_locked_out", "lockdown")
+CARD_FIELDS = ("refusal", "window", "locked_until_ms")
 
 
 def with_obstacles(*obstacles: dict[str, object]) -> Reason:
@@ -102,7 +105,7 @@ def with_obstacles(*obstacles: dict[str, object]) -> Reason:
         point = replace(point, **{name: wanted[name] for name in POINT_FIELDS if name in wanted})
     card = None if "card" in wanted else CARD
     if card is not None:
-        card = card._replace(**{name: wanted[name] for name in ("refusal", "window") if name in wanted})
+        card = card._replace(**{name: wanted[name] for name in CARD_FIELDS if name in wanted})
     return answer(card, point, age_ms=wanted.get("age_ms", 0), level=wanted.get("tap_level", Level.CARD))
 
 
@@ -136,6 +139,35 @@ def test_granted_is_no_refusal() -> None:
 )
 def test_validity_includes_its_start_and_excludes_its_end(at_ms: int, reason: Reason) -> None:
     assert answer(CARD._replace(window=WINDOW), at_ms=at_ms) is reason
+
+
+def test_a_suspended_card_is_that_until_the_instant_whatever_else_its_dates_say() -> None:
+    """From it on the other dates count, or what refuses whatever the time."""
+    before = dict.fromkeys((-AT, 0, AT - 20, AT - 1), Reason.CARD_SUSPENDED)
+    early, late = REFUSED[Reason.CARD_NOT_YET_VALID], REFUSED[Reason.PERSON_EXPIRED]
+    left = REFUSED[Reason.PERSON_LEFT]
+    others = (
+        (Window(AT, NEVER_MS, early, late, AT), {AT: Reason.GRANTED, 2 * AT: Reason.GRANTED}),
+        (Window(AT, AT + 9, early, late, AT), {AT: Reason.GRANTED, AT + 8: Reason.GRANTED, AT + 9: late.reason}),
+        (Window(AT + 5, AT + 9, early, late, AT), {AT: early.reason, AT + 4: early.reason, AT + 5: Reason.GRANTED}),
+        (Window(AT, AT - 9, early, late, AT), {AT: late.reason, 2 * AT: late.reason}),
+        (Window(AT, AT, left, left, AT), {AT: left.reason, 2 * AT: left.reason}),
+    )
+    for window, after in others:
+        card = CARD._replace(window=window)
+        expected = before | after
+        assert {at_ms: answer(card, at_ms=at_ms) for at_ms in expected} == expected, window
+
+
+def test_a_lock_out_refuses_until_its_end_where_it_counts_and_nowhere_else() -> None:
+    """Nobody without one is refused, whatever the clock shows."""
+    desk = replace(DOOR, stops_locked_out=True)
+    locked = CARD._replace(locked_until_ms=AT)
+    assert answer(locked, desk, at_ms=AT - 1) is Reason.PERSON_LOCKED_OUT
+    assert answer(locked, desk, at_ms=AT) is Reason.GRANTED
+    assert answer(locked, DOOR, at_ms=AT - 1) is Reason.GRANTED
+    assert answer(CARD._replace(locked_until_ms=NEVER_MS), desk, at_ms=2 * AT) is Reason.PERSON_LOCKED_OUT
+    assert answer(CARD, desk, at_ms=-AT) is Reason.GRANTED
 
 
 def test_a_window_that_ends_before_it_begins_never_opens() -> None:

@@ -26,9 +26,27 @@ NOON_MS = 1_773_662_400_000  # 2026-03-16 12:00 UTC, 13:00 in Berlin
 ALWAYS = Times(None, (-NEVER_MS,))
 OFFICE, STAFF, GUARDS = 7, 8, 9
 ANNA = HolderFacts(
-    11, "Anna Schmidt", "schmidt", True, True, None, None, {OFFICE: ("Bauamt",), STAFF: ("Bauamt", "Rathaus")}
+    row=11,
+    name="Anna Schmidt",
+    login="schmidt",
+    present=True,
+    enabled=True,
+    from_ms=None,
+    until_ms=None,
+    locked_until_ms=None,
+    paths={OFFICE: ("Bauamt",), STAFF: ("Bauamt", "Rathaus")},
 )
-CARD = CardFacts("c-1", "desfire", "active", None, None, None, None, ANNA)
+CARD = CardFacts(
+    reference="c-1",
+    method="desfire",
+    state="active",
+    state_reason=None,
+    state_refusal=None,
+    suspended_until_ms=None,
+    from_ms=None,
+    until_ms=None,
+    holder=ANNA,
+)
 
 
 def grant(group: int = STAFF, times: Times = ALWAYS, **values: object) -> BlockOrGrant:
@@ -56,6 +74,7 @@ DOOR = PointFacts(
     second_within_ms=10_000,
     freshness_ms=HOUR_MS,
     stale_permits=False,
+    stops_locked_out=False,
     live_check=False,
     demands=(),
     zone_levels=(),
@@ -93,6 +112,62 @@ def test_steps_after_the_first_refusal_are_told_too() -> None:
     steps = explain(replace(DOOR, rules=()), card, ASKED)
     assert [one.refusal for one in steps if one.refusal] == [Reason.CARD_SUSPENDED, Reason.NO_GRANT]
     assert reason_of(steps) is Reason.CARD_SUSPENDED
+
+
+def test_a_suspension_says_until_when_and_afterwards_that_it_is_over() -> None:
+    """The instant is the first at which the card is active."""
+    card = replace(CARD, state="suspended", state_reason="long_absence", state_refusal=Reason.CARD_SUSPENDED)
+    (line,) = in_words(step(Question.CARD, card=card))
+    assert line == "The card is not in use: suspended (long_absence)."
+    ending = replace(card, suspended_until_ms=NOON_MS + 1)
+    found = step(Question.CARD, card=ending)
+    assert (found.refusal, said(found)) == (Reason.CARD_SUSPENDED, [Said.CARD_SUSPENDED_UNTIL])
+    assert in_words(found) == ["The card is suspended until 2026-03-16 13:00 (long_absence)."]
+    found = step(Question.CARD, card=replace(card, suspended_until_ms=NOON_MS))
+    assert (found.refusal, said(found)) == (None, [Said.CARD_ACTIVE_AGAIN])
+    (line,) = in_words(found, "de")
+    assert line == "Die Karte war bis 16.03.2026 13:00 vorübergehend gesperrt (long_absence) und ist wieder aktiv."
+
+
+@pytest.mark.parametrize(
+    ("until_ms", "findings"),
+    [
+        (None, [Said.NOT_LOCKED_OUT]),
+        (NOON_MS, [Said.NOT_LOCKED_OUT]),
+        (NOON_MS + 1, [Said.LOCKED_OUT_UNTIL]),
+        (NEVER_MS, [Said.LOCKED_OUT]),
+    ],
+)
+def test_a_lock_out_is_told_everywhere_and_refuses_where_it_counts(until_ms: int | None, findings: list[Said]) -> None:
+    """Where it does not count, that is said."""
+    card = replace(CARD, holder=replace(ANNA, locked_until_ms=until_ms))
+    locked = findings != [Said.NOT_LOCKED_OUT]
+    at_the_desk = step(Question.LOCK_OUT, replace(DOOR, use=Use.WORKSTATION, stops_locked_out=True), card)
+    assert (at_the_desk.refusal, said(at_the_desk)) == (Reason.PERSON_LOCKED_OUT if locked else None, findings)
+    at_the_door = step(Question.LOCK_OUT, DOOR, card)
+    assert (at_the_door.refusal, said(at_the_door)) == (None, findings + [Said.LOCK_OUT_PASSES] * locked)
+
+
+def test_a_lock_out_says_until_when() -> None:
+    card = replace(CARD, holder=replace(ANNA, locked_until_ms=NOON_MS + HOUR_MS))
+    assert in_words(step(Question.LOCK_OUT, card=card)) == [
+        "The account is locked out after wrong passwords until 2026-03-16 14:00.",
+        "At this use (door) that does not count.",
+    ]
+
+
+def test_who_changed_departments_is_told_where_they_still_count_and_until_when() -> None:
+    """Those that end first come first; what they are in through the old department is not told again."""
+    mover = replace(ANNA, paths={**ANNA.paths, GUARDS: ("Pforte",)}, staying={GUARDS: NOON_MS + 1, OFFICE: NOON_MS})
+    found = step(Question.HOLDER, card=replace(CARD, holder=mover))
+    assert said(found) == [Said.HOLDER_IN_ORDER, Said.STAYS_IN_GROUP, Said.STAYS_IN_GROUP]
+    first = "Has left the department “Bauamt” for another one and still counts in it until 2026-03-16 13:00."
+    assert in_words(found)[1] == first
+    zweite = "Hat die Abteilung „Pforte“ gewechselt und zählt dort noch bis 16.03.2026 13:00."
+    assert in_words(found, "de")[2] == zweite
+    assert said(step(Question.HOLDER, card=replace(CARD, holder=replace(mover, enabled=False)))) == [
+        Said.HOLDER_DISABLED
+    ]
 
 
 def test_what_cannot_be_asked_is_left_out() -> None:

@@ -81,10 +81,11 @@ def some_point(chance: random.Random, code: str) -> PointRecord:
         compiled_until_ms=chance.choice((NEVER_MS, NEVER_MS, AT)),
         methods=chance.choice(METHODS),
         lockdown=frozenset() if chance.random() < 0.2 else None,
+        stops_locked_out=chance.random() < 0.3,
     )
 
 
-def some_card(chance: random.Random, subjects: tuple[int, ...]) -> CardRecord | None:
+def some_card(chance: random.Random, subjects: tuple[int, ...], locked_until_ms: int) -> CardRecord | None:
     if chance.random() < 0.1:
         return None
     refusals = (*(None,) * 8, Reason.CARD_REVOKED, Reason.CARD_SUSPENDED, Reason.PERSON_DISABLED)
@@ -92,17 +93,18 @@ def some_card(chance: random.Random, subjects: tuple[int, ...]) -> CardRecord | 
     early, late = REFUSED[Reason.CARD_NOT_YET_VALID], REFUSED[Reason.CARD_EXPIRED]
     bounds = chance.choice((*(None,) * 6, NOW, ANOTHER_TIME, (0, AT)))
     window = None if bounds is None else Window(*bounds, early, late)
-    return CardRecord(None if refused is None else REFUSED[refused], window, subjects, holder=1, card=1)
+    refusal = None if refused is None else REFUSED[refused]
+    return CardRecord(refusal, window, subjects, holder=1, card=1, locked_until_ms=locked_until_ms)
 
 
 def some_city(seed: int) -> tuple[Snapshot, list[bytes]]:
     """Return a city and what one person's cards are known by there."""
     chance = random.Random(seed)
-    subjects = tuple(chance.sample(GROUPS, 2))
+    subjects, locked_until_ms = tuple(chance.sample(GROUPS, 2)), chance.choice((0, AT, AT + 1))
     keys: list[bytes] = []
     records: list[tuple[bytes, CardRecord]] = []
     for card in range(chance.choice((0, 1, 1, 2, 2, 3))):
-        record = some_card(chance, subjects)
+        record = some_card(chance, subjects, locked_until_ms)
         for key in chance.choice(((number(card),), (piv(card),), (number(card), piv(card)))):
             keys.append(key)
             records += [] if record is None else [(key, record)]
@@ -134,10 +136,10 @@ def test_a_point_opens_exactly_if_some_tap_of_ones_own_opens_it(seed: int) -> No
 
 @pytest.mark.parametrize("seed", range(CITIES))
 def test_only_what_may_open_later_is_ones_concern(seed: int) -> None:
-    """Neither lockdown nor an old copy makes a door one's own: in a city without both there is a grant for it."""
+    """No lockdown, old copy or lock-out makes a door one's own: in a city without them there is a grant for it."""
     snapshot, keys = some_city(seed)
     calm = {
-        code: replace(point, lockdown=None, stale_permits=True, compiled_until_ms=NEVER_MS)
+        code: replace(point, lockdown=None, stale_permits=True, stops_locked_out=False, compiled_until_ms=NEVER_MS)
         for code, point in snapshot.points.items()
     }
     undisturbed = snapshot.with_points(1, calm, PERIOD)

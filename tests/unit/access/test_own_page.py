@@ -9,11 +9,13 @@ from dataclasses import replace
 import httpx2
 import pytest
 from fastapi import FastAPI
+from support.gates import gate_for
 from unit.access.test_own import some_point
 
 from cardservice.access.own.service import OwnPoint, OwnView
 from cardservice.access.rules import Reason
 from cardservice.doors.pages import doors_page
+from cardservice.web.gate import Gate
 from cardservice.web.pages import Pages
 from cardservice.workstations.pages import workstations_page
 from cardservice.workstations.rules import MAX_LOGIN_LENGTH
@@ -28,24 +30,22 @@ PATHS = ("/my/doors", "/my/pc")
 async def look(view: OwnView, path: str, *, login: str | None = "anna", lang: str = "de") -> str:
     """Return the page of somebody with this view."""
 
-    async def signed_in() -> int:
-        return 7
-
     def of_this_person(person: int) -> OwnView:
         assert person == 7
         return view
 
-    return await fetch(of_this_person, signed_in, path, login=login, lang=lang)
+    return await fetch(of_this_person, gate_for(7), path, login=login, lang=lang)
 
 
-async def fetch(view, signed_in, path: str, *, login: str | None = "anna", lang: str = "de") -> str:
+async def fetch(view, gate: Gate, path: str, *, login: str | None = "anna", lang: str = "de") -> str:
     app, pages = FastAPI(), Pages()
-    app.include_router(doors_page(view, signed_in, pages))
-    app.include_router(workstations_page(view, lambda _: login, signed_in, pages))
+    app.include_router(doors_page(view, gate, pages))
+    app.include_router(workstations_page(view, lambda _: login, gate, pages))
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://page") as client:
         answer = await client.get(path, params={"lang": lang})
     assert answer.status_code == 200
-    return answer.text
+    # What stands around it is every page's.
+    return answer.text[answer.text.index("<main") :]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -103,14 +103,11 @@ async def test_a_store_that_is_slow_holds_up_nobody(path: str) -> None:
     """Whoever looks at their page waits for it beside the event loop."""
     loop, waited = asyncio.get_running_loop(), []
 
-    async def signed_in() -> int:
-        return 1
-
     def slow(_: int) -> OwnView:
         go_on = threading.Event()
         loop.call_soon_threadsafe(go_on.set)
         waited.append(go_on.wait(5))
         return NOTHING
 
-    await fetch(slow, signed_in, path)
+    await fetch(slow, gate_for(1), path)
     assert waited == [True]

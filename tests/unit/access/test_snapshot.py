@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The immutable state: a change makes a new one and leaves the old one as it was."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -105,5 +107,7 @@ def test_the_content_hash_is_of_content_alone() -> None:
         forward.with_points(2, {"x": point("x")}, THEN),
         forward.with_points(2, {"x": point("x"), "y": point("y", level=Level.CARD_PIN)}, THEN),
         forward.with_points(2, {"x": point("x"), "y": point("y", subjects=(1,))}, THEN),
+        forward.with_points(2, {"x": point("x"), "y": replace(point("y"), stops_locked_out=True)}, THEN),
+        forward.with_cards(2, {b"a": card(1)._replace(locked_until_ms=1)}),
     )
-    assert len({forward.content_hash(), *(other.content_hash() for other in others)}) == 6
+    assert len({forward.content_hash(), *(other.content_hash() for other in others)}) == 8

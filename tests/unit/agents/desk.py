@@ -15,7 +15,8 @@ from cardservice.access.snapshot import ShardedMap, Snapshot
 from cardservice.agents.messages import CardPresent, DecisionMessage, EventId
 from cardservice.agents.pins import PinDesk
 from cardservice.agents.places import Place
-from cardservice.agents.taps import TapDesk, TapServices
+from cardservice.agents.tap_services import TapServices
+from cardservice.agents.taps import TapDesk
 from cardservice.cards.keystore import CardMaster, SealedKeyStore, generate_masters
 from cardservice.cards.rules import desfire_credential, piv_credential
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer, issuer_key

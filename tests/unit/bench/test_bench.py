@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from cardservice.bench import channel, command
+from cardservice.bench import channel, command, rest
 from cardservice.bench.decide import run
 from cardservice.bench.decide_city import Size
 from cardservice.bench.report import Ratio, Report
@@ -35,6 +35,14 @@ def test_channel_measures_both_sides() -> None:
     ]
     assert all(float(row["answers_per_s"]) > 0 for row in report.rows)
     assert [ratio.name for ratio in report.ratios] == ["durable decisions, 2 connections"]
+
+
+def test_rest_measures_both_sides() -> None:
+    """Taps with an account's token and the no-op get their answers; nothing is refused or lost."""
+    report = rest.run(rounds=1, seconds=0.2, connections=(2,))
+    assert [row["case"] for row in report.rows] == ["FastAPI no-op, 2 connections", "tap over REST, 2 connections"]
+    assert all(float(row["answers_per_s"]) > 0 for row in report.rows)
+    assert [ratio.name for ratio in report.ratios] == ["taps over REST, 2 connections"]
 
 
 def test_json_form(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

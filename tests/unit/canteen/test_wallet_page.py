@@ -7,6 +7,7 @@ import threading
 import httpx2
 import pytest
 from fastapi import FastAPI
+from support.gates import gate_for
 
 from cardservice.canteen.pages import wallet_page
 from cardservice.canteen.rules import MAX_TERMINAL_LENGTH, Payment, Refund, Source, TopUp
@@ -76,16 +77,12 @@ def test_the_movements_come_newest_first_with_what_was_left(databases, recorder)
 
 async def test_whoever_looks_at_their_wallet_keeps_nobody_from_paying(databases, recorder):
     """The page comes while the recorder is busy writing, and shows what is on disk."""
-
-    async def signed_in() -> int:
-        return 1
-
     app, go_on = FastAPI(), threading.Event()
     wallets = {1: ANNA}
     app.include_router(
         wallet_page(
             lambda person, limit: view_wallet(databases.record, wallets[person], limit),
-            signed_in,
+            gate_for(1),
             Pages("cardservice.canteen"),
         )
     )

@@ -4,9 +4,9 @@
 import pytest
 
 from cardservice.cards.rules import (
-    ALLOWED,
     ISSUER_KEY_BYTES,
     NUMBER_BYTES,
+    TRANSITIONS,
     UUID_BYTES,
     CardState,
     desfire_credential,
@@ -51,6 +51,6 @@ def test_a_use_without_an_application_has_no_numbers(use: str) -> None:
         desfire_credential(use, bytes(NUMBER_BYTES))
 
 
-def test_nothing_leads_out_of_revoked_and_no_step_stands_still() -> None:
-    assert not any(start is CardState.REVOKED for start, _ in ALLOWED)
-    assert not any(start is end for start, end in ALLOWED)
+def test_a_revoked_card_is_only_returned_and_no_step_stands_still() -> None:
+    assert [end for start, end in TRANSITIONS if start is CardState.REVOKED] == [CardState.RETURNED]
+    assert not any(start is end for start, end in TRANSITIONS)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from cardservice.cards import keystore
+from cardservice.cards.keys import sealing
 from cardservice.cards.keystore import CardMaster, create, generate_masters, open_store
+from cardservice.chip.keys import SoftwareAesKey
 from cardservice.errors import KeyStoreError
 from city import seed
 
@@ -21,7 +23,7 @@ SYSTEM_ID = b"CITY"
 @pytest.fixture(autouse=True)
 def cheap_scrypt(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real cost is tested once; elsewhere a cheap one does."""
-    monkeypatch.setattr(keystore, "_SCRYPT", {"n": 2, "r": 8, "p": 1})
+    monkeypatch.setattr(sealing, "SCRYPT", {"n": 2, "r": 8, "p": 1})
 
 
 def masters(key: bytes = CANARY) -> list[CardMaster]:
@@ -69,10 +71,11 @@ def test_the_real_cost_is_slow_on_purpose(tmp_path: Path, monkeypatch: pytest.Mo
     """Scrypt takes 32 MiB; a file that asks for another cost is refused before any work is done."""
     monkeypatch.undo()
     create(tmp_path / "keys", PASSPHRASE, system_id=SYSTEM_ID, masters=masters())
-    assert json.loads((tmp_path / "keys").read_bytes())["scrypt"] == {"n": 32768, "r": 8, "p": 1}
+    written = json.loads((tmp_path / "keys").read_bytes())
+    assert written["passphrase"]["scrypt"] == {"n": 32768, "r": 8, "p": 1}
     assert open_store(tmp_path / "keys", PASSPHRASE).system_id == SYSTEM_ID
-    header = json.loads((tmp_path / "keys").read_bytes()) | {"scrypt": {"n": 2**40, "r": 8, "p": 1}}
-    (tmp_path / "keys").write_text(json.dumps(header), encoding="utf-8")
+    written["passphrase"]["scrypt"] = {"n": 2**40, "r": 8, "p": 1}
+    (tmp_path / "keys").write_text(json.dumps(written), encoding="utf-8")
     with pytest.raises(KeyStoreError, match="scrypt cost"):
         open_store(tmp_path / "keys", PASSPHRASE)
 
@@ -84,9 +87,10 @@ def test_a_wrong_passphrase_opens_nothing(path: Path, passphrase: bytes) -> None
 
 
 def test_a_changed_byte_anywhere_is_refused(path: Path) -> None:
-    """Each byte of the file in turn: flipped, the store does not open."""
+    """Each byte before the sealed content in turn, and many of it: flipped, the store does not open."""
     original = path.read_bytes()
-    for position in range(len(original)):
+    sealed = original.index(b"sealed") + len("sealed") + 4
+    for position in (*range(sealed), *range(sealed, len(original), 7), *range(len(original) - 5, len(original))):
         changed = bytearray(original)
         changed[position] ^= 1
         path.write_bytes(changed)
@@ -107,15 +111,20 @@ def test_a_file_cut_short_anywhere_is_refused(path: Path) -> None:
 @pytest.mark.parametrize(
     "part",
     [
-        {"salt": 5},
-        {"salt": "ä"},
+        {"passphrase": None},
+        {"passphrase": {}},
+        {"passphrase": {"salt": 5}},
+        {"shares": []},
+        {"shares": {"needed": 2, "count": 3, "set": "0000"}},
         {"nonce": ""},
         {"nonce": "00"},
         {"sealed": None},
         {"sealed": ""},
         {"sealed": "xyz"},
         {"scrypt": []},
-        {"format": "cardservice keys 2"},
+        {"format": "cardservice keys 1"},
+        {"format": "cardservice keys 3"},
+        {"format": []},
         {"more": 1},
     ],
 )
@@ -206,7 +215,7 @@ def test_two_generations_are_tried_newest_first(tmp_path: Path) -> None:
     create(tmp_path / "keys", PASSPHRASE, system_id=SYSTEM_ID, masters=three)
     ring = open_store(tmp_path / "keys", PASSPHRASE).ring("door")
     newest = {m.generation: m.key for m in three if (m.use, m.purpose) == ("door", "locate")}
-    expected = [keystore.SoftwareAesKey(newest[generation]).cmac(b"x") for generation in (3, 2)]
+    expected = [SoftwareAesKey(newest[generation]).cmac(b"x") for generation in (3, 2)]
     assert [key.cmac(b"x") for key in ring.locate] == expected
 
 

@@ -16,7 +16,8 @@ from cardservice.chip.desfire import (
     select_application,
     wrap,
 )
-from cardservice.chip.desfire_messaging import CommMode, Ins, SecureChannel
+from cardservice.chip.desfire_messages import CommMode, Ins
+from cardservice.chip.desfire_messaging import SecureChannel
 from cardservice.chip.errors import (
     ApplicationNotFound,
     AuthenticationRefused,

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cardservice.chip.desfire import Session
-from cardservice.chip.desfire_messaging import CommMode, Ins, Message, SecureChannel, pad, session_vectors, unpad
+from cardservice.chip.desfire_messages import CommMode, Ins, Message
+from cardservice.chip.desfire_messaging import SecureChannel, pad, session_vectors, unpad
 from cardservice.chip.errors import CardNotGenuine, ProtocolError
 from cardservice.chip.keys import SoftwareAesKey
 

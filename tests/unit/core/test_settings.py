@@ -9,7 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from cardservice.errors import SettingsError
-from cardservice.settings import Settings, contradictions, example, load, read_secret, read_secret_text
+from cardservice.settings import Settings, example, load, read_secret, read_secret_text
+from cardservice.settings_check import contradictions
+from cardservice.web.operations import Scope
 
 DEFAULTS = Settings.model_construct().model_dump()
 
@@ -57,10 +59,10 @@ def test_settings_do_not_change_once_read() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[service]\nprot = 1", "service.prot: there is no such setting; allowed here: host, live_token_file, port"),
+        ("[service]\nprot = 1", "service.prot: there is no such setting; allowed here: host, port"),
         (
             "[sevice]\nport = 1",
-            "sevice: there is no such setting; allowed here: callers, database, demonstration, directories, directory",
+            "sevice: there is no such setting; allowed here: access, api, callers, database, demonstration, ",
         ),
         (
             "[directory.mapping]\nx = 1",
@@ -79,6 +81,8 @@ def test_settings_do_not_change_once_read() -> None:
         ('[directory]\nservers = ["a","a","a","a","a","a","a","a","a"]', "directory.servers: "),
         ('[logging]\nlevel = "loud"', "logging.level: Input should be 'debug', 'info', 'warning' or 'error'"),
         ('demonstration = "perhaps"', "demonstration: "),
+        ('[access]\nlock_out_stops = ["office"]', "access.lock_out_stops.0: Input should be 'door', 'workstation', "),
+        ("[directory]\nlock_out_s = 0", "directory.lock_out_s: "),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: str) -> None:
@@ -86,6 +90,28 @@ def test_what_is_wrong_is_named_with_its_place(file: Path, text: str, message: s
         load_text(file, text)
     assert str(raised.value).startswith(f"{file}: {message}")
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["a)(uid=*", "two words", "-x", "1.2.", "a" * 101, "ä"])
+def test_what_is_no_attribute_s_name_is_refused(file: Path, name: str) -> None:
+    """Names of attributes end up in searches."""
+    with pytest.raises(SettingsError, match=r"directory\.mapping\.mail: "):
+        load_text(file, f'[directory.mapping]\nmail = "{name}"\n')
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ('disabled_attribute = "x"', True),
+        ('disabled_values = ["x"]', True),
+        ('disabled_attribute = "x"\ndisabled_values = ["y"]', False),
+        ('disabled_attribute = "x"\nenabled_values = ["y"]', False),
+    ],
+)
+def test_an_attribute_that_disables_needs_its_values(file: Path, text: str, *, refused: bool) -> None:
+    """Without them it would disable nobody, and nobody would notice."""
+    settings = load_text(file, f'[directory]\nservers = ["ldaps://x"]\n[directory.mapping]\n{text}\n')
+    assert any("belongs together" in sentence for sentence in contradictions(settings)) is refused
 
 
 @pytest.mark.parametrize("use", ["door", "canteen", "payroll", "directory", "access"])
@@ -97,7 +123,8 @@ def test_a_caller_may_have_what_a_route_asks_for(file: Path, use: str) -> None:
 @pytest.mark.parametrize("use", ["timeclock", "workstation", "printer", "", "Door"])
 def test_a_use_that_no_route_asks_for_is_refused(file: Path, use: str) -> None:
     """Nobody is given a right that opens nothing."""
-    allowed = "'door', 'canteen', 'payroll', 'directory', 'access' or 'review'"
+    *names, last = (f"'{scope}'" for scope in Scope)
+    allowed = f"{', '.join(names)} or {last}"
     with pytest.raises(SettingsError, match=rf"callers\.0\.uses\.0: Input should be {allowed}"):
         load_text(file, f'[[callers]]\nname = "one"\ntoken_file = "token"\nuses = ["{use}"]\n')
 
@@ -180,7 +207,7 @@ def test_the_example_without_its_signs_says_the_defaults(file: Path) -> None:
     assert load_text(file, uncommented).model_dump() == DEFAULTS
     assigned = re.findall(r"(?m)^(\w+) = ", uncommented)
     names = re.findall(r"(?m)^(?:demonstration|port|url|store|beat_s|disabled_values|code|level) = ", uncommented)
-    assert len(names) == 8
+    assert len(names) == 10
     assert len(assigned) == len(re.findall(r"(?m)^# .*\n#\w+ = ", example())), "each setting is explained"
 
 
@@ -223,7 +250,6 @@ def test_sound_settings_contradict_nothing(sound: dict[str, dict[str, object]]) 
         ("directory", {"ca_file": "{here}/nothing"}, "directory.ca_file: {here}/nothing: there is no such file"),
         ("keys", {"store": "{here}"}, "keys.store: {here}: there is no such file"),
         ("keys", {"passphrase_file": "{here}/nothing"}, "keys.passphrase_file: {here}/nothing"),
-        ("service", {"live_token_file": "{here}/nothing"}, "service.live_token_file: {here}/nothing"),
         ("piv", {"trusted_ca_files": ("{here}/ca", "{here}/nothing")}, "piv.trusted_ca_files[1]: {here}/nothing"),
     ],
 )
@@ -284,3 +310,33 @@ def test_a_secret_that_is_text_is_utf8(tmp_path: Path) -> None:
 def test_a_secret_is_not_read_without_end(tmp_path: Path) -> None:
     write_secret(tmp_path / "secret", b"x" * 10_000_000)
     assert len(read_secret(tmp_path / "secret", "keys.passphrase_file")) <= 65_536
+
+
+def test_a_proxy_before_the_service_is_named() -> None:
+    """Otherwise everybody who signs in would share the proxy's address, and its limit of wrong passwords."""
+    behind = {"behind_tls_proxy": True}
+    unnamed = contradictions(Settings(sign_in=behind))
+    named = contradictions(Settings(sign_in=behind, service={"trusted_proxies": ("192.0.2.7", "2001:db8::/64")}))
+    assert [one.split(":")[0] for one in unnamed if one not in named] == ["service.trusted_proxies"]
+
+
+@pytest.mark.parametrize(
+    ("api", "service", "callers", "said"),
+    [
+        ({"client_ca_file": "ca.pem"}, {"trusted_proxies": ("192.0.2.7",)}, (), None),
+        ({"client_ca_file": "ca.pem"}, {"tls_certificate": "c.pem", "tls_key": "k.pem"}, (), None),
+        ({"client_ca_file": "ca.pem"}, {}, (), "nobody can show a certificate"),
+        ({"client_certificates": "required"}, {}, (), "must be set where api.client_certificates is required"),
+        (
+            {"client_ca_file": "ca.pem", "client_certificates": "required"},
+            {"trusted_proxies": ("192.0.2.7",)},
+            ({"name": "till-1", "token_file": "till", "uses": ("canteen",)},),
+            "callers of the settings have none",
+        ),
+    ],
+)
+def test_certificates_that_nobody_could_show_are_not_asked_for(api, service, callers, said: str | None) -> None:
+    """Each sentence says what to set."""
+    found = [one for one in contradictions(Settings(api=api, service=service, callers=callers)) if "no such" not in one]
+    about = [one for one in found if one.startswith(("api.", "callers"))]
+    assert (about == []) if said is None else (len(about) == 1 and said in about[0])

@@ -56,13 +56,24 @@ def test_a_group_created_under_a_name_already_listed_is_nested_at_once() -> None
     assert memberships.of(ANNA) == {"office", "city"}
 
 
-def test_forget_member_returns_the_groups_as_they_are_now() -> None:
+def test_forget_members_returns_the_groups_as_they_are_now() -> None:
     memberships = Memberships([group("office", ANNA, BERT), group("desk", ANNA), group("other", BERT)])
-    changed = {one.stable_id: one.member_dns for one in memberships.forget_member(ANNA)}
+    changed = {one.stable_id: one.member_dns for one in memberships.forget_members({ANNA})}
     assert changed == {"office": {BERT}, "desk": frozenset()}
     assert memberships.of(ANNA) == frozenset()
     assert memberships.of(BERT) == {"office", "other"}
-    assert memberships.forget_member(ANNA) == []
+    assert memberships.forget_members({ANNA}) == []
+
+
+def test_who_stays_in_a_group_is_a_member_whom_it_does_not_name() -> None:
+    """They count in what the group is in, and are named when that changes; the group itself stays as it is."""
+    memberships = Memberships([group("city", "cn=office"), group("office", BERT)])
+    memberships.stay(ANNA, frozenset({"office", "unknown"}))
+    assert (memberships.of(ANNA), memberships.naming(ANNA)) == ({"office", "city"}, frozenset())
+    assert memberships.replace(group("city")) == {ANNA, BERT}
+    assert memberships.of(ANNA) == {"office"}
+    assert memberships.forget_members({ANNA}) == []
+    assert memberships.of(ANNA) == frozenset()
 
 
 def test_removing_an_unknown_group_affects_nobody() -> None:
@@ -74,12 +85,12 @@ GROUPS = [f"g{n}" for n in range(6)]
 NAMES = [f"cn=n{n}" for n in range(8)]
 
 
-def effective(groups: dict[str, DirectoryGroup], dn: str) -> frozenset[str]:
+def effective(groups: dict[str, DirectoryGroup], dn: str, stays_in: frozenset[str]) -> frozenset[str]:
     """Say from the plain facts who is in what: add groups until nothing is added."""
-    inside: set[str] = set()
+    inside = {one for one in stays_in if one in groups}
     while True:
         names = {dn} | {groups[one].dn for one in inside}
-        larger = {one.stable_id for one in groups.values() if one.member_dns & names}
+        larger = inside | {one.stable_id for one in groups.values() if one.member_dns & names}
         if larger == inside:
             return frozenset(inside)
         inside = larger
@@ -91,10 +102,11 @@ class MembershipsAgainstFacts(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         self.facts: dict[str, DirectoryGroup] = {}
+        self.staying: dict[str, frozenset[str]] = {}
         self.memberships = Memberships()
 
     def _all(self) -> dict[str, frozenset[str]]:
-        return {person: effective(self.facts, person) for person in PEOPLE}
+        return {person: effective(self.facts, person, self.staying.get(person, frozenset())) for person in PEOPLE}
 
     def _moved(self, before: dict[str, frozenset[str]]) -> set[str]:
         return {person for person, groups in self._all().items() if groups != before[person]}
@@ -117,14 +129,20 @@ class MembershipsAgainstFacts(RuleBasedStateMachine):
         self.facts.pop(stable_id, None)
         assert self.memberships.remove(stable_id) >= self._moved(before)
 
-    @rule(person=st.sampled_from(PEOPLE))
-    def forget(self, person: str) -> None:
-        holding = {one for one, group in self.facts.items() if person in group.member_dns}
+    @rule(people=st.frozensets(st.sampled_from(PEOPLE), max_size=3))
+    def forget(self, people: frozenset[str]) -> None:
+        holding = {one for one, group in self.facts.items() if people & group.member_dns}
         self.facts = {
-            one: DirectoryGroup(one, group.dn, group.name, group.member_dns - {person})
+            one: DirectoryGroup(one, group.dn, group.name, group.member_dns - people)
             for one, group in self.facts.items()
         }
-        assert {one.stable_id for one in self.memberships.forget_member(person)} == holding
+        self.staying = {person: groups for person, groups in self.staying.items() if person not in people}
+        assert {one.stable_id for one in self.memberships.forget_members(people)} == holding
+
+    @rule(person=st.sampled_from(PEOPLE), groups=st.frozensets(st.sampled_from(GROUPS), max_size=2))
+    def stay(self, person: str, groups: frozenset[str]) -> None:
+        self.staying[person] = groups
+        self.memberships.stay(person, groups)
 
     @invariant()
     def everybody_is_where_the_facts_say(self) -> None:

@@ -12,9 +12,18 @@ from structlog.testing import capture_logs
 from support.waiting import wait_until
 from unit.readers.fakes import FakeClock, NotingDoor
 
-from cardservice.agents.messages import DecisionMessage, EventId, PointSetup, Sentence
+from cardservice.agents.messages import (
+    DecisionMessage,
+    EventId,
+    MessageRefused,
+    PointSetup,
+    Sentence,
+    decode_from_agent,
+)
+from cardservice.cards.pin.rules import MAX_DIGITS, MIN_DIGITS, fault_of
 from cardservice.doors.ports import OutputFault, Shown
 from readers.clock import SystemClock
+from readers.kiosk import app as kiosk_app
 from readers.kiosk.door import DoorWithPage
 from readers.kiosk.point import ScreenPoint
 from readers.kiosk.server import KioskServer
@@ -72,7 +81,7 @@ async def test_a_pin_is_asked_for_and_handed_on_once(desk):
     assert not desk.screen.choose("in")
     assert desk.screen.enter_pin(ask, PIN)
     assert desk.answers == [PIN]
-    assert (desk.screen.state()["view"], desk.screen.state()["pin"]) == ("reading", None)
+    assert (desk.screen.state()["view"], desk.screen.state()["pin"]) == ("checking", None)
     assert not desk.screen.enter_pin(ask, PIN)
     desk.screen.answer("ok", ("Gebucht.", "Booked."), {})
     assert desk.screen.state()["view"] == "answer"
@@ -250,3 +259,17 @@ def test_digits_travel_unread_or_not_at_all(tmp_path, url, safe):
         agent="a", centre_url=url, allow_plain_ws=True, key_file=tmp_path / "key", outbox_file=tmp_path / "outbox"
     )
     assert settings.is_unreadable_on_the_way is safe
+
+
+@pytest.mark.parametrize(
+    ("digits", "fits"), [(MIN_DIGITS - 1, False), (MIN_DIGITS, True), (MAX_DIGITS, True), (MAX_DIGITS + 1, False)]
+)
+def test_page_wire_and_rule_agree_how_long_a_pin_is(digits, fits):
+    """A PIN that can be set can be typed at the page and sent to the centre, and nothing else can."""
+    pin = "2580258025802"[:digits]
+    frame = {"v": 1, "type": "pin.entered", "event": {"agent": "a", "epoch": 1, "sequence": 1}, "ask": "aa", "pin": pin}
+    try:
+        sent = decode_from_agent(json.dumps(frame)) is not None
+    except MessageRefused:
+        sent = False
+    assert (fault_of(pin) is None, kiosk_app._PIN.fullmatch(pin) is not None, sent) == (fits, fits, fits)

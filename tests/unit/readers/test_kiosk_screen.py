@@ -8,10 +8,9 @@ from unit.readers.fakes import FakeClock
 
 from cardservice.agents.messages import PointSetup, Prompt, Sentence
 from cardservice.timeclock.rules import terminal_of
-from readers.kiosk.facts import OF_ANSWERS, of_answer
-from readers.kiosk.point import SCREEN_USES
+from readers.kiosk.faces import FACES
 from readers.kiosk.screen import Screen
-from readers.kiosk.texts import LANGUAGES, words
+from readers.kiosk.texts import LANGUAGES
 
 CLOCK = PointSetup(point="clock-1", reader="R", use="timeclock", name="Eingang", answer_budget_ms=300)
 TILL = PointSetup(point="till-1", reader="R", use="canteen", options={"language": "en"})
@@ -271,14 +270,23 @@ def test_a_time_clock_asks_for_a_key_exactly_where_the_centre_needs_one(options,
     assert terminal_of(options).alternating is alone
 
 
-def test_every_screen_has_words_and_facts_of_its_own():
-    """A use without its own would speak another's words: it has no screen instead."""
-    assert set(SCREEN_USES) == set(OF_ANSWERS)
-    for use in SCREEN_USES:
-        assert set(words(use)) == set(LANGUAGES)
-    for needs_own in (words, lambda use: of_answer(use, {})):
-        with pytest.raises(KeyError):
-            needs_own("locker")
+@pytest.mark.parametrize("use", FACES)
+def test_every_screen_has_words_for_whatever_it_shows(use):
+    """In both languages the same: its sentences, its keys, and the word before each figure."""
+    face = FACES[use]
+    named = {f"fact_{figure.fact}" for figure in face.figures if figure.named_by is None}
+    needed = {"idle", "idle_detail", "away_detail", *face.keys, *named}
+    for language in LANGUAGES:
+        assert needed <= set(face.words[language])
+        assert set(face.words[language]) == set(face.words[LANGUAGES[0]])
+    assert set(face.spoken()) == set(LANGUAGES)
+
+
+def test_a_use_without_a_face_has_no_screen():
+    """It would speak another's words otherwise."""
+    assert "workstation" not in FACES
+    with pytest.raises(KeyError):
+        Stage(CLOCK.model_copy(update={"use": "workstation"})).screen.state()
 
 
 def test_a_card_that_comes_says_what_stood_on_the_screen():

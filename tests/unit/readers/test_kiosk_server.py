@@ -82,16 +82,17 @@ async def test_before_the_centre_named_any_terminal_the_page_waits(client, kiosk
     """The list is empty and looks again by itself, also under the address of a terminal that may come."""
     kiosk.terminals.remove("clock-1")
     empty = await client.get("/")
-    assert (empty.status_code, 'http-equiv="refresh"' in empty.text) == (200, True)
+    assert (empty.status_code, 'src="/static/list.js"' in empty.text) == (200, True)
     missing = await client.get("/clock-1")
-    assert (missing.status_code, 'http-equiv="refresh"' in missing.text) == (404, True)
+    assert (missing.status_code, 'src="/static/list.js"' in missing.text) == (404, True)
     assert (await client.get("/clock-1/events")).status_code == 404
     assert (await client.post("/clock-1/choice", json={"key": "in"})).status_code == 404
 
 
 async def test_nothing_is_stored_and_nothing_comes_from_elsewhere(client):
     """Every response, refusals included, forbids storing, framing, foreign and inline code."""
-    for path in ("/clock-1", "/static/kiosk.js", "/static/kiosk.css", "/static/card.svg", "/nowhere"):
+    static = [f"/static/{name}" for name in ("kiosk.js", "view.js", "list.js", "kiosk.css", "card.svg")]
+    for path in ("/clock-1", *static, "/nowhere"):
         response = await client.get(path)
         assert response.headers["cache-control"] == "no-store"
         policy = response.headers["content-security-policy"]
@@ -103,7 +104,7 @@ async def test_nothing_is_stored_and_nothing_comes_from_elsewhere(client):
     assert "onclick" not in page
 
 
-async def test_static_files_are_the_three_and_no_path(client):
+async def test_static_files_are_the_pages_own_and_no_path(client):
     for name in ("../server.py", "..%2fserver.py", "%2e%2e/server.py", "server.py", ""):
         assert (await client.get(f"/static/{name}")).status_code == 404
 

@@ -33,7 +33,6 @@ class OwnCode(Conflict):
 
 ERRORS: dict[str, tuple[Exception, int, str]] = {
     "anonymous": (ApiProblem(401, "not_authenticated", "a token is needed"), 401, "not_authenticated"),
-    "page": (ApiProblem(401, "not_signed_in", "sign in"), 401, "not_signed_in"),
     "refused": (ApiProblem(403, "foreign_use", "not this one"), 403, "foreign_use"),
     "gone": (NotFound("no such door"), 404, "not_found"),
     "twice": (Conflict("there is one"), 409, "conflict"),
@@ -88,10 +87,9 @@ async def test_what_no_route_answers_is_a_problem_too(client, method, path, stat
 
 
 async def test_headers_say_what_to_do(client):
-    """When to come again, and how to sign in."""
+    """When to come again, and what to send."""
     assert (await client.get("/fail/full")).headers["retry-after"] == "3"
     assert (await client.get("/fail/anonymous")).headers["www-authenticate"] == "Bearer"
-    assert (await client.get("/fail/page")).headers["www-authenticate"].startswith("Basic ")
 
 
 @pytest.mark.parametrize("name", ["ours", "defect"])

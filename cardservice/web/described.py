@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""What holds for every route is said of every route: in `/openapi.json`, and in the `Allow` of a wrong method.
+
+A route describes what is its own. Which problems it may answer with besides, who may ask it, and with what they prove
+who they are, follows from the operation it names and from what it takes.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from fastapi import FastAPI, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.exceptions import HTTPException
+
+from cardservice.web.gate import Asked
+from cardservice.web.operations import OPERATIONS, Operation
+from cardservice.web.problems import Problem, answer, documented
+from cardservice.web.session import COOKIE
+
+METHODS: Final = ("get", "put", "post", "delete", "patch")
+_SESSION: Final = "session"
+_CERTIFICATE: Final = "client_certificate"
+_NAME: Final = re.compile(r"\{[^}]*\}")
+_WITH_BODY: Final = (400, 413)
+_GUARDED: Final = (401, 403, 429)
+_WRITES: Final = ("put", "post", "patch")
+_FASTAPI_S_OWN: Final = ("HTTPValidationError", "ValidationError")
+
+
+def install(app: FastAPI) -> None:
+    """Complete what `app` says of itself, once somebody asks; `app.openapi` is another one from now on."""
+    plain = app.openapi
+    made: list[dict[str, Any]] = []
+
+    def completed() -> dict[str, Any]:
+        if not made:
+            made.append(complete(plain(), dict(_operations(app))))
+        return made[0]
+
+    async def wrong_method(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, HTTPException):
+            raise error
+        allowed = ", ".join(methods_of(completed()["paths"], request.url.path))
+        headers = {"Allow": allowed} if allowed else dict(error.headers or {})
+        detail = f"not {request.method} here"
+        problem = Problem(title="method not allowed", status=405, detail=detail, code="method_not_allowed")
+        return answer(problem, headers)
+
+    app.openapi = completed  # type: ignore[method-assign]  # how FastAPI says it is done
+    app.add_exception_handler(405, wrong_method)
+
+
+def complete(schema: dict[str, Any], operations: Mapping[tuple[str, str], Operation]) -> dict[str, Any]:
+    """Say of each route of `schema` who may ask it and what may go wrong; `operations` by method and path."""
+    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+    for name in _FASTAPI_S_OWN:
+        schemas.pop(name, None)
+    cookie = {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The session of somebody signed in."}
+    schemes = schema["components"].setdefault("securitySchemes", {})
+    schemes[_SESSION] = cookie
+    # OpenAPI 3.1, 4.8.27: the connection itself proves who asks.
+    schemes[_CERTIFICATE] = {"type": "mutualTLS", "description": "A certificate that is bound to a system's account."}
+    for path, item in schema["paths"].items():
+        for method in METHODS:
+            if method in item:
+                takes = _taken(method, item[method])
+                _complete_route(item[method], operations.get((method.upper(), path)), takes)
+    return schema
+
+
+def methods_of(paths: Mapping[str, Mapping[str, Any]], path: str) -> list[str]:
+    """Return the methods that are described for a path, in order."""
+    found = {
+        method.upper()
+        for template, item in paths.items()
+        if re.fullmatch(_NAME.sub("[^/]+", template), path)
+        for method in METHODS
+        if method in item
+    }
+    return sorted(found)
+
+
+def _taken(method: str, route: Mapping[str, Any]) -> list[int]:
+    """Return what may be wrong with what a route takes."""
+    found = [422] if route.get("parameters") or "requestBody" in route else []
+    if method in _WRITES:
+        found += _WITH_BODY
+        # A form, which the route reads by itself.
+        found += [] if "requestBody" in route else [415, 422]
+    # Whatever has to be named may not be there.
+    names_something = any(one.get("required") and one["in"] in {"path", "query"} for one in route.get("parameters", ()))
+    return [*found, 404] if names_something else found
+
+
+def _complete_route(route: dict[str, Any], operation: Operation | None, statuses: list[int]) -> None:
+    if operation is not None:
+        statuses = [*statuses, *_GUARDED]
+        route["x-scope"] = operation.scope
+        route["x-roles"] = sorted(operation.roles)
+        systems: list[dict[str, list[str]]] = []
+        if operation.scope is not None:
+            # Either is enough; whoever has both is asked whether they belong together.
+            systems = [*route.get("security", []), {_CERTIFICATE: []}]
+        people: list[dict[str, list[str]]] = [{_SESSION: []}] if operation.roles else []
+        route["security"] = systems + people
+    for status, problem in documented(*statuses).items():
+        described = route["responses"].setdefault(str(status), problem)
+        # What FastAPI describes by itself are its own errors, which are never sent.
+        if any(name in str(described) for name in _FASTAPI_S_OWN) or "content" not in described:
+            route["responses"][str(status)] = problem
+
+
+def _operations(app: FastAPI) -> Iterator[tuple[tuple[str, str], Operation]]:
+    for context in iter_route_contexts(app.routes):
+        route = context.original_route
+        if not isinstance(route, APIRoute):
+            continue
+        for name in _named(route.dependant):
+            for method in context.methods or ():
+                yield (method, str(context.path_format)), OPERATIONS[name]
+
+
+def _named(dependant: Dependant) -> Iterator[str]:
+    for inner in dependant.dependencies:
+        if isinstance(inner.call, Asked):
+            yield inner.call.operation
+        yield from _named(inner)

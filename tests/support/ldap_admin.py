@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""An administrator of a directory, who writes through ldap3 what a test wants there."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ldap3
+
+
+@contextmanager
+def signed_in(url: str, dn: str, password: str) -> Iterator[ldap3.Connection]:
+    """A bound connection; failed operations raise. What the connection proves of the server is not what is tested."""
+    tls = ldap3.Tls(validate=ssl.CERT_NONE) if url.startswith("ldaps:") else None
+    connection = ldap3.Connection(
+        ldap3.Server(url, tls=tls, get_info=ldap3.NONE),
+        dn,
+        password,
+        auto_bind=ldap3.AUTO_BIND_NO_TLS,
+        auto_referrals=False,
+        raise_exceptions=True,
+        check_names=False,
+    )
+    try:
+        yield connection
+    finally:
+        connection.unbind()
