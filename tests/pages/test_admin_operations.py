@@ -75,7 +75,8 @@ class Office(Crowd):
     """A city with thirty clerks, in which groups are departments; one of its two agents is connected."""
 
     agent: AgentThread
-    moved: bool = False
+    left: str = "Bürgerbüro"
+    joined: str = "Bauamt"
 
     def held(self) -> int:
         """Return how many people wait for a decision."""
@@ -91,11 +92,11 @@ class Office(Crowd):
         return self.held()
 
     def move(self) -> None:
-        """Take Tomasz from Bauamt to Bürgerbüro, if he does not count there for a while already."""
+        """Take Tomasz from the department he is in to the other one, if no window of his counts already."""
         if not self.overview().movers:
-            self._put("Bauamt" if self.moved else "Bürgerbüro", member=True)
-            self._put("Bauamt", member=False)
-            self.moved = True
+            self.left, self.joined = self.joined, self.left
+            self._put(self.joined, member=True)
+            self._put(self.left, member=False)
             wait_until(lambda: self.overview().movers == 1)
 
     def _put(self, group: str, *, member: bool) -> None:
@@ -325,7 +326,7 @@ def test_a_mover_stops_counting_at_once(browser: Browser, office: Office) -> Non
         page = signed_in(context, office, "/directory")
         movers = page.locator("section[aria-labelledby=movers]")
         expect(movers.locator("tbody tr")).to_contain_text(["Tomasz Nowak"])
-        expect(movers).to_contain_text("Bauamt")
+        expect(movers).to_contain_text(office.left)
         page.on("dialog", accept)
         press(page, movers.get_by_role("button", name="Jetzt beenden"))
         wait_until(lambda: office.overview().movers == 0)
