@@ -35,6 +35,9 @@ from cardservice.authzen.api import EchoRequestId
 from cardservice.authzen.subjects import Subjects
 from cardservice.canteen.service import Canteen
 from cardservice.canteen.tills import CanteenPlace
+from cardservice.cards.bulk.worker import BatchWorker
+from cardservice.cards.encoding.bench import EncodingBench
+from cardservice.cards.encoding.works import CardKeys
 from cardservice.cards.keys.upkeep import KeyUpkeep
 from cardservice.cards.pin.leavers import Leavers
 from cardservice.cards.pin.service import Pins, pepper_of
@@ -136,6 +139,7 @@ class Service:
         self._front = Front(settings.service, settings.api)
         self._front.register(self.metrics.registry)
         self._leavers = Leavers(self._databases.state, self._clock)
+        self._batches = BatchWorker(self._databases.state, self._clock)
         self._key_upkeep = KeyUpkeep(self._databases.state, self._keys, key_file, self._clock)
         self.metrics.registry.register(self._key_upkeep)
         self._pki = PkiParts(
@@ -195,6 +199,7 @@ class Service:
         self._follower = ChangeFollower(self._databases.state, self.city)
         self._follower.start()
         self._leavers.start()
+        self._batches.start()
         self._key_upkeep.start()
         self._pki.publisher.start()
         self.directory.start()
@@ -218,6 +223,7 @@ class Service:
             thread.join(timeout=SHUTDOWN_S)
         self.directory.stop()
         self._leavers.stop()
+        self._batches.stop()
         self._key_upkeep.stop()
         self._pki.close()
         self._outsiders.stop()
@@ -286,13 +292,23 @@ class Service:
         self._age_ms_of, self._live_taps = taps.age_ms_of, taps.live
         desks = Desks(self._taps, self._events, self.live, self.metrics, self._clock)
         self._hub = AgentHub(Agents(self._databases.state, self._clock), desks, self._prompts_of)
+        self._encoding = EncodingBench(
+            self._databases.state, CardKeys(self._keys), self._clock, self._hub.encoders, self.city.catch_up
+        )
         passwords = parts.passwords(self._databases.state, self._clock, self._ldap)
         self._sign_in = SignIn(passwords, self._clock, parts.login_limits(self._settings.sign_in))
         self._doors = Doors(
             DoorServices(self.city, self._hub, self.recorder, self._journal, self._clock, self._databases.state)
         )
         self._courier = self._make_courier()
-        app = FastAPI(title="One card", version=__version__, lifespan=self._lifespan, docs_url=None, redoc_url=None)
+        app = FastAPI(
+            title="One card",
+            version=__version__,
+            lifespan=self._lifespan,
+            docs_url=None,
+            redoc_url=None,
+            openapi_url=None,
+        )
         vitals = self._vitals()
         app.include_router(health_router(vitals.health, self.metrics))
         problems.install(app)
@@ -307,8 +323,7 @@ class Service:
         app.router.routes.append(taps_route(gate))
         for router in routers(self._assembly(vitals), gate, pages):
             app.include_router(router)
-        described.install(app)
-        app.include_router(docs_page(app.openapi, pages))
+        app.include_router(docs_page(described.install(app), pages))
         return RefusalPages(InFront(app, self._layers(), {TAPS: RestTaps(self._taps, gate)}), pages)
 
     def _layers(self) -> list[Callable[[ASGIApp], ASGIApp]]:
@@ -334,6 +349,7 @@ class Service:
         self._doors.start()
         self._hub.points_changed(self.city.snapshot)
         self._courier.start()
+        self._encoding.start()
         settling = None if self._printing is None else asyncio.create_task(self._printing.settle_now_and_then())
         if settling is not None:
             settling.add_done_callback(partial(_log_failure, "printing.settling_ended"))
@@ -341,6 +357,7 @@ class Service:
         if settling is not None:
             settling.cancel()
             await asyncio.wait((settling,))
+        await self._encoding.stop()
         await asyncio.to_thread(self._courier.stop)
         self._till_desk.close()
         await self._taps.close()
@@ -412,6 +429,8 @@ class Service:
             spooler=self._spooler,
             print_account_of=self._print_account_of,
             pki=self._pki,
+            encoding=self._encoding,
+            batches=self._batches,
         )
 
     def _webhook_conditions(self) -> Iterator[Condition]:

@@ -14,6 +14,8 @@ import typer
 from cardservice import __version__
 from cardservice.access_commands import access
 from cardservice.backup.commands import backup, restore
+from cardservice.cards.bulk.commands import batch
+from cardservice.cards.encoding.commands import add_encoding_commands
 from cardservice.cards.life.commands import add_life_commands
 from cardservice.cards.pin.commands import pin
 from cardservice.console import (
@@ -38,6 +40,7 @@ from cardservice.web.accounts.commands import accounts
 from cardservice.webhooks.commands import webhooks
 
 if TYPE_CHECKING:
+    from cardservice.cards.encoding.works import CardKeys
     from cardservice.cards.service import CardView
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="The one-card service of the city.")
@@ -67,6 +70,7 @@ for name, group in (
     app.add_typer(group, name=name)
 cards.add_typer(pin, name="pin")
 add_life_commands(cards)
+cards.add_typer(batch, name="batch")
 cards.add_typer(pki, name="pki")
 db.command("backup")(backup)
 db.command("restore")(restore)
@@ -83,6 +87,16 @@ def _keep_command(config: Path | None, use: CommandUse) -> None:
     from cardservice.command_traces import keep_command
 
     keep_command(config, use)
+
+
+def _card_keys(config: Path | None) -> "CardKeys":
+    from cardservice.cards.encoding.works import CardKeys
+    from cardservice.parts import key_file
+
+    return CardKeys(key_file(load_settings(config)).load())
+
+
+add_encoding_commands(cards, _card_keys)
 
 
 @app.command()

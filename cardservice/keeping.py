@@ -39,6 +39,8 @@ LIMITS: Final[Mapping[str, Limit]] = MappingProxyType(
         "security_log": Limit(7, 90, 365),
         "lookups": Limit(90, 730, 1_096),
         "decisions": Limit(90, 730, 1_096),
+        # § 147 (3) AO: receipts for eight years from the end of theirs; as many days whichever are leap years.
+        "canteen_books": Limit(2_922, 2_922, 3_653),
         "canteen_requests": Limit(7, 90, 365),
         "leavers": Limit(1, 90, 365),
     }
@@ -68,6 +70,7 @@ class RetentionSection(BaseModel):
     lookups: int = _days("lookups", "who looked at whose data, and who decided on grants")
     decisions: int = _days("decisions", "who decided, in lists of reviews, requests, holds and keys")
     canteen_requests: int = _days("canteen_requests", "what tills asked for, so that asking twice books once")
+    canteen_books: int = _days("canteen_books", "whose a payment or top-up was, from the end of its year")
     leavers: int = _days("leavers", "name and login of people who left, and whose canteen account was whose")
     reasons: dict[str, str] = Field(
         {}, max_length=len(LIMITS), description="Why something is kept for longer than usual, by its name above."

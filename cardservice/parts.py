@@ -443,6 +443,7 @@ def pki_rules(settings: Settings) -> PkiRules:
         card_days=section.card_days,
         logon_days=section.logon_days,
         logon_rsa_bits=section.logon_rsa_bits,
+        logon_outside=section.logon == "outside",
         pkinit_eku=section.pkinit_eku,
         realm=section.realm,
         crl_hours=section.crl_hours,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
 
     from cardservice.cards.pki.authorities import Authorities, Authority
-    from cardservice.cards.pki.service import Certificates, CertificateView
+    from cardservice.cards.pki.rules import Slot
+    from cardservice.cards.pki.service import Certificates
+    from cardservice.cards.pki.views import CertificateView
     from cardservice.settings import Settings
 
 pki = typer.Typer(no_args_is_help=True, help="Certificates on cards, and the authorities that sign them.")
@@ -97,17 +99,29 @@ def issue(
     from cardservice.cards.pki.requests import read_request
     from cardservice.cards.pki.rules import Slot
 
-    if slot not in set(Slot):
-        raise Conflict(f"there is no slot {slot!r}; there are {', '.join(Slot)}")
+    place = _slot(slot)
     desk, proven = _certificates(config), read_request(_read(request))
-    if Slot(slot) is Slot.LOGON and load_settings(config).pki.logon == "outside":
+    if place is Slot.LOGON and load_settings(config).pki.logon == "outside":
         desk.ask_outside(card, proven)
         typer.echo("the request waits for the city's PKI: 'cardservice cards pki csr export'")
         return
-    certificate = desk.issue(card, Slot(slot), proven)
+    certificate = desk.issue(card, place, proven)
     if out is not None:
         _write_new(out, certificate.public_bytes(Encoding.PEM))
     typer.echo(f"issued {certificate.serial_number:040x} for slot {slot} of card {card}")
+
+
+@pki.command("retire")
+@clearly
+@traced("pki.retire")
+def retire(
+    card: CardArgument,
+    slot: Annotated[str, typer.Argument(help="9A, 9C, 9D or 9E.")],
+    config: ConfigOption = None,
+) -> None:
+    """The card has the newest certificate of a slot: revoke the older ones there as superseded."""
+    retired = _certificates(config).retire_older(card, _slot(slot))
+    typer.echo(f"revoked {retired} older certificates in slot {slot} of card {card}")
 
 
 @pki.command("ending")
@@ -166,6 +180,14 @@ def csr_import(
     desk = _certificates(config)
     for file in files:
         typer.echo(f"{file.name}: for card {desk.bring_in(_read(file))}")
+
+
+def _slot(name: str) -> "Slot":
+    from cardservice.cards.pki.rules import Slot
+
+    if name not in set(Slot):
+        raise Conflict(f"there is no slot {name!r}; there are {', '.join(Slot)}")
+    return Slot(name)
 
 
 def _authority(one: "Authority") -> dict[str, Any]:

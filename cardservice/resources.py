@@ -34,6 +34,7 @@ from cardservice.audit.pages import audit_pages
 from cardservice.audit.service import AuditTrail, KeepLooks
 from cardservice.cards.api import cards_router
 from cardservice.cards.bulk.api import BatchDesk, batches_router
+from cardservice.cards.bulk.pages import BatchPages, batch_pages
 from cardservice.cards.desk import CardDesk
 from cardservice.cards.keys.api import KeyDesk, keys_router
 from cardservice.cards.keys.closing import closing_kind
@@ -68,6 +69,7 @@ from cardservice.web.once import Once
 from cardservice.web.pages import Pages
 from cardservice.web.public import Contacts, public_pages
 from cardservice.web.public import Retention as Figures
+from cardservice.web.streams import Streams
 
 _log = structlog.get_logger()
 
@@ -76,7 +78,7 @@ _log = structlog.get_logger()
 class Surroundings:
     """What the resources stand on. `keep` and `keep_look` write to the journal.
 
-    `catch_up` has the next tap see a change.
+    `catch_up` has the next tap see a change, `wake_batches` has a list of cards begin.
     """
 
     databases: Databases
@@ -86,6 +88,8 @@ class Surroundings:
     catch_up: Callable[[], None]
     directories: Callable[[], Sequence[DirectoryStatus]]
     outsider_bounds: Bounds
+    streams: Streams
+    wake_batches: Callable[[], None]
 
 
 def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator[APIRouter]:
@@ -99,7 +103,9 @@ def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator
     yield directories_router(around.directories, gate)
     yield cards_router(cards, gate, around.keep_look)
     yield life_router(life, gate, around.keep_look)
-    yield batches_router(BatchDesk(state, once, clock), gate)
+    batches = BatchDesk(state, once, clock, around.wake_batches)
+    yield batches_router(batches, gate)
+    yield batch_pages(BatchPages(batches, Shelf(clock), around.streams, gate, pages))
     yield people_pages(people, cards, (gate, pages), around.keep_look)
     yield life_pages(life, gate, pages, around.keep_look)
     outsiders = Outsiders(state, clock, around.outsider_bounds, publish)

@@ -33,6 +33,9 @@ from cardservice.canteen.pages import wallet_page
 from cardservice.canteen.service import Canteen
 from cardservice.canteen.tills import CanteenPlace
 from cardservice.canteen.wallet import WalletView, view_wallet
+from cardservice.cards.bulk.worker import BatchWorker
+from cardservice.cards.encoding.bench import EncodingBench
+from cardservice.cards.encoding.wiring import encoding_routers
 from cardservice.cards.keys.upkeep import KeyUpkeep
 from cardservice.cards.pki.wiring import PkiParts, pki_routers
 from cardservice.clock import Clock
@@ -83,7 +86,7 @@ from cardservice.workstations.pages import workstations_page
 _PAGE_FOLDERS = (
     "cardservice.web.accounts",
     *("cardservice.live", "cardservice.doors"),
-    *("cardservice.cards", "cardservice.people.outsiders"),
+    *("cardservice.cards", "cardservice.cards.pki", "cardservice.people.outsiders", "cardservice.cards.encoding"),
     *("cardservice.access.explain", "cardservice.access.model"),
     "cardservice.timeclock",
     "cardservice.canteen",
@@ -131,6 +134,8 @@ class Assembly:
     spooler: Spooler | None
     print_account_of: Callable[[int], str | None]
     pki: PkiParts
+    encoding: EncodingBench
+    batches: BatchWorker
 
     def lookups(self) -> Lookups:
         """Return what keeps who looked at whom."""
@@ -183,10 +188,13 @@ def _management_routers(service: Assembly, gate: Gate, pages: Pages) -> Iterator
         service.city.catch_up,
         service.directory.statuses,
         service.outsider_bounds,
+        service.streams,
+        service.batches.wake,
     )
     yield webhooks_router(service.webhooks, gate)
-    yield from pki_routers(service.pki, gate, lookups.look)
+    yield from pki_routers(service.pki, gate, pages, lookups.look)
     yield from resource_routers(around, gate, pages)
+    yield from encoding_routers(service.encoding, (state, clock), service.streams, gate, pages)
     yield from watching_routers(_watched(service), gate, pages)
     trail = AuditTrail(service.databases, service.secret, service.journal, clock)
     steps = keeps_steps(service.recorder, service.journal, clock)

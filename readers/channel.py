@@ -16,6 +16,8 @@ from cardservice.agents.messages import (
     CardOpen,
     Challenge,
     DecisionMessage,
+    EncoderApdus,
+    EncoderRelease,
     EventAck,
     EventRefused,
     EventsAgain,
@@ -36,7 +38,17 @@ from readers.metrics import Metrics
 from readers.ports import CentreSocket, Connector
 
 FromCentreInSession = (
-    CardOpen | CardApdus | PinAsk | DecisionMessage | EventAck | EventRefused | EventsAgain | PointCommand | Prompt
+    CardOpen
+    | CardApdus
+    | PinAsk
+    | DecisionMessage
+    | EventAck
+    | EventRefused
+    | EventsAgain
+    | PointCommand
+    | Prompt
+    | EncoderApdus
+    | EncoderRelease
 )
 
 OUTGOING_FRAMES = 256

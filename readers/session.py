@@ -10,6 +10,8 @@ from functools import partial
 import structlog
 
 from cardservice.agents.messages import (
+    EncoderApdus,
+    EncoderRelease,
     EventAck,
     EventRefused,
     EventsAgain,
@@ -27,6 +29,7 @@ from readers.card import CardSide
 from readers.channel import Channel, ChannelTimes, ChannelTools, FromCentreInSession
 from readers.clock import Clock, SystemClock
 from readers.door import DoorPoint
+from readers.encoder import Encoders, EncoderTools
 from readers.errors import OutboxFault, SettingsFault
 from readers.identity import Identity
 from readers.kiosk.assembly import open_kiosk
@@ -99,6 +102,9 @@ class Session:
         clock, metrics, times = self._clock, parts.metrics, parts.times
         hello = partial(_hello, identity, parts.settings.agent, outbox.epoch)
         self._channel = Channel(parts.surroundings.connect, hello, self, ChannelTools(clock, metrics, times.channel))
+        self._encoders = Encoders(
+            parts.settings.encoder_readers, EncoderTools(parts.driver, clock, metrics, self._channel.send)
+        )
         self._outputs = Outputs(parts.outputs, send=self._channel.send, clock=clock, metrics=metrics)
         self._workstations: Workstations | None = None
         # What the card in a reader was told to, which its removal is for too.
@@ -163,6 +169,7 @@ class Session:
         self._uploads.connected()
         self._outputs.connected(ahead_ms=offset_ms)
         self._health_due.set()
+        self._encoders.connected()
         self._bank.centre_connected()
 
     def points_changed(self, welcome: Welcome) -> None:
@@ -186,6 +193,7 @@ class Session:
         self._uploads.disconnected()
         self._router.disconnected()
         self._outputs.disconnected()
+        self._encoders.disconnected()
 
     def received(self, message: FromCentreInSession, at_us: int) -> None:
         """Hand a message of the centre, received at `at_us`, to whom it is for."""
@@ -197,6 +205,8 @@ class Session:
             self._outputs.command(self._points.of(message.point), message)
         elif isinstance(message, Prompt):
             self._prompt(message)
+        elif isinstance(message, EncoderApdus | EncoderRelease):
+            self._encoders.received(message)
         else:
             self._router.deliver(message, at_us)
 
@@ -215,6 +225,11 @@ class Session:
         return self._workstations.point(setup, output)
 
     def _begin_tap(self, slot: ReaderSlot, arrival: Arrival) -> Tap | None:
+        if slot.reader in self._encoders:
+            # It may have left before its turn came.
+            if slot.present:
+                self._encoders.arrived(slot.reader, slot.worker)
+            return None
         setup = self._points.for_reader(slot.reader)
         if setup is None:
             self._parts.metrics.faults.labels("no_point").inc()
@@ -229,6 +244,9 @@ class Session:
         return Tap(self._tools, setup, arrival, card=card, output=output)
 
     def _card_left(self, reader: str) -> None:
+        if reader in self._encoders:
+            self._encoders.left(reader)
+            return
         # Since the card came the centre may have given the reader to another point, or to none.
         output = self._at_reader.pop(reader, None)
         setup = self._points.for_reader(reader)
@@ -257,6 +275,8 @@ class Session:
     def _takes_found(self, reader: str) -> bool | None:
         if not self._channel.is_connected:
             return None
+        if reader in self._encoders:
+            return True
         setup = self._points.for_reader(reader)
         if setup is None:
             return False
@@ -281,6 +301,7 @@ class Session:
     async def _report_health(self) -> None:
         while True:
             self._health_due.clear()
+            self._encoders.looked([one.reader for one in self._bank.health()])
             depth = self._outbox.depth
             self._parts.metrics.outbox_depth.set(depth.waiting)
             self._parts.metrics.outbox_aside.set(depth.aside)
@@ -310,6 +331,7 @@ class Session:
     async def _shut_down(self, tasks: Mapping[str, asyncio.Task[None]]) -> None:
         """Let running taps end, then the record of them, then everything else."""
         self._bank.stop_accepting()
+        self._encoders.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._parts.times.stop_grace_s):
                 await self._bank.wait_until_idle()

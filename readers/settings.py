@@ -97,6 +97,10 @@ class AgentSettings(BaseSettings):
     # A card already in the reader at start or after a restart of pcscd: the holder may be gone, so ask for it again.
     # Workstations always take it.
     found_card: Literal["ask_again", "tap"] = "ask_again"
+    # PC/SC names of readers at which cards are encoded: a card on one of them is never a tap, whatever the points say.
+    encoder_readers: Annotated[
+        tuple[Annotated[str, Field(min_length=1, max_length=127)], ...], Field(max_length=8)
+    ] = ()
     metrics_port: Annotated[int, Field(ge=0, le=65_535)] = 0
     metrics_address: Annotated[str, Field(max_length=64)] = "127.0.0.1"
     # Where the pages of time clocks, canteen terminals, printers and doors with a PIN are served; 0: none. Needs the

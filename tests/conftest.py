@@ -100,6 +100,7 @@ WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
     "openssl": lambda: lacks_programs("openssl"),
     "systemd": lambda: lacks_programs("systemd-analyze"),
     "promtool": lambda: lacks_programs("promtool"),
+    "atheris": lambda: [] if importlib.util.find_spec("atheris") else ["atheris"],
 }
 
 
@@ -128,7 +129,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for part in WHAT_IS_LACKING:
         if item.get_closest_marker(part) is None or not lacking(part):
             continue
-        reason = f"{part} is missing here ({', '.join(lacking(part))}); scripts/debian-packages.sh test installs it"
+        reason = f"{part} is missing here ({', '.join(lacking(part))}); ./test installs it"
         if all_parts_are_required():
             pytest.fail(reason, pytrace=False)
         # It travels with the report, whichever process ran the test.
@@ -145,4 +146,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("NOT TESTED HERE: real parts are missing", sep="!", red=True, bold=True)
     for part, count in sorted(skipped_for.items()):
         terminalreporter.line(f"{part}: {count} tests skipped, missing: {', '.join(lacking(part))}")
-    terminalreporter.line("As root, scripts/debian-packages.sh test installs them.")
+    terminalreporter.line("As root, ./test installs them.")

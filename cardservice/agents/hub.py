@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from cardservice.access.rules import PointRecord
 from cardservice.access.snapshot import Snapshot
 from cardservice.agents.channel import Channel, ChannelClosed, Frame
+from cardservice.agents.encoding import EncoderRelay
 from cardservice.agents.events import Sender
 from cardservice.agents.messages import (
     Challenge,
@@ -60,6 +61,11 @@ class AgentHub:
     def states(self) -> PointStates:
         """What the points of the connected agents said of themselves last."""
         return self._desks.states
+
+    @property
+    def encoders(self) -> EncoderRelay:
+        """The encoders of the connected agents."""
+        return self._desks.encoders
 
     @property
     def told(self) -> AgentsTold:

@@ -21,6 +21,13 @@ and once everything is handed over (or the agent comes back):
 
     events.account      ->      what the centre must have by now
                         <-  events.again, if it has not
+
+A card on an encoder is no tap; the centre writes it when it has something to write:
+
+    encoder             ->      whether a card lies there, again whenever that changes
+                        <-  encoder.apdus n=0
+    encoder.responses   ->
+                        <-  encoder.apdus n=1 ..., encoder.release
 """
 
 import json
@@ -431,6 +438,56 @@ class DoorState(_Message):
     at_ms: InstantMs
 
 
+ReaderName = Annotated[str, Field(min_length=1, max_length=127)]
+ExchangeNumber = Annotated[int, Field(ge=0, lt=1_024)]
+
+
+class EncoderState(_Message):
+    """Agent: one of its encoders, after the welcome and whenever something changed there.
+
+    `visit` is made by the agent anew for every card that is laid on; None: nothing lies there.
+    """
+
+    type: Literal["encoder"] = "encoder"
+    reader: ReaderName
+    usable: bool
+    visit: Token | None = None
+
+
+class EncoderApdus(_Message):
+    """Centre: transmit these to the card of this visit, in order, and answer once.
+
+    A new `conversation` begins with n=0 and a card that was powered up anew.
+    """
+
+    type: Literal["encoder.apdus"] = "encoder.apdus"
+    reader: ReaderName
+    visit: Token
+    conversation: Token
+    n: ExchangeNumber
+    apdus: Annotated[tuple[ApduHex, ...], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
+
+
+class EncoderResponses(_Message):
+    """Agent: the card's answers, status words included; fewer than asked for only if `gone` says why."""
+
+    type: Literal["encoder.responses"] = "encoder.responses"
+    reader: ReaderName
+    conversation: Token
+    n: ExchangeNumber
+    responses: Annotated[tuple[ApduHex, ...], Field(max_length=MAX_BATCH, fail_fast=True)]
+    took_us: DurationUs
+    gone: Literal["pulled", "reader", "timeout"] | None = None
+
+
+class EncoderRelease(_Message):
+    """Centre: nothing more is sent to the card of this visit; power it off."""
+
+    type: Literal["encoder.release"] = "encoder.release"
+    reader: ReaderName
+    visit: Token
+
+
 FromAgent = Annotated[
     Hello
     | CardPresent
@@ -442,7 +499,9 @@ FromAgent = Annotated[
     | Health
     | OutputState
     | PointDone
-    | DoorState,
+    | DoorState
+    | EncoderState
+    | EncoderResponses,
     Field(discriminator="type"),
 ]
 FromCentre = Annotated[
@@ -457,7 +516,9 @@ FromCentre = Annotated[
     | EventRefused
     | EventsAgain
     | PointCommand
-    | Prompt,
+    | Prompt
+    | EncoderApdus
+    | EncoderRelease,
     Field(discriminator="type"),
 ]
 _FROM_AGENT: TypeAdapter[Any] = TypeAdapter(FromAgent)

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import structlog
 
 from cardservice.access.rules import Level, PointRecord, Reason, Use
+from cardservice.agents.card_details import CardDetail, detail_of
 from cardservice.agents.messages import CardPresent
 from cardservice.cards.ports import TokenTrouble
 from cardservice.cards.rules import desfire_credential, piv_credential
@@ -27,7 +28,8 @@ from cardservice.chip.piv_certificate import CardAuthTrust
 from cardservice.clock import Clock
 from cardservice.errors import CardServiceError
 
-# Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away.
+# Sends commands to the card through the agent and returns its answers, fewer than asked for if the card went away; an
+# agent that says more about why gives `Missing` answers.
 Exchange = Callable[[Sequence[bytes]], Awaitable[tuple[bytes, ...]]]
 # Told which generation of keys the card known by a credential has just proved.
 KeepGeneration = Callable[[bytes, int], None]
@@ -40,11 +42,34 @@ CONVERSATIONS: Final = frozenset({"desfire", "piv"})
 ATTESTED: Final = "attested"
 # SELECT refused with one of these: the card does not know the application, or no application at all.
 _NO_APPLICATION: Final = frozenset({0x6A82, 0x6A81, 0x6D00, 0x6E00, 0x91A0, 0x911C})
+# The less a refusal to talk says of the card, the earlier it stands here.
+_TELLING: Final = {CardDetail.CLASS_NOT_SUPPORTED: 0, CardDetail.APPLICATION_MISSING: 1}
 _log = structlog.get_logger()
 
 
 def nobody_asks(_credential: bytes, _generation: int) -> None:
     """For whoever does not count which generation cards have."""
+
+
+class Missing(tuple[bytes, ...]):
+    """Fewer answers than asked for, and why: see `Silent` and `Broken`."""
+
+    __slots__ = ()
+    error: type[chip.CardGone] = chip.CardGone
+
+
+class Silent(Missing):
+    """The card did not answer in time."""
+
+    __slots__ = ()
+    error = chip.CardSilent
+
+
+class Broken(Missing):
+    """The reader broke off."""
+
+    __slots__ = ()
+    error = chip.ReaderFailed
 
 
 class Keys(Protocol):
@@ -66,13 +91,17 @@ class Keys(Protocol):
 
 
 class Proof(NamedTuple):
-    """What the conversation established: a credential and its level, or the reason why there is none."""
+    """What the conversation established: a credential and its level, or the reason why there is none.
+
+    `detail` tells administrators more of what the card did; None where there is nothing to add to the reason.
+    """
 
     credential: bytes = b""
     level: Level = Level.NONE
     reason: Reason | None = None
     method: str = ""
     evidence: bytes = b""
+    detail: CardDetail | None = None
 
 
 UNSUPPORTED: Final = Proof(reason=Reason.CARD_UNSUPPORTED)
@@ -116,18 +145,22 @@ class CardProver:
 
     async def prove(self, point: PointRecord, present: CardPresent, exchange: Exchange, watch: Stopwatch) -> Proof:
         """Try the point's methods in order until the card knows one of them."""
+        details: list[CardDetail] = []
         for method in point.methods:
             if method not in CONVERSATIONS:
                 continue
             proof = await self._attempt(method, point, present, exchange, watch)
             if proof.reason is not Reason.CARD_UNSUPPORTED:
                 return proof
-        return UNSUPPORTED
+            if proof.detail is not None:
+                details.append(proof.detail)
+        return UNSUPPORTED._replace(detail=_most_telling(details))
 
     async def _attempt(
         self, method: str, point: PointRecord, present: CardPresent, exchange: Exchange, watch: Stopwatch
     ) -> Proof:
         reason: Reason
+        detail: CardDetail | None = None
         try:
             if method == "piv":
                 card = await self._run(self._piv(point, present), exchange, watch)
@@ -138,8 +171,8 @@ class CardProver:
             self._proved(credential, number.generation)
             return Proof(credential, Level.CARD, method=method, evidence=number.evidence)
         except chip.ChipError as error:
-            reason = _reason_of(error)
-            _log.info("tap.card_refused", point=point.code, method=method, reason=reason, error=type(error).__name__)
+            reason, detail = _reason_of(error), detail_of(error)
+            _log.info("tap.card_refused", point=point.code, method=method, reason=reason, detail=detail)
         except TokenTrouble as error:
             # The token is away; it may be back at the next tap.
             reason = Reason.OVERLOADED
@@ -148,7 +181,7 @@ class CardProver:
             # No key for this use, or a configuration the card language refuses: ours to mend, never the card's fault.
             reason = Reason.CARD_UNSUPPORTED
             _log.error("tap.misconfigured", point=point.code, method=method, error=str(error))
-        return Proof(reason=reason, method=method)
+        return Proof(reason=reason, method=method, detail=detail)
 
     def _desfire(self, use: Use) -> Conversation[ProvenNumber]:
         return identify(CardUse(use.value), self._keys.ring(use.value), system_id=self._keys.system_id)
@@ -175,13 +208,13 @@ class CardProver:
                 responses = await exchange(commands)
                 began_ns = watch.add("relay", began_ns)
                 if len(responses) < len(commands):
-                    gone = chip.CardGone("the card left during the conversation")
-                    move = partial(conversation.throw, gone)
+                    error = responses.error if isinstance(responses, Missing) else chip.CardGone
+                    move = partial(conversation.throw, error("the card left during the conversation"))
                 else:
                     move = partial(conversation.send, responses)
         finally:
             _closed(conversation)
-        raise chip.ProtocolError("conversation", f"no end after {MAX_ROUNDS} exchanges")
+        raise chip.AnswerTooLong("conversation", f"no end after {MAX_ROUNDS} exchanges")
 
 
 def _moved(move: Callable[[], Any]) -> Any:
@@ -217,13 +250,18 @@ def attested(use: Use, number: str) -> Proof:
         return Proof(reason=Reason.CARD_UNSUPPORTED, method=ATTESTED)
 
 
+def _most_telling(details: Sequence[CardDetail]) -> CardDetail | None:
+    """Return the detail of the method that came furthest: most cards do not speak the language of the others at all."""
+    return max(details, key=lambda detail: _TELLING.get(detail, len(_TELLING)), default=None)
+
+
 def _reason_of(error: chip.ChipError) -> Reason:
     """Return the reason code for what went wrong in a conversation."""
     if isinstance(error, chip.CardGone):
         return Reason.CARD_GONE
     if isinstance(error, chip.CertificateRefused):
         return Reason.CERTIFICATE_REFUSED
-    if isinstance(error, chip.CardNotGenuine | chip.AuthenticationRefused):
+    if isinstance(error, chip.CardNotGenuine | chip.AuthenticationRefused | chip.KeyNotFound):
         return Reason.CARD_NOT_GENUINE
     if isinstance(error, chip.ApplicationNotFound):
         return Reason.CARD_UNSUPPORTED

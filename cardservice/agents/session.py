@@ -16,6 +16,7 @@ import structlog
 from pydantic import BaseModel
 
 from cardservice.access.rules import PointRecord, Use
+from cardservice.agents.encoding import EncoderRelay
 from cardservice.agents.events import EventDesk, Sender
 from cardservice.agents.limits import RecentSequences, TokenBucket
 from cardservice.agents.live import LiveFeed
@@ -27,6 +28,8 @@ from cardservice.agents.messages import (
     CardResponses,
     DecisionMessage,
     DoorState,
+    EncoderResponses,
+    EncoderState,
     EventsAccount,
     EventsAgain,
     Health,
@@ -40,13 +43,15 @@ from cardservice.agents.messages import (
     Welcome,
 )
 from cardservice.agents.pins import DECIDED_WITHIN_MS, TYPING_MS, PinQuestions
-from cardservice.agents.proof import CONVERSATIONS
+from cardservice.agents.proof import CONVERSATIONS, Broken, Missing, Silent
 from cardservice.agents.taps import TapDesk
 from cardservice.agents.told import AgentsTold
 from cardservice.clock import Clock
 from cardservice.errors import AgentAway, AgentSilent, CardServiceError, Overloaded
 from cardservice.metrics import Metrics
 
+# What the answers are called by why some of them are missing.
+_ANSWERS: Final = {None: tuple, "pulled": Missing, "timeout": Silent, "reader": Broken}
 MAX_POINTS: Final = 64
 # Twice the window of an agent.
 MAX_UPLOADS: Final = 128
@@ -101,6 +106,7 @@ class Desks:
     pace: Pace = Pace()
     states: PointStates = field(default_factory=PointStates)
     told: AgentsTold = field(default_factory=AgentsTold)
+    encoders: EncoderRelay = field(default_factory=EncoderRelay)
 
 
 class _Conversation:
@@ -128,7 +134,8 @@ class _Conversation:
         """Take the answers to the exchange under way; tell whether they were expected."""
         if message.n != self._n or self._waiting is None or self._waiting.done():
             return False
-        self._waiting.set_result(tuple(bytes.fromhex(response) for response in message.responses))
+        answers = _ANSWERS[message.gone]
+        self._waiting.set_result(answers(bytes.fromhex(response) for response in message.responses))
         return True
 
 
@@ -190,7 +197,7 @@ class AgentSession:
                 self._begin(message)
             case CardRead():
                 self._answer_read(message)
-            case CardResponses() | PinEntered():
+            case CardResponses() | PinEntered() | PointDone():
                 self._continue(message)
             case TapEvent():
                 self._upload(message)
@@ -202,8 +209,8 @@ class AgentSession:
                 self._publish("agent", message)
             case OutputState() | DoorState() if message.point in self._points:
                 self._state(message)
-            case PointDone():
-                self._done(message)
+            case EncoderState() | EncoderResponses():
+                self._encoder(message)
             case Hello() | OutputState() | DoorState() | _:
                 self._strange("unexpected")
 
@@ -233,6 +240,14 @@ class AgentSession:
             answer.set_result(message)
         else:
             self._strange("answer of another point")
+
+    def _encoder(self, message: EncoderState | EncoderResponses) -> None:
+        encoders = self._desks.encoders
+        if isinstance(message, EncoderResponses):
+            # Answers that nobody waits for any more are late, not strange.
+            encoders.answered(self.agent, message)
+        elif not self._bucket.take() or not encoders.said(self, self.agent, message, self._send):
+            self._strange("too many encoders, or cards on them")
 
     def _state(self, message: OutputState | DoorState) -> None:
         if isinstance(message, OutputState):
@@ -303,7 +318,8 @@ class AgentSession:
         conversation = _Conversation(present, [one for one in point.methods if one in CONVERSATIONS], self._send)
         self._conversations[conversation.id] = conversation
         try:
-            async with asyncio.timeout(point.tap_budget_ms / 1000) as limit:
+            # A card that uses the tap's whole budget is reported at its end, and then waited with for the reason.
+            async with asyncio.timeout((point.tap_budget_ms + point.answer_budget_ms) / 1000) as limit:
                 ask_pin = partial(self._ask_pin, present, limit) if present.pin_pad else None
                 decision = await self._desks.taps.answer(present, conversation.exchange, ask_pin)
         except TimeoutError:
@@ -336,8 +352,11 @@ class AgentSession:
             "at_ms": at_ms,
         }
 
-    def _continue(self, message: CardResponses | PinEntered) -> None:
-        """Hand an answer to the tap that waits for it; one that comes after the tap has ended is late, not strange."""
+    def _continue(self, message: CardResponses | PinEntered | PointDone) -> None:
+        """Hand an answer to whoever waits for it; one that comes after a tap has ended is late, not strange."""
+        if isinstance(message, PointDone):
+            self._done(message)
+            return
         if isinstance(message, PinEntered):
             if not self._questions.entered(message):
                 self._strange("answer to another question")
@@ -396,6 +415,7 @@ class AgentSession:
     def close(self) -> None:
         """End everything that runs for this agent; what it still sends is not heard."""
         self._closed = True
+        self._desks.encoders.went(self)
         for task in (*self._running.values(), *self._uploads, self._comparison):
             if task is not None:
                 task.cancel()

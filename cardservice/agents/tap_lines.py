@@ -14,12 +14,15 @@ from cardservice.database import read
 from cardservice.journal.store import journal_entry
 
 # What a line tells; everything else of it stays in the journal.
-_TOLD: Final = ("point", "permit", "reason", "level", "method")
+_TOLD: Final = ("point", "permit", "reason", "level", "method", "detail")
 
 
 @dataclass(frozen=True, slots=True)
 class TapLine:
-    """What a tap was answered; go on after it with its `cursor`."""
+    """What a tap was answered; go on after it with its `cursor`.
+
+    `detail` is a code of docs/bad-cards.md: what the card did that made it refused; empty where the reason says it all.
+    """
 
     cursor: str
     at_ms: int
@@ -28,6 +31,7 @@ class TapLine:
     reason: str
     level: str
     method: str
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,8 @@ class TapDesk:
             "reason": decision.reason.value,
             "revision": tapped.revision,
         }
+        if tapped.proof.detail is not None:
+            facts["detail"] = tapped.proof.detail.value
         stream = _stream_of(tapped.point)
         if not tapped.holder:
             return Entry(stream, tapped.at_ms, facts)

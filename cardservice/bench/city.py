@@ -123,7 +123,7 @@ class BenchCity:
         self.service: Program
         self.url = ""
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        save_deck([_description(number) for number in range(plan.people)], self.deck_file)
+        save_deck([desfire_card(number) for number in range(plan.people)], self.deck_file)
 
     @property
     def agents_url(self) -> str:
@@ -253,7 +253,7 @@ def _write(path: Path, content: str) -> Path:
     return path
 
 
-def _description(number: int) -> dict[str, object]:
+def desfire_card(number: int) -> dict[str, object]:
     """Return one card as a `cardsim` deck describes it; its only use is the doors'."""
     use = {
         "aid_as_sent": deck.AIDS["door"],

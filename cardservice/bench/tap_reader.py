@@ -39,7 +39,7 @@ class MeasuredTap:
     floors_us: Mapping[str, float]
 
 
-class _Feed:
+class Feed:
     """What the service's live feed shows."""
 
     def __init__(self, city: BenchCity) -> None:
@@ -94,16 +94,16 @@ def measured_taps(folder: Path, city: BenchCity, count: int, *, warm_up: int) ->
         )
         hand = stack.enter_context(rig.client())
         hand.insert(ECHO_CARD, ECHO_READER)
-        feed = _Feed(city)
+        feed = Feed(city)
         stack.callback(feed.stop)
         socket = rig.pcsc_socket or ""
-        stack.enter_context(_agent(city, socket))
+        stack.enter_context(running_agent(city, socket))
         floors = stack.enter_context(_floors(city, socket))
         feed.next(lambda event: event["kind"] == "agent" and any(one["reader"] == READER for one in event["readers"]))
         return list(_taps(hand, feed, floors, warm_up + count))[warm_up:]
 
 
-def _taps(hand: RigClient, feed: _Feed, floors: Program, count: int) -> Iterator[MeasuredTap | None]:
+def _taps(hand: RigClient, feed: Feed, floors: Program, count: int) -> Iterator[MeasuredTap | None]:
     for number in range(count):
         # Two cards in turn: the one that comes in is another than the one pcscd saw going.
         card = card_id(number % 2)
@@ -141,7 +141,8 @@ def _stages(centre: Mapping[str, int], agent: Mapping[str, int], floors: Mapping
 
 
 @contextmanager
-def _agent(city: BenchCity, pcsc_socket: str) -> Iterator[None]:
+def running_agent(city: BenchCity, pcsc_socket: str) -> Iterator[None]:
+    """Run a whole agent for all readers of a pcscd while the context lasts."""
     config = city.folder / "agent.toml"
     values = {
         "agent": agent_code(0),

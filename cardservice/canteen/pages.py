@@ -26,6 +26,7 @@ _TEXTS: Final[Mapping[str, str]] = {
     "refund": marked("Refund"),
     "void": marked("Cancelled"),
     "top_up": marked("Top-up"),
+    "carry": marked("Carried over from earlier years"),
     "privacy": marked("The canteen alone keeps this. Doors, time clock and printers know nothing of it."),
 }
 

@@ -34,7 +34,7 @@ from cardservice.canteen.rules import (
 )
 from cardservice.database import read
 from cardservice.errors import BelowFloor, LedgerBroken
-from cardservice.ledger.rules import AccountName, Posting, Transfer
+from cardservice.ledger.rules import CARRIED, AccountName, Posting, Transfer
 from cardservice.ledger.service import Answer, Ledger, LedgerReport
 from cardservice.ledger.service import check as check_ledger
 from cardservice.ledger.store import RequestKey
@@ -233,12 +233,14 @@ class Canteen:
         return name
 
     def _find(self, connection: Connection, payment: str, caller: str | None) -> sa.Row[Any] | None:
-        """Return a payment, None if there is none or it is another caller's."""
+        """Return a payment, None if there is none, it is another caller's, or it is nobody's any more."""
         if not rules.is_opaque(payment):
             return None
         self._ledger.write_gathered(connection)
         row = store.find_payment(connection, payment)
-        return row if row is not None and caller in {None, row.caller} else None
+        if row is None or row.wallet == CARRIED:
+            return None
+        return row if caller in {None, row.caller} else None
 
     def _rest(self, connection: Connection, row: sa.Row[Any]) -> Split:
         """Return what is left of a payment."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from cardservice.cards.life.persons import as_holder
 from cardservice.cards.life.service import Giver
 from cardservice.cards.register import CardRegister
 from cardservice.cards.service import By, NewState
@@ -32,7 +33,9 @@ class CardDesk:
         """
 
         def make(connection: Connection) -> dict[str, Any]:
-            return asdict(self.register.change(connection, reference, new, giver.reaches, giver.by))
+            before = self.register.one_in(connection, reference, giver.reaches)
+            by = as_holder(connection, giver.by, before.line.person)
+            return asdict(self.register.change(connection, reference, new, giver.reaches, by))
 
         answer = self.once.run(asked, make)
         self.publish()

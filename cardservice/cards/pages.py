@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from cardservice.cards.api import MAX_OF_A_PERSON, CardReference
@@ -68,10 +68,21 @@ SAID: Final[Mapping[str, str]] = {
     "canteen_guest": marked("canteen guest"),
     "temporary": marked("temporary"),
 }
+# What a card may be for, as `Profile.uses` names it, in the order of the pages.
+USES: Final[Mapping[str, str]] = {
+    "door": marked("Doors"),
+    "timeclock": marked("Time clock"),
+    "printer": marked("Printers"),
+    "canteen": marked("Canteen"),
+    "piv": marked("Certificate"),
+}
 # Profiles that somebody is given a card for; a temporary one is lent.
 GIVEN: Final = tuple(name for name in PROFILES if name != TEMPORARY)
 _CHANGED_MEANWHILE: Final = marked("The card has changed meanwhile. Nothing was changed; this is what it is now.")
 _OWN_CARD: Final = marked("A colleague has to do this: nobody activates their own card again. Nothing was changed.")
+Suspended = Annotated[
+    str, Query(pattern=r"^[0-9a-f-]{0,36}$", description="The card that was suspended a moment ago: it can be undone.")
+]
 _SEES_OTHER: Final[dict[int | str, dict[str, Any]]] = {303: {"description": "Done; the person's page shows it."}}
 
 
@@ -87,7 +98,7 @@ def people_pages(people: PeopleRegister, desk: CardDesk, web: tuple[Gate, Pages]
         language: PageLanguage, actor: Annotated[Actor, Depends(gate.allows("people.read"))]
     ) -> HTMLResponse:
         return pages.page(
-            "people.html", language, actor=actor, text="", found=(), more=False, **outsider_words(language)
+            "people.html", language, actor=actor, text="", found=(), more=False, **_words(actor, language)
         )
 
     @router.post("", summary="The people that are called so")
@@ -105,7 +116,7 @@ def people_pages(people: PeopleRegister, desk: CardDesk, web: tuple[Gate, Pages]
             these, more = parts_of(rows, MAX_FOUND)
         if these:
             await asyncio.to_thread(keep_look, look_at_list("people_listed", actor, [one.person for one in these]))
-        content = {"text": text, "found": these, "more": more, **outsider_words(language)}
+        content = {"text": text, "found": these, "more": more, **_words(actor, language)}
         return pages.page("people.html", language, actor=actor, **content)
 
     _add_person(router, people, desk, (gate, pages, keep_look))
@@ -115,23 +126,28 @@ def people_pages(people: PeopleRegister, desk: CardDesk, web: tuple[Gate, Pages]
 def _add_person(router: APIRouter, people: PeopleRegister, desk: CardDesk, web: tuple[Gate, Pages, KeepLook]) -> None:
     gate, pages, keep_look = web
 
-    async def shown(actor: Actor, language: Language, number: int, message: str | None = None) -> HTMLResponse:
+    async def shown(
+        actor: Actor, language: Language, number: int, message: str | None = None, suspended: str = ""
+    ) -> HTMLResponse:
         person = await asyncio.to_thread(people.one, number, actor.reaches)
         groups = await asyncio.to_thread(people.groups, number, actor.reaches)
         wanted = CardsWanted(person=number)
         cards, _ = await asyncio.to_thread(desk.register.list, wanted, actor.reaches, 0, MAX_OF_A_PERSON)
         await asyncio.to_thread(keep_look, Look("person_and_cards_read", actor, number))
         content: dict[str, Any] = {"person": person, "groups": groups, "cards": cards, "message": message}
-        content |= {"reasons": SUSPENSION_REASONS, "said": SAID, "profiles": GIVEN, "key": secrets.token_hex(16)}
-        content |= outsider_words(language)
-        content |= {name: allowed(OPERATIONS[of], actor.roles) for name, of in _MAY.items()}
+        content |= {"reasons": SUSPENSION_REASONS, "said": SAID, "key": secrets.token_hex(16)}
+        content |= {"profiles": [PROFILES[name] for name in GIVEN], "uses": USES}
+        content |= {"suspended": suspended, **_words(actor, language)}
         return pages.page("person.html", language, actor=actor, **content)
 
     @router.get("/{person}", summary="One person, their groups and cards")
     async def one(
-        person: PersonNumber, language: PageLanguage, actor: Annotated[Actor, Depends(gate.allows("cards.read"))]
+        person: PersonNumber,
+        language: PageLanguage,
+        actor: Annotated[Actor, Depends(gate.allows("cards.read"))],
+        suspended: Suspended = "",
     ) -> HTMLResponse:
-        return await shown(actor, language, person)
+        return await shown(actor, language, person, suspended=suspended)
 
     @router.post(
         "/{person}/cards/{card}/state",
@@ -161,11 +177,18 @@ def _add_person(router: APIRouter, people: PeopleRegister, desk: CardDesk, web: 
             return await shown(actor, language, person, _OWN_CARD)
         except Conflict:
             return await shown(actor, language, person, _CHANGED_MEANWHILE)
-        return RedirectResponse(f"{PATH}/{person}", 303, headers={"Cache-Control": "no-store"})
+        undo = f"?suspended={card}" if new.state is CardState.SUSPENDED else ""
+        return RedirectResponse(f"{PATH}/{person}{undo}", 303, headers={"Cache-Control": "no-store"})
 
 
 # What the page of a person offers besides, and the operation that is.
 _MAY: Final = {"may_change": "cards.change", "may_issue": "cards.issue", "may_explain": "access.explain"}
+
+
+def _words(actor: Actor, language: Language) -> dict[str, Any]:
+    """Return what templates call people outside the directory, and what somebody may do with cards."""
+    may = {name: allowed(OPERATIONS[of], actor.roles) for name, of in _MAY.items()}
+    return {**outsider_words(language), **may}
 
 
 def _new_state(form: Mapping[str, str]) -> NewState:

@@ -83,6 +83,8 @@ TRANSITIONS: Final[Mapping[tuple[CardState, CardState], Transition]] = MappingPr
 ENDED: Final = frozenset(
     {CardState.REVOKED, CardState.EXPIRED, CardState.RETURNED, CardState.ERASED, CardState.DESTROYED, CardState.STOCK}
 )
+# What nobody can take back: whoever asks for it says twice that they mean it.
+FOR_GOOD: Final = frozenset({CardState.REVOKED, CardState.EXPIRED, CardState.ERASED, CardState.DESTROYED})
 
 # One byte before the identifier, so that a number of one use can never be mistaken for another's.
 _USE_PREFIX: Final = {"door": 0x01, "timeclock": 0x02, "printer": 0x03, "canteen": 0x04}

@@ -23,6 +23,10 @@ test drive the same code. Keys stay behind a Protocol (`keys.CardKey`), randomne
     open_reading          what a card tells without a key; privacy_scan: by what it could be followed; probe: what it is
     layout                what our cards hold: uses, applications, the number file
     locate                the tap on a DESFire card: find the number of one use and prove the card
-    piv                   SP 800-73: the PIV application and the proof by its card authentication key
+    piv                   SP 800-73: the proof of a card by its card authentication key
+    piv_formats  piv_keys  what the PIV application holds, as values; its key pairs and their signatures
+    piv_session           the selected PIV application with the standard's commands; piv_management: its key 9B
+    piv_plan              what a fresh PIV card is to become; piv_personalise: how it becomes that
+    piv_yubico            what Yubico's cards do beside the standard
     piv_certificate       which card authentication certificates are accepted, and why not
 """

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from cardservice.chip.conversation import MAX_RESPONSE_BYTES, Conversation, exchange
-from cardservice.chip.errors import CardGone, ProtocolError
+from cardservice.chip.errors import AnswerTooLong, CardGone, ProtocolError
 from cardservice.chip.status import SUCCESS, iso_refusal
 
 MAX_ROUNDS: Final = 64
@@ -114,7 +114,7 @@ class ResponseApdu:
         if len(raw) < 2:
             raise CardGone("the card answered without a status word")
         if len(raw) > MAX_RESPONSE_BYTES:
-            raise ProtocolError("response APDU", f"{len(raw)} bytes, at most {MAX_RESPONSE_BYTES} are allowed")
+            raise AnswerTooLong("response APDU", f"{len(raw)} bytes, at most {MAX_RESPONSE_BYTES} are allowed")
         return cls(raw[:-2], int.from_bytes(raw[-2:], "big"))
 
 
@@ -157,13 +157,13 @@ def transceive(name: str, command: CommandApdu) -> Conversation[ResponseApdu]:
         else:
             collected += response.data
             if len(collected) > MAX_COLLECTED_BYTES:
-                raise ProtocolError(name, f"the response exceeds {MAX_COLLECTED_BYTES} bytes")
+                raise AnswerTooLong(name, f"the response exceeds {MAX_COLLECTED_BYTES} bytes")
             if sw1 != 0x61:
                 return ResponseApdu(bytes(collected), response.sw)
             sent = CommandApdu(command.cla, _INS_GET_RESPONSE, 0, 0, le=sw2 or _SHORT_LE_MAX)
         (raw,) = yield from exchange(bytes(sent))
         response = ResponseApdu.from_bytes(raw)
-    raise ProtocolError(name, f"the response is not complete after {MAX_ROUNDS} rounds")
+    raise AnswerTooLong(name, f"the response is not complete after {MAX_ROUNDS} rounds")
 
 
 def accept(name: str, response: ResponseApdu) -> bytes:

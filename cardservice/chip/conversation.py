@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Callable, Generator
 from typing import Final, TypeAlias, TypeVar
 
-from cardservice.chip.errors import CardGone, ProtocolError
+from cardservice.chip.errors import AnswerTooLong, CardGone, ProtocolError
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def exchange(*commands: bytes) -> Conversation[Responses]:
         if len(response) < 2:
             raise CardGone("the card answered without a status word")
         if len(response) > MAX_RESPONSE_BYTES:
-            raise ProtocolError("response", f"{len(response)} bytes, at most {MAX_RESPONSE_BYTES} are allowed")
+            raise AnswerTooLong("response", f"{len(response)} bytes, at most {MAX_RESPONSE_BYTES} are allowed")
     if len(responses) != len(commands):
         raise ProtocolError("exchange", f"{len(responses)} responses to {len(commands)} commands")
     return responses

@@ -23,7 +23,13 @@ from cardservice.chip.apdu import CommandApdu, ResponseApdu
 from cardservice.chip.conversation import Conversation, RandomBytes, exchange
 from cardservice.chip.desfire_messages import CommMode, Ins, Message
 from cardservice.chip.desfire_messaging import RANDOM_BYTES, TI_BYTES, Ev2Messaging, SecureChannel
-from cardservice.chip.errors import ApplicationNotFound, CardNotGenuine, ProtocolError
+from cardservice.chip.errors import (
+    AnswerLengthWrong,
+    AnswerTooLong,
+    ApplicationNotFound,
+    CardNotGenuine,
+    StatusUnexpected,
+)
 from cardservice.chip.keys import ZERO_IV, CardKey
 from cardservice.chip.status import DESFIRE_ADDITIONAL_FRAME, DESFIRE_OK, desfire_refusal
 
@@ -84,11 +90,11 @@ def collect(apdu: bytes) -> Conversation[bytes]:
         frame = ResponseApdu.from_bytes(raw)
         collected += frame.data
         if len(collected) > MAX_COLLECTED_BYTES:
-            raise ProtocolError("DESFire", f"the answer exceeds {MAX_COLLECTED_BYTES} bytes")
+            raise AnswerTooLong("DESFire", f"the answer exceeds {MAX_COLLECTED_BYTES} bytes")
         if frame.sw != DESFIRE_ADDITIONAL_FRAME:
             return bytes(ResponseApdu(bytes(collected), frame.sw))
         apdu = wrap(Ins.ADDITIONAL_FRAME)
-    raise ProtocolError("DESFire", f"the answer is not complete after {MAX_FRAMES} frames")
+    raise AnswerTooLong("DESFire", f"the answer is not complete after {MAX_FRAMES} frames")
 
 
 def select_application(aid: bytes) -> Command[None]:
@@ -260,12 +266,12 @@ def accept(ins: Ins, raw: bytes, *, expected_sw: int = DESFIRE_OK) -> bytes:
     if response.sw == expected_sw:
         return response.data
     if response.sw in {DESFIRE_OK, DESFIRE_ADDITIONAL_FRAME}:
-        raise ProtocolError(ins.name, f"status word {response.sw:04X} where {expected_sw:04X} is expected")
+        raise StatusUnexpected(ins.name, f"status word {response.sw:04X} where {expected_sw:04X} is expected")
     raise desfire_refusal(ins.name, response.sw)
 
 
 def expect_length(ins: Ins, data: bytes, length: int) -> bytes:
     """The data, if there are `length` bytes of it; raises `ProtocolError` if not."""
     if len(data) != length:
-        raise ProtocolError(ins.name, f"the answer has {len(data)} bytes, {length} are expected")
+        raise AnswerLengthWrong(ins.name, f"the answer has {len(data)} bytes, {length} are expected")
     return data

@@ -214,7 +214,9 @@ class AccessRights:
 
     @classmethod
     def from_bytes(cls, encoded: bytes) -> "AccessRights":
-        """Reads the two bytes of a file's settings."""
+        """Reads the two bytes of a file's settings; raises `ProtocolError` for another length."""
+        if len(encoded) != 2:
+            raise ProtocolError("GET_FILE_SETTINGS", f"access rights of {len(encoded)} bytes, 2 are expected")
         low, high = encoded
         return cls(read=high >> 4, write=high & 0x0F, read_write=low >> 4, change=low & 0x0F)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from cardservice.chip.desfire_messages import CommMode, KeyChange, Message, Sealed
-from cardservice.chip.errors import CardNotGenuine, ProtocolError
+from cardservice.chip.errors import AnswerLengthWrong, MacWrong, ProtocolError
 from cardservice.chip.keys import BLOCK_BYTES, ZERO_IV, CardKey, SoftwareAesKey
 
 RANDOM_BYTES: Final = 16
@@ -67,20 +67,20 @@ class SecureChannel:
         """The plain data of a successful answer (without status word) to the command sent with `cmd_ctr`.
 
         Raises:
-            CardNotGenuine: the MAC is wrong.
+            MacWrong: the MAC is wrong.
             ProtocolError: the answer is too short for a MAC, or its MAC is right and its padding is not.
         """
         if mode is CommMode.PLAIN:
             return answer
         if len(answer) < MAC_BYTES:
-            raise ProtocolError("secure messaging", f"{len(answer)} bytes, at least the MAC of {MAC_BYTES} is needed")
+            raise AnswerLengthWrong("secure messaging", f"{len(answer)} bytes, a MAC has {MAC_BYTES}")
         data, mac = answer[:-MAC_BYTES], answer[-MAC_BYTES:]
         if not hmac.compare_digest(mac, self._mac(_RETURN_CODE_OK, cmd_ctr + 1, data)):
-            raise CardNotGenuine("the MAC of the card's answer is wrong")
+            raise MacWrong("the MAC of the card's answer is wrong")
         if mode is CommMode.MAC or not data:
             return data
         if len(data) % BLOCK_BYTES:
-            raise ProtocolError("secure messaging", f"{len(data)} enciphered bytes, whole blocks are needed")
+            raise AnswerLengthWrong("secure messaging", f"{len(data)} enciphered bytes, whole blocks are needed")
         return unpad(self.enc.decrypt_cbc(self.response_iv(cmd_ctr), data))
 
     def _iv(self, label: bytes, cmd_ctr: int) -> bytes:

@@ -3,7 +3,14 @@
 
     ChipError
     ├── CardGone                          the card left the field, or the reader stopped answering
+    │   ├── CardSilent                    it did not answer in time
+    │   └── ReaderFailed                  the reader broke off
     ├── ProtocolError                     an answer is malformed, or not one the standard allows at this place
+    │   ├── StatusUnexpected              a success of another kind than the command has
+    │   ├── AnswerLengthWrong             too few or too many bytes for the command
+    │   ├── AnswerTooLong                 more bytes or parts than we collect at all
+    │   ├── LayoutUnknown                 the number file is not laid out as ours
+    │   └── TlvMalformed                  a data object cannot be taken apart
     ├── StatusError                       the card refused a command; carries the status word
     │   ├── ApplicationNotFound           91A0, and what cards without DESFire or PIV answer to a SELECT
     │   ├── ObjectNotFound                6A82, 6A88
@@ -14,8 +21,13 @@
     │   ├── IntegrityRefused              911E: the card rejects our MAC or padding
     │   ├── SecurityStatusNotSatisfied    6982
     │   ├── PinRefused                    63Cx; carries the attempts that remain
-    │   └── ReferenceDataBlocked          6983
+    │   ├── ReferenceDataBlocked          6983
+    │   └── FunctionNotSupported          6A81: not at this interface, or not on this card
     ├── CardNotGenuine                    a proof failed: MAC, RndA' or signature is wrong
+    │   ├── MacWrong                      the MAC of an answer
+    │   ├── ProofKeyRefused               the card does not accept the proof key of the number it claims
+    │   ├── ProofWrong                    it accepted that key and does not hold it
+    │   ├── SignatureWrong                the signature of its card authentication key
     │   └── ProofKeyUnknown               the card names a key generation that we do not hold
     ├── CardUnfit                         the card cannot become, or is not, what was asked for; carries the cause
     └── CertificateRefused                the card authentication certificate is not acceptable; carries the cause
@@ -35,6 +47,14 @@ class CardGone(ChipError):
     """The card was pulled or left the field; PC/SC shows that as an answer without a status word."""
 
 
+class CardSilent(CardGone):
+    """The card did not answer in the time that the point allows."""
+
+
+class ReaderFailed(CardGone):
+    """The reader broke off, or its driver did."""
+
+
 class ProtocolError(ChipError):
     """An answer that the standard does not allow.
 
@@ -50,6 +70,26 @@ class ProtocolError(ChipError):
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what}"
+
+
+class StatusUnexpected(ProtocolError):
+    """The status word is a success, but not the one that ends this command."""
+
+
+class AnswerLengthWrong(ProtocolError):
+    """The answer has fewer or more bytes than the command gives."""
+
+
+class AnswerTooLong(ProtocolError):
+    """The answer, or all its parts together, is longer than anything is collected."""
+
+
+class LayoutUnknown(ProtocolError):
+    """The number file is not laid out as `docs/card-layout.md` has it."""
+
+
+class TlvMalformed(ProtocolError):
+    """A data object cannot be taken apart, or does not hold what it has to."""
 
 
 class StatusError(ChipError):
@@ -116,8 +156,28 @@ class ReferenceDataBlocked(StatusError):
     """The PIN or PUK is blocked: no attempts remain."""
 
 
+class FunctionNotSupported(StatusError):
+    """The card does not do this at all, or not at this interface."""
+
+
 class CardNotGenuine(ChipError):
     """The card failed a proof that only the genuine card can give."""
+
+
+class MacWrong(CardNotGenuine):
+    """The MAC of an answer is wrong."""
+
+
+class ProofKeyRefused(CardNotGenuine):
+    """The card does not accept the proof key of the number it claims."""
+
+
+class ProofWrong(CardNotGenuine):
+    """The card accepted the proof key of its number and does not hold it itself."""
+
+
+class SignatureWrong(CardNotGenuine):
+    """The signature is not one of the key in the card authentication certificate."""
 
 
 class ProofKeyUnknown(CardNotGenuine):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, unique
 from typing import Final
 
-from cardservice.chip.errors import ProtocolError
+from cardservice.chip.errors import LayoutUnknown
 
 NUMBER_BYTES: Final = 12
 NUMBER_FILE_NO: Final = 1
@@ -66,14 +66,14 @@ class NumberFile:
 
     @classmethod
     def from_bytes(cls, content: bytes) -> "NumberFile":
-        """Reads the file; raises `ProtocolError` for another length, another layout or generation 0."""
+        """Reads the file; raises `LayoutUnknown` for another length, another layout or generation 0."""
         if len(content) != NUMBER_FILE_BYTES:
-            raise ProtocolError("number file", f"{len(content)} bytes, {NUMBER_FILE_BYTES} are expected")
+            raise LayoutUnknown("number file", f"{len(content)} bytes, {NUMBER_FILE_BYTES} are expected")
         layout, generation = content[0], content[1]
         if layout != _LAYOUT:
-            raise ProtocolError("number file", f"layout {layout:02X}, only {_LAYOUT:02X} is known")
+            raise LayoutUnknown("number file", f"layout {layout:02X}, only {_LAYOUT:02X} is known")
         if generation == 0:
-            raise ProtocolError("number file", "generation 00, allowed are 01 to FF")
+            raise LayoutUnknown("number file", "generation 00, allowed are 01 to FF")
         return cls(generation, content[2:])
 
 

@@ -19,7 +19,13 @@ from typing import Final, Protocol
 from cardservice.chip.conversation import Conversation, RandomBytes, Transcript, exchange
 from cardservice.chip.desfire import Session, answer_ev2_first, authenticate_ev2_first, select_application
 from cardservice.chip.desfire_messages import CommMode
-from cardservice.chip.errors import AuthenticationRefused, CardNotGenuine, ProofKeyUnknown
+from cardservice.chip.errors import (
+    AuthenticationRefused,
+    CardNotGenuine,
+    ProofKeyRefused,
+    ProofKeyUnknown,
+    ProofWrong,
+)
 from cardservice.chip.keys import CardKey, MasterKey
 from cardservice.chip.layout import (
     KEY_LOCATE,
@@ -108,7 +114,9 @@ def _locate_and_prove(
     try:
         reply.decode(proof_answer)
     except AuthenticationRefused as refused:
-        raise CardNotGenuine("the card does not hold the proof key of the number it claims") from refused
+        raise ProofKeyRefused("the card does not accept the proof key of the number it claims") from refused
+    except CardNotGenuine as failed:
+        raise ProofWrong("the card did not return our random number under the proof key it claims") from failed
     return claim
 
 

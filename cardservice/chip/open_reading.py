@@ -14,7 +14,7 @@ from cardservice.chip.desfire import collect, wrap
 from cardservice.chip.desfire_messages import Ins
 from cardservice.chip.errors import ProtocolError
 from cardservice.chip.layout import CardUse
-from cardservice.chip.piv import PIV_AID
+from cardservice.chip.piv_formats import PIV_AID
 from cardservice.chip.status import DESFIRE_OK, DESFIRE_SIGNATURE, SUCCESS
 
 MAX_APPLICATIONS: Final = 16

@@ -9,7 +9,7 @@ constructed and holds a certificate). Padding between objects and indefinite len
 from dataclasses import dataclass, field
 from typing import Final
 
-from cardservice.chip.errors import ProtocolError
+from cardservice.chip.errors import TlvMalformed
 
 MAX_TAG_BYTES: Final = 3
 MAX_VALUE_BYTES: Final = 65_536
@@ -42,7 +42,7 @@ def build(tag: int, *parts: bytes | Tlv) -> Tlv:
     encoded_tag = _encode_tag(tag)
     try:
         _, tag_bytes = _read_tag(encoded_tag, 0)
-    except ProtocolError as error:
+    except TlvMalformed as error:
         raise ValueError(f"{tag:X} is not a BER-TLV tag") from error
     if tag_bytes != len(encoded_tag):
         raise ValueError(f"{tag:X} is more than one BER-TLV tag")
@@ -53,7 +53,7 @@ def parse(data: bytes) -> tuple[Tlv, ...]:
     """The data objects that stand side by side in `data`, all of it.
 
     Raises:
-        ProtocolError: a field is cut short, a length is indefinite or above 65,536, a tag is longer than 3 bytes.
+        TlvMalformed: a field is cut short, a length is indefinite or above 65,536, a tag is longer than 3 bytes.
     """
     objects: list[Tlv] = []
     position = 0
@@ -62,7 +62,7 @@ def parse(data: bytes) -> tuple[Tlv, ...]:
         length, start = _read_length(data, after_tag)
         position = start + length
         if position > len(data):
-            raise ProtocolError(
+            raise TlvMalformed(
                 _WHERE, f"tag {tag:X} at byte {start} promises {length} bytes, {len(data) - start} follow"
             )
         objects.append(Tlv(tag, data[start:position]))
@@ -73,7 +73,7 @@ def descend(data: bytes, *path: int) -> bytes:
     """The value reached by opening one tag of each level in turn; at most 8 levels.
 
     Raises:
-        ProtocolError: a level is malformed, or does not hold its tag exactly once.
+        TlvMalformed: a level is malformed, or does not hold its tag exactly once.
     """
     if len(path) > MAX_DEPTH:
         raise ValueError(f"a path of {len(path)} tags, at most {MAX_DEPTH} are allowed")
@@ -83,42 +83,42 @@ def descend(data: bytes, *path: int) -> bytes:
 
 
 def only(objects: tuple[Tlv, ...], tag: int) -> bytes:
-    """The value of the one object with this tag; raises `ProtocolError` when there is none, or more than one."""
+    """The value of the one object with this tag; raises `TlvMalformed` when there is none, or more than one."""
     values = [tlv.value for tlv in objects if tlv.tag == tag]
     if len(values) != 1:
-        raise ProtocolError(_WHERE, f"tag {tag:X} occurs {len(values)} times, exactly once is allowed")
+        raise TlvMalformed(_WHERE, f"tag {tag:X} occurs {len(values)} times, exactly once is allowed")
     return values[0]
 
 
 def _read_tag(data: bytes, position: int) -> tuple[int, int]:
     first = data[position]
     if first in {0x00, 0xFF}:
-        raise ProtocolError(_WHERE, f"byte {position} is {first:02X}, which no tag begins with")
+        raise TlvMalformed(_WHERE, f"byte {position} is {first:02X}, which no tag begins with")
     end = position + 1
     if first & 0x1F == 0x1F:
         while end < len(data) and end - position < MAX_TAG_BYTES and data[end] & 0x80:
             end += 1
         if end == len(data) or data[end] & 0x80 or end - position >= MAX_TAG_BYTES:
-            raise ProtocolError(_WHERE, f"the tag at byte {position} does not end within {MAX_TAG_BYTES} bytes")
+            raise TlvMalformed(_WHERE, f"the tag at byte {position} does not end within {MAX_TAG_BYTES} bytes")
         end += 1
     return int.from_bytes(data[position:end], "big"), end
 
 
 def _read_length(data: bytes, position: int) -> tuple[int, int]:
     if position == len(data):
-        raise ProtocolError(_WHERE, f"the length at byte {position} is missing")
+        raise TlvMalformed(_WHERE, f"the length at byte {position} is missing")
     first = data[position]
     position += 1
     if first < 0x80:
         return first, position
     count = first & 0x7F
     if not 1 <= count <= 4 or position + count > len(data):
-        raise ProtocolError(
+        raise TlvMalformed(
             _WHERE, f"length field {first:02X} before byte {position}: allowed are 00-7F and 81-84, complete"
         )
     length = int.from_bytes(data[position : position + count], "big")
     if length > MAX_VALUE_BYTES:
-        raise ProtocolError(_WHERE, f"a value of {length} bytes, at most {MAX_VALUE_BYTES} are allowed")
+        raise TlvMalformed(_WHERE, f"a value of {length} bytes, at most {MAX_VALUE_BYTES} are allowed")
     return length, position + count
 
 

@@ -22,8 +22,6 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from cryptography import x509
-
 from cardservice.cards.keystore import CardMaster, create
 from cardservice.cards.rules import CardState
 from cardservice.cards.service import NewState, change_state
@@ -32,6 +30,7 @@ from cardservice.database import open_databases, upgrade
 from cardservice.demo.agents import AGENT, HOST_AGENT, ReaderAgents, why_no_pyscard
 from cardservice.demo.benches import NOT_WANTED, Bench
 from cardservice.demo.cable import Cable
+from cardservice.demo.certificates import URL, CityAuthorities
 from cardservice.demo.live import LiveReader
 from cardservice.demo.processes import Child, DemoError, Workshop, ask, health_of, to_toml
 from cardservice.demo.seeding import PLACES_AGENT, references, seed_city
@@ -48,6 +47,7 @@ __all__ = ["AGENT", "CALLERS", "HOST_AGENT", "HOST_PCSC", "DemoCity", "Options",
 CALLERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {"till-1": ("canteen",), "payroll": ("payroll",), "facility": ("door",), "live": ("live",)}
 )
+ORGANISATION: Final = "Stadt Musterstadt"
 _READY_S: Final = 30.0
 _LOOK_S: Final = 0.02
 _EFFECT_LIMIT_S: Final = 5.0
@@ -225,11 +225,16 @@ class DemoCity:
         if state.exists():
             shutil.rmtree(state)
         state.mkdir(mode=0o700, parents=True)
-        self._secret = {name: secrets.token_hex(16) for name in ("admin", "service", "keys", *CALLERS)}
+        self._secret = {name: secrets.token_hex(16) for name in ("admin", "service", "keys", "pki", *CALLERS)}
         for name, value in self._secret.items():
             self._shop.write(f"{name}.secret", value + "\n")
         made = deck.build()
-        save_deck(made.descriptions, state / "deck.json")
+        self._authorities = CityAuthorities.make(
+            state / "pki.json", self._secret["pki"], ORGANISATION, SystemClock().now_ms()
+        )
+        save_deck(self._authorities.certify(made.descriptions), state / "deck.json")
+        self._shop.write("card-1.pem", self._authorities.pem())
+        # Of the old card alone, which is refused for its date.
         self._shop.write("piv-ca.pem", made.issuer_pem)
         names = [(use, what) for use in seed.USES for what in seed.PURPOSES] + [seed.PICC]
         masters = [CardMaster(use, what, 1, seed.master(use, what)) for use, what in names]
@@ -290,7 +295,13 @@ class DemoCity:
             "service": {"port": 0},
             "database": {"url": f"sqlite:///{state}"},
             "keys": {"store": f"{state}/keys.json", "passphrase_file": f"{state}/keys.secret"},
-            "piv": {"trusted_ca_files": [f"{state}/piv-ca.pem"]},
+            "piv": {"trusted_ca_files": [f"{state}/card-1.pem", f"{state}/piv-ca.pem"]},
+            "pki": {
+                "store": f"{state}/pki.json",
+                "passphrase_file": f"{state}/pki.secret",
+                "url": URL,
+                "logon": "software",
+            },
             "directory": {
                 "servers": [directory["ldaps"]],
                 "bind_dn": people.SERVICE_DN,
@@ -299,16 +310,17 @@ class DemoCity:
                 "people_base": people.PEOPLE,
                 "groups_base": people.GROUPS,
             },
-            "organisation": {"code": "musterstadt", "name": "Stadt Musterstadt"},
+            "organisation": {"code": "musterstadt", "name": ORGANISATION},
             **self.around.service_settings(),
         }
         config = self._shop.write("cardservice.toml", to_toml(sections))
         self.url = self._shop.child("service", "-m", "cardservice", "serve", "--config", str(config)).ready()["url"]
         self._await("the directory copy", lambda health: health.get("status") == "ready")
         host = HOST_AGENT if self._agents.needs_host_agent() else AGENT
-        piv_ca = x509.load_pem_x509_certificate((state / "piv-ca.pem").read_bytes())
+        piv_ca = self._authorities.for_cards.certificate
         points = seed_city(self._databases.state, piv_ca=piv_ca, agent=AGENT, host_agent=host)
         self.references = references(self._databases.state)
+        self._authorities.keep(self._databases.state, self.references)
         self._await("the city's doors", lambda health: health.get("points") == points)
         self.cable = Cable(urlsplit(self.url).port or 80)
         self.cable.start()

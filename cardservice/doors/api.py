@@ -90,7 +90,7 @@ class StandingLockdown(BaseModel):
 
 
 class LockdownList(BaseModel):
-    """Every lockdown there is, oldest first."""
+    """Every lockdown there is, oldest first; to whoever is bound to some doors, those of these single doors alone."""
 
     lockdowns: list[StandingLockdown]
 
@@ -144,6 +144,7 @@ def doors_router(doors: Doors, gate: Gate) -> APIRouter:
             lockdowns=[
                 StandingLockdown(zone=one.zone, door=one.door, since_ms=one.since_ms, by=one.by, passing=one.passing)
                 for one in standing
+                if caller.points is None or (one.door is not None and caller.may_use(one.door))
             ]
         )
 

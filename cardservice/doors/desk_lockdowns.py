@@ -18,7 +18,7 @@ from cardservice.errors import CardServiceError, Conflict, NotFound
 from cardservice.web.gate import Actor
 from cardservice.web.i18n import marked
 from cardservice.web.pages import Language, PageLanguage
-from cardservice.web.problems import documented
+from cardservice.web.problems import ApiProblem, documented
 from cardservice.web.session_guard import read_form
 
 NO_REASON: Final = marked("Please say why, in up to 200 characters. Nothing was locked.")
@@ -44,6 +44,7 @@ def lockdown_pages(desk: Desk) -> APIRouter:
 
     @router.get("", summary="Which zones can be locked down")
     async def choose(language: PageLanguage, actor: Annotated[Actor, Depends(shows)]) -> HTMLResponse:
+        _require_all_doors(actor)
         board = await desk.boards.now(fresh=True)
         return desk.pages.page("lockdowns.html", language, actor=actor, zones=_zones(board))
 
@@ -59,10 +60,17 @@ def lockdown_pages(desk: Desk) -> APIRouter:
     async def one(
         zone: ZoneCode, request: Request, language: PageLanguage, actor: Annotated[Actor, Depends(shows)]
     ) -> HTMLResponse:
+        _require_all_doors(actor)
         return await shown(request, language, actor, zone)
 
     _add_changes(router, desk, shown)
     return router
+
+
+def _require_all_doors(actor: Actor) -> None:
+    """Refuse whoever is bound to some doors: the list of locks answers them, these pages do not."""
+    if actor.points is not None:
+        raise ApiProblem(403, "foreign_point", f"{actor.name} may use some points only, this is about all of them")
 
 
 def _add_changes(router: APIRouter, desk: Desk, shown: _Show) -> None:

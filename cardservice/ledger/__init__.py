@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""Double-entry bookkeeping in the record store: nothing is changed, nothing is removed, everything adds up to 0."""
+"""Double-entry bookkeeping in the record store: no amount is changed or removed, everything adds up to 0."""

@@ -7,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from cardservice.ledger.rules import CARRIED
 from cardservice.ledger.store import ledger_account as account
 from cardservice.ledger.store import ledger_entry as entry
 from cardservice.ledger.store import ledger_transfer as transfer
@@ -121,8 +122,12 @@ def dangling_reversal(connection: Connection) -> str | None:
 
 
 def reversed_too_much(connection: Connection) -> str | None:
-    """In each account, what is left of a reversed transfer lies between nothing and what it was."""
+    """In each account, what is left of a reversed transfer lies between nothing and what it was.
+
+    Where some of it was carried over already, the accounts of that kind count as one.
+    """
     of = sa.func.coalesce(transfer.c.reverses, transfer.c.id)
+    one = sa.case((sa.tuple_(of, account.c.kind).in_(_partly_carried()), 0), else_=account.c.id)
     was = sa.func.sum(sa.case((transfer.c.reverses.is_(None), entry.c.amount_cents), else_=0))
     back = sa.func.sum(sa.case((transfer.c.reverses.is_not(None), entry.c.amount_cents), else_=0))
     row = _first(
@@ -130,18 +135,31 @@ def reversed_too_much(connection: Connection) -> str | None:
         sa.select(of.label("of"), was.label("was"), back.label("back"))
         .select_from(transfer)
         .join(entry, entry.c.transfer_id == transfer.c.id)
+        .join(account, account.c.id == entry.c.account_id)
         .where(
             sa.or_(
                 transfer.c.reverses.is_not(None),
                 transfer.c.id.in_(sa.select(transfer.c.reverses).where(transfer.c.reverses.is_not(None))),
             )
         )
-        .group_by(of, entry.c.account_id)
+        .group_by(of, account.c.kind, one)
         # Of the same sign, or larger: more than was there. Nothing else is left for a wrong one.
         .having(sa.or_(was * back > 0, sa.func.abs(back) > sa.func.abs(was)))
         .order_by(of),
     )
     return row and f"transfer {row.of}: {row.back} cents were taken back of {row.was} in one of its accounts"
+
+
+def _partly_carried() -> sa.Select[Any]:
+    """Return the reversed transfers of which something stands in an account for what was carried over, and its kind."""
+    carried, made, at = account.alias("carried"), transfer.alias("made"), entry.alias("at")
+    return (
+        sa.select(sa.func.coalesce(made.c.reverses, made.c.id), carried.c.kind)
+        .select_from(at)
+        .join(carried, carried.c.id == at.c.account_id)
+        .join(made, made.c.id == at.c.transfer_id)
+        .where(carried.c.owner == CARRIED)
+    )
 
 
 FAULTS: Final[tuple[Callable[[Connection], str | None], ...]] = (

@@ -15,6 +15,8 @@ MAX_KIND_LENGTH: Final = 20
 MAX_OWNER_LENGTH: Final = 64
 MAX_CALLER_LENGTH: Final = 64
 MAX_KEY_LENGTH: Final = 255
+# The owner of the account, one of each kind, that takes entries nobody's account needs to name any more.
+CARRIED: Final = "carried"
 
 
 class AccountName(NamedTuple):

@@ -7,7 +7,7 @@ payments wait for.
 """
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ from cardservice.errors import BelowFloor, Conflict, LedgerBroken, NotFound
 from cardservice.hot_sql import insert_rows
 from cardservice.ledger import audit, store
 from cardservice.ledger.memory import Fetch, Key, Memory, Row
-from cardservice.ledger.rules import AccountName, Transfer, is_within
+from cardservice.ledger.rules import CARRIED, AccountName, Posting, Transfer, is_within
 from cardservice.ledger.store import Account, RequestKey, StoredRequest
 
 MAX_ANSWER_LENGTH: Final = 16 * 1024
@@ -150,6 +150,27 @@ class Ledger:
         store.set_owner(connection, account.id, owner)
         self._accounts.put(other, account)
         self._accounts.drop(name)
+
+    def carry_over(self, connection: Connection, kind: str, transfers: Sequence[int]) -> int:
+        """Have nothing tell any more in whose accounts of one kind these transfers were; return how many entries.
+
+        Their entries stand in the account `CARRIED` of that kind from now on, and one further transfer for each account
+        gives back what it lost by that: every account holds what it held, and every transfer still adds up to 0.
+        Only accounts with a lowest balance are somebody's; entries of others stay where they are.
+        """
+        self.write_gathered(connection)
+        carried = AccountName(kind, CARRIED)
+        to, moved = self.open_account(connection, carried), 0
+        self.write_gathered(connection)
+        for row in store.entries_of(connection, kind, transfers):
+            name = AccountName(kind, row.owner)
+            account = self._opened(connection, name, ())
+            moved += store.move_entries(connection, transfers, row.id, to.id)
+            self._accounts.put(name, account._replace(balance_cents=account.balance_cents - row.cents))
+            if row.cents:
+                back = (Posting(name, row.cents), Posting(carried, -row.cents))
+                self.post(connection, Transfer("carry", back, self._clock.now_ms()))
+        return moved
 
     def balance_cents(self, connection: Connection, name: AccountName) -> int:
         """Return what an account holds; 0 for one that was never opened."""

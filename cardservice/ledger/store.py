@@ -195,6 +195,31 @@ def set_owner(connection: Connection, account_id: int, owner: str) -> None:
     connection.execute(_SET_OWNER, {"of": account_id, "to": owner})
 
 
+def entries_of(connection: Connection, kind: str, transfers: Sequence[int]) -> Sequence[sa.Row[Any]]:
+    """Return what these transfers moved in accounts of one kind that have a lowest balance: owner, id, cents.
+
+    One row for each account, by its number.
+    """
+    account, entry = ledger_account, ledger_entry
+    cents = sa.cast(sa.func.sum(entry.c.amount_cents), sa.BigInteger).label("cents")
+    statement: sa.Select[Any] = (
+        sa.select(account.c.owner, account.c.id, cents)
+        .select_from(entry)
+        .join(account, account.c.id == entry.c.account_id)
+        .where(entry.c.transfer_id.in_(transfers), entry.c.limited, account.c.kind == kind)
+        .group_by(account.c.owner, account.c.id)
+        .order_by(account.c.id)
+    )
+    return connection.execute(statement).all()
+
+
+def move_entries(connection: Connection, transfers: Sequence[int], account_id: int, to: int) -> int:
+    """Have what these transfers moved in one account stand in another, without a lowest balance; return how many."""
+    entry = ledger_entry
+    theirs = sa.update(entry).where(entry.c.transfer_id.in_(transfers), entry.c.account_id == account_id)
+    return connection.execute(theirs.values(account_id=to, limited=False)).rowcount
+
+
 def newest_entries(connection: Connection, name: AccountName, limit: int) -> Sequence[sa.Row[Any]]:
     """Return an account's newest entries, newest first: transfer_id, kind, reverses, at_ms, amount_cents.
 

@@ -7,8 +7,10 @@ it concerns people, and what ends it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
 
 DAY_MS: Final = 86_400_000
 HOUR_MS: Final = 3_600_000
@@ -21,6 +23,10 @@ AT_ONCE: Final = 100
 
 # What ends by itself whatever the settings say: days.
 FIXED: Final[Mapping[str, int]] = MappingProxyType({"sessions": 0, "answers": 2, "door_requests": 7, "deliveries": 7})
+
+# Limits of which the days count from the end of the calendar year, as § 147 (4) AO has it, by German time.
+BY_YEARS: Final = frozenset({"canteen_books"})
+_ZONE: Final = ZoneInfo("Europe/Berlin")
 
 # Stream of the journal -> the limits of its personal parts: where it matters, the second is for points of high
 # protection.
@@ -100,6 +106,10 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "card_event": {"actor": "decisions", "second_actor": "decisions", "reason": "decisions"},
         "card_batch": {"made_by": "decisions", "made_by_id": "card"},
         "card_batch_line": {"person_id": "card"},
+        # Of cards; a badge number leads nowhere once the card is nobody's.
+        "card_badge": {"number": "card"},
+        "card_application": {"number": "card"},
+        "encoding_job": {"actor": "decisions"},
         # That a number was issued, and why it counts no more, stays: others ask.
         "card_certificate": {"card_id": "card", "serial": "card", "reason": "card", "der": "certificate"},
         "certificate_request": {"card_id": "request", "der": "request"},
@@ -166,16 +176,35 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "timeclock_booking": {"pseudonym": "time_bookings", "event": "time_bookings"},
         "timeclock_unbooked": {"pseudonym": "unbooked_taps", "event": "unbooked_taps"},
         "print_release": {"pseudonym": "printing", "event": "printing"},
-        "canteen_payment": {"wallet": "wallet", "event": "wallet"},
+        "canteen_payment": {"wallet": "canteen_books", "event": "canteen_books"},
         "ledger_account": {"owner": "wallet"},
         "ledger_transfer": {},
-        "ledger_entry": {},
+        # Its account; what it moved stays.
+        "ledger_entry": {"account_id": "canteen_books"},
         "ledger_request": {"caller": "canteen_requests", "answer": "canteen_requests"},
         "departure": {"person": "for good"},
         "retention_pass": {},
         "retention_clock": {},
     }
 )
+
+
+def counted_from_ms(name: str, at_ms: int) -> int:
+    """Return from when on the days of a limit count for something of this instant (Unix ms)."""
+    return _year_begin_ms(_year_of(at_ms) + 1) if name in BY_YEARS else at_ms
+
+
+def last_over_ms(name: str, counted_ms: int) -> int:
+    """Return the latest instant of which the days of a limit have counted since `counted_ms` or before."""
+    return _year_begin_ms(_year_of(counted_ms)) - 1 if name in BY_YEARS else counted_ms
+
+
+def _year_of(at_ms: int) -> int:
+    return datetime.fromtimestamp(at_ms / 1_000, _ZONE).year
+
+
+def _year_begin_ms(year: int) -> int:
+    return int(datetime(year, 1, 1, tzinfo=_ZONE).timestamp() * 1_000)
 
 
 class Moment(NamedTuple):
@@ -240,7 +269,7 @@ class Standing:
 
     def ends_ms(self) -> int | None:
         """Return when the oldest is erased; None: there is nothing."""
-        return None if self.oldest_ms is None else self.oldest_ms + self.days * DAY_MS
+        return None if self.oldest_ms is None else counted_from_ms(self.name, self.oldest_ms) + self.days * DAY_MS
 
     def overdue_ms(self, now_ms: int) -> int:
         """Return for how long the oldest should be gone; 0: it should not yet."""

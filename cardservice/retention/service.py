@@ -24,9 +24,9 @@ from cardservice.journal.service import Journal
 from cardservice.keeping import LIMITS, RetentionSection
 from cardservice.ledger.service import Ledger
 from cardservice.recorder import Recorder, Unit
-from cardservice.retention import store
+from cardservice.retention import books, store
 from cardservice.retention.leavers import close_wallet, note_leavers
-from cardservice.retention.rules import AT_ONCE, DAY_MS, FIXED, Moment, Standing, Witnesses, doubt
+from cardservice.retention.rules import AT_ONCE, DAY_MS, FIXED, Moment, Standing, Witnesses, doubt, last_over_ms
 from cardservice.retention.store import Row, Step
 
 # systemd-timesyncd's mark that the clock follows a time server.
@@ -161,7 +161,7 @@ class Retention:
         return FIXED[name] if name in FIXED else self._section.days(name)
 
     def _until_ms(self, name: str, now_ms: int) -> int:
-        return now_ms - self._days(name) * DAY_MS
+        return last_over_ms(name, now_ms - self._days(name) * DAY_MS)
 
     def _doubt(self, now: Moment) -> str | None:
         with self._reading("record") as connection:
@@ -183,7 +183,7 @@ class Retention:
             high = store.high_points(connection)
         with self._reading("record") as connection:
             streams = store.streams(connection)
-        return store.steps(high, streams, self._erase_lines)
+        return [*store.steps(high, streams, self._erase_lines), *books.steps(self._hands.ledger)]
 
     def _each_step(self) -> Iterator[tuple[Connection, Step]]:
         """Yield each step with its store, as of one moment."""

@@ -18,6 +18,7 @@ from cardservice.access.store import point, point_class, zone
 from cardservice.agents.tap_lines import fact
 from cardservice.approvals.store import approval
 from cardservice.cards.bulk.store import card_batch
+from cardservice.cards.encoding.store import encoding_job
 from cardservice.cards.store import card, card_event
 from cardservice.database import RECORD, StoreName, insert_or
 from cardservice.doors.store import door_request
@@ -189,6 +190,7 @@ _COLUMNS: Final = (
     ),
     _columns_step("decisions", card_event, card_event.c.at_ms, {"actor": _EMPTY, "second_actor": None, "reason": None}),
     _columns_step("decisions", card_batch, card_batch.c.made_ms, {"made_by": _EMPTY}),
+    _columns_step("decisions", encoding_job, encoding_job.c.made_ms, {"actor": _EMPTY}),
     _columns_step("decisions", service_key, _KEY_ENDS, _MADE_AND_ENDED),
     _columns_step("decisions", service_certificate, _CERTIFICATE_ENDS, _MADE_AND_ENDED),
     _columns_step("decisions", outsider, outsider.c.erased_ms, {"created_by": _EMPTY, "changed_by": _EMPTY}),

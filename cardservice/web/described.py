@@ -5,13 +5,15 @@ A route describes what is its own. Which problems it may answer with besides, wh
 who they are, follows from the operation it names and from what it takes.
 """
 
+import asyncio
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
 
@@ -20,6 +22,7 @@ from cardservice.web.operations import OPERATIONS, Operation
 from cardservice.web.problems import Problem, answer, documented
 from cardservice.web.session import COOKIE
 
+SOURCE: Final = "/openapi.json"
 METHODS: Final = ("get", "put", "post", "delete", "patch")
 _SESSION: Final = "session"
 _CERTIFICATE: Final = "client_certificate"
@@ -30,27 +33,51 @@ _WRITES: Final = ("put", "post", "patch")
 _FASTAPI_S_OWN: Final = ("HTTPValidationError", "ValidationError")
 
 
-def install(app: FastAPI) -> None:
-    """Complete what `app` says of itself, once somebody asks; `app.openapi` is another one from now on."""
-    plain = app.openapi
-    made: list[dict[str, Any]] = []
+class Description:
+    """What `app` says of itself. Making it takes seconds: a thread does it, once, as taps cannot wait so long."""
 
-    def completed() -> dict[str, Any]:
-        if not made:
-            made.append(complete(plain(), dict(_operations(app))))
-        return made[0]
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._making: asyncio.Task[tuple[Mapping[str, Any], bytes]] | None = None
+
+    async def read(self) -> Mapping[str, Any]:
+        """Return the OpenAPI document."""
+        return (await self._made())[0]
+
+    async def encoded(self) -> bytes:
+        """Return the OpenAPI document as it is sent."""
+        return (await self._made())[1]
+
+    async def _made(self) -> tuple[Mapping[str, Any], bytes]:
+        # However many ask at once, one thread makes it; nobody who goes away stops it.
+        if self._making is None or self._making.cancelled():
+            self._making = asyncio.create_task(asyncio.to_thread(self._make))
+        return await asyncio.shield(self._making)
+
+    def _make(self) -> tuple[Mapping[str, Any], bytes]:
+        schema = complete(self._app.openapi(), dict(_operations(self._app)))
+        return schema, json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def install(app: FastAPI) -> Description:
+    """Have `app` answer what it says of itself, and name in `Allow` what it describes; return the description."""
+    description = Description(app)
+
+    async def document(_: Request) -> Response:
+        return Response(await description.encoded(), media_type="application/json")
 
     async def wrong_method(request: Request, error: Exception) -> JSONResponse:
         if not isinstance(error, HTTPException):
             raise error
-        allowed = ", ".join(methods_of(completed()["paths"], request.url.path))
+        allowed = ", ".join(methods_of((await description.read())["paths"], request.url.path))
         headers = {"Allow": allowed} if allowed else dict(error.headers or {})
         detail = f"not {request.method} here"
         problem = Problem(title="method not allowed", status=405, detail=detail, code="method_not_allowed")
         return answer(problem, headers)
 
-    app.openapi = completed  # type: ignore[method-assign]  # how FastAPI says it is done
+    app.add_route(SOURCE, document, include_in_schema=False)
     app.add_exception_handler(405, wrong_method)
+    return description
 
 
 def complete(schema: dict[str, Any], operations: Mapping[tuple[str, str], Operation]) -> dict[str, Any]:

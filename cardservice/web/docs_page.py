@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: EUPL-1.2
 """`/docs`: the API as a page, made here from `/openapi.json`; it needs no script and nothing from elsewhere."""
 
+import asyncio
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from cardservice.web.described import METHODS
-from cardservice.web.i18n import marked
+from cardservice.web.described import METHODS, SOURCE, Description
+from cardservice.web.i18n import Language, marked
 from cardservice.web.pages import PageLanguage, Pages
 
 PATH: Final = "/docs"
-SOURCE: Final = "/openapi.json"
 MAX_DEPTH: Final = 6
 TEXTS: Final[Mapping[str, str]] = {
     "title": marked("The interface"),
@@ -59,16 +59,20 @@ class Shown:
         return self.scope is None and not self.roles
 
 
-def docs_page(described: Callable[[], Mapping[str, Any]], pages: Pages) -> APIRouter:
-    """Return the page's route; `described` returns the description."""
+def docs_page(description: Description, pages: Pages) -> APIRouter:
+    """Return the page's route. The page is long, so it is made once for each language, and in a thread."""
     router = APIRouter(default_response_class=HTMLResponse)
-    made: list[Mapping[str, list[Shown]]] = []
+    made: dict[Language, HTMLResponse] = {}
+
+    def make(described: Mapping[str, Any], language: Language) -> HTMLResponse:
+        return pages.page("docs.html", language, TEXTS, groups=grouped(described), source=SOURCE)
 
     @router.get(PATH, summary="This description as a page", tags=["service"])
     async def docs(language: PageLanguage) -> HTMLResponse:
-        if not made:
-            made.append(grouped(described()))
-        return pages.page("docs.html", language, TEXTS, groups=made[0], source=SOURCE)
+        if language not in made:
+            made[language] = await asyncio.to_thread(make, await description.read(), language)
+        page = made[language]
+        return HTMLResponse(page.body, headers=dict(page.headers))
 
     return router
 

@@ -20,6 +20,8 @@ MAX_BODY: Final = 64 * 1024
 LARGER_BODIES: Final[Mapping[str, int]] = {
     "/api/v1/access/what-if": 4 * 1024 * 1024,
     "/access/import": 4 * 1024 * 1024,
+    # A list of cards.
+    "/batches": 2 * 1024 * 1024,
 }
 REQUEST_ID_HEADER: Final = b"x-request-id"
 # No browser takes an answer for another kind of document than it says.

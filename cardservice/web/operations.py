@@ -88,7 +88,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         # Doors, for facilities.
         "doors.list": _reads(_FACILITY, _ADMINISTRATOR, scope=Scope.DOOR),
         "doors.events": _reads(_FACILITY, scope=Scope.DOOR),
-        "doors.lockdowns": _reads(_FACILITY, _ADMINISTRATOR, scope=Scope.DOOR, all_points=True),
+        "doors.lockdowns": _reads(_FACILITY, _ADMINISTRATOR, scope=Scope.DOOR),
         "doors.open": _changes(_FACILITY, scope=Scope.DOOR),
         "doors.lock_down": _changes(_FACILITY, scope=Scope.DOOR, all_points=True),
         "doors.end_lockdown": _changes(_FACILITY, scope=Scope.DOOR, all_points=True),
@@ -169,6 +169,15 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "cards.lend": _changes(_HELPDESK, _ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
         "cards.stock": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS, all_points=True),
         "cards.deliver": _changes(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS, all_points=True),
+        # Lists of cards: looked at, and how far they are. Beginning and cancelling one is `cards.issue`.
+        "batches.read": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
+        # Who writes cards at an encoder.
+        "encoding.read": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
+        "encoding.order": _changes(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
+        "encoding.cancel": _changes(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
+        # Certificates: what has to be renewed and what waits; answers of the city's own PKI. Issuing is `cards.issue`.
+        "certificates.read": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
+        "certificates.answer": _changes(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
         # Single entries of the access model. What points everywhere use is nobody's who is bound to some of them.
         "zones.read": _reads(_FACILITY, _AUDITOR, _ADMINISTRATOR, scope=Scope.MODEL),
         "zones.change": _changes(_ADMINISTRATOR, scope=Scope.MODEL),

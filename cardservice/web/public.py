@@ -25,6 +25,7 @@ KEPT_WORDS: Final[Mapping[str, str]] = {
     "unbooked_taps": marked("Taps at time clocks that became no booking"),
     "canteen_taps": marked("Refused taps at tills"),
     "canteen_requests": marked("What tills asked for, so that asking twice books once"),
+    "canteen_books": marked("Whose a payment or top-up in the canteen was, from the end of its year"),
     "printing": marked("Taps at printers, and which document was released where"),
     "unknown_points": marked("Taps at readers that belong to no point"),
     "security_log": marked("Sign-ins, and who asked for which change"),

@@ -86,7 +86,7 @@ def card_authentication_slot(order: Order, card_uuid: UUID) -> PivSlot:
         alternative_names=x509.SubjectAlternativeName([x509.UniformResourceIdentifier(card_uuid.urn)]),
         key_usages=x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH if wrong else PIV_CARD_AUTH]),
         key_usages_critical=True,
-        key_usage=_key_usage("digital_signature"),
+        key_usage=signature_alone(),
     )
     return _slot(order, content, ec.generate_private_key(ec.SECP256R1()))
 
@@ -132,6 +132,11 @@ def key_management_slot(order: Order, common_name: str) -> PivSlot:
         key_usage=_key_usage("key_agreement"),
     )
     return _slot(order, content, ec.generate_private_key(ec.SECP256R1()))
+
+
+def signature_alone() -> x509.KeyUsage:
+    """The key usage of a 9E certificate: digitalSignature alone."""
+    return _key_usage("digital_signature")
 
 
 def slot_from_pem(*, key_pem: str, certificate_pem: str) -> PivSlot:

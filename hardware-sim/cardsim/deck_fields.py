@@ -71,6 +71,10 @@ class Fields:
         """A nested object."""
         return Fields(self._take(name), f"{self.where}.{name}")
 
+    def given(self, name: str) -> object:
+        """Whatever stands there, for whoever reads it by other rules."""
+        return self._take(name)
+
     def items(self, name: str) -> list[tuple[object, str]]:
         """The elements of a list, each with its place."""
         value = self._take(name)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-# CPU time of one input, the best of three: a collection of garbage or a busy neighbour is not the input's fault.
-MAX_INPUT_S = 0.05
+# CPU time of one input, the best of three: a collection of garbage is not the input's fault, nor is a neighbour on the
+# same core. What grows with the square of its length takes a minute for the longest input.
+MAX_INPUT_S = 0.15
 MAX_PEAK_BYTES = 64 << 20
 # What 10,000 inputs may leave behind: the JSON parser keeps 16,384 short texts, and fills that store little by little.
 MAX_LEFT_BYTES = 1 << 20

@@ -18,7 +18,7 @@ from cryptography.x509.oid import NameOID
 from unit.agents.desk import DISABLED, ENTITLED, ISSUER, NOW, STRANGER, desfire_card, piv_card
 
 from cardservice.chip.layout import NumberFile
-from cardservice.chip.piv import PIV_AID
+from cardservice.chip.piv_formats import PIV_AID
 from cardservice.chip.tlv import Tlv, build, descend, only, parse
 from cardsim.certificates import Flaw
 from cardsim.interfaces import Card

@@ -20,6 +20,23 @@ WIDTHS = (390, 1280)
 ADMINISTRATOR = "yilmaz"
 GERMAN = ("Karte bestellen", "Verlauf und Schritte", "Jetzt: hergestellt", "Alle Karten verloren melden", "verloren")
 ENGLISH = ("Order the card", "History and steps", "Now: produced", "Report all cards lost", "lost")
+# Suspending, undoing that, revoking for good, and lending.
+GERMAN_DESK = (
+    "Karte sperren",
+    "Sperre aufheben",
+    "Karte wieder aktivieren",
+    "Endgültig: ",
+    "Jetzt: ",
+    "Tageskarte ausleihen",
+)
+ENGLISH_DESK = (
+    "Suspend the card",
+    "Undo the suspension",
+    "Activate the card again",
+    "For good: ",
+    "Now: ",
+    "Lend a temp",
+)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +82,7 @@ def check(page: Page) -> None:
 def test_a_card_is_ordered_moved_on_and_lost_by_keyboard(
     browser: Browser, service: ServiceThread, locale: str, login: str, words: tuple[str, ...]
 ) -> None:
-    """From the person's page and the card's; a loss takes two steps from the search; the strict policy is kept."""
+    """From the person's page and the card's; a loss is asked about once; the strict policy is kept."""
     order, history, produced, lose, lost = words
     with browser.new_context(locale=locale) as context:
         page = context.new_page()
@@ -79,10 +96,51 @@ def test_a_card_is_ordered_moved_on_and_lost_by_keyboard(
         press(page, page.get_by_role("link", name=history).last)
         press(page, page.get_by_role("button", name=produced))
         expect(cards).to_have_count(before + 1)
+        press(page, page.get_by_role("link", name=lose))
+        expect(page.get_by_role("checkbox")).to_be_focused()
+        page.keyboard.press("Space")
         press(page, page.get_by_role("button", name=lose))
+        expect(page.get_by_role("status")).to_be_visible()
+        press(page, page.locator("nav.own a"))
         expect(cards.filter(has_text=lost)).to_have_count(before + 1)
         press(page, page.get_by_role("link", name=history).last)
         expect(page.locator("ol.cards > li")).to_have_count(3)
+        assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "login", "words"),
+    [("de-DE", "krueger", GERMAN_DESK), ("en-GB", "berger", ENGLISH_DESK)],
+    ids=["de", "en"],
+)
+def test_a_card_is_suspended_had_back_lent_for_and_revoked_by_keyboard(
+    browser: Browser, service: ServiceThread, locale: str, login: str, words: tuple[str, ...]
+) -> None:
+    """What can be undone is undone in two steps; what cannot is asked about, and needs a tick."""
+    suspend, undo, activate, for_good, now, lend = words
+    with browser.new_context(locale=locale) as context:
+        page = context.new_page()
+        open_person(page, service, login)
+        complaints = complaints_of(page)
+        page.on("dialog", lambda dialog: dialog.accept())
+        badge = page.locator("ul.cards .badge").first
+        press(page, page.get_by_role("button", name=suspend).first)
+        expect(badge).to_have_class("badge bad")
+        press(page, page.get_by_role("link", name=undo))
+        press(page, page.get_by_role("button", name=activate))
+        expect(badge).to_have_class("badge good")
+        press(page, page.locator("ul.cards a[href*='/cards/']").first)
+        press(page, page.get_by_role("button", name=lend))
+        page.locator("#number-door").focus()
+        page.keyboard.type(f"{len(locale) + ord(locale[0]):024x}")
+        page.keyboard.press("Enter")
+        expect(badge).to_have_class("badge bad")
+        press(page, page.locator("ul.cards a[href*='/cards/']").first)
+        press(page, page.get_by_role("button", name=for_good).first)
+        page.get_by_role("checkbox").press("Space")
+        press(page, page.get_by_role("button", name=now))
+        page.wait_for_url("**/people/*")
+        expect(badge).to_have_class("badge bad")
         assert complaints == []
 
 
@@ -98,4 +156,12 @@ def test_the_page_of_a_card_has_no_barrier_that_a_machine_finds(
         check(page)
         page.get_by_role("link", name="Verlauf und Schritte").first.click()
         page.wait_for_url("**/cards/*")
+        check(page)
+        card = page.url
+        for question in ("sure?state=revoked", "temporary", "reinstatement"):
+            page.goto(f"{card}/{question}")
+            expect(page.get_by_role("heading", level=1)).to_be_visible()
+            check(page)
+        page.goto(f"{card.partition('/cards/')[0]}/lost")
+        expect(page.get_by_role("checkbox")).to_be_visible()
         check(page)

@@ -182,6 +182,23 @@ def suspend_a_card(hands: Hands) -> None:
     expect(hands.main("select[name=reason]")).to_be_visible()
 
 
+def count_blank_cards(hands: Hands) -> None:
+    """A delivery came; it stands in the list and adds up."""
+    hands.write(hands.main("#label"), f"Lieferung {hands.lang}")
+    hands.write(hands.main("#delivered"), "25")
+    hands.page.keyboard.press("Enter")
+    expect(hands.page.locator("main tbody tr").filter(has_text=f"Lieferung {hands.lang}")).to_be_visible()
+
+
+def report_somebodys_loss(hands: Hands) -> None:
+    """From the search to the question that names them, and back without an answer."""
+    hands.write(hands.page.locator("#text"), "erger")
+    hands.enter(hands.main("#found a[href$='/lost']"))
+    expect(hands.page.get_by_role("checkbox")).to_be_focused()
+    hands.enter(hands.main("nav a"))
+    hands.page.wait_for_url("**/people/*")
+
+
 def explain(hands: Hands) -> None:
     """Who and where; the answer says why."""
     hands.write(hands.main("#login"), ANNA)
@@ -288,7 +305,12 @@ TASKS: list[tuple[str, Task]] = [
     ("/doors", read),
     ("/people", find_somebody),
     ("/people", suspend_a_card),
+    ("/people", report_somebodys_loss),
+    ("/card-stock", count_blank_cards),
+    ("/batches", read),
+    ("/encoding", read),
     ("/outsiders", read),
+    ("/certificates", read),
     ("/access/grants", read),
     ("/access/points", read),
     ("/access/zones", read),
@@ -308,7 +330,10 @@ ELSEWHERE: dict[str, tuple[str, str]] = {
     "/agents": ("test_admin_operations.py", "test_an_agent_is_looked_at_locked_and_trusted_again_by_keyboard"),
     "/live": ("test_admin_live.py", "test_taps_come_by_themselves_and_can_be_held_back"),
     "/doors": ("test_admin_live.py", "test_doors_are_watched_opened_and_locked_down_by_keyboard"),
+    "/batches": ("test_bulk.py", "test_a_list_is_sent_begun_and_watched_by_keyboard"),
+    "/encoding": ("test_encoder.py", "test_a_card_is_encoded_by_keyboard"),
     "/outsiders": ("test_outsiders_page.py", "test_added_handed_over_and_ended_by_keyboard"),
+    "/certificates": ("test_certificates.py", "test_an_answer_is_taken_by_keyboard_in_both_languages"),
     "/access/grants": ("test_admin_access.py", "test_a_grant_is_made_ended_and_had_back_by_keyboard"),
     "/access/points": ("test_admin_access.py", "test_a_grant_is_made_ended_and_had_back_by_keyboard"),
     "/approvals": ("test_audit_pages.py", "test_one_asks_and_another_approves_by_keyboard"),

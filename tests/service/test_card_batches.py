@@ -16,12 +16,16 @@ from service.fake_clock import FakeClock
 from support.waiting import wait_until
 
 from cardservice.cards.bulk import service
+from cardservice.cards.bulk.reaches import text_of
 from cardservice.cards.bulk.service import ListUnfit
+from cardservice.cards.bulk.store import card_batch
+from cardservice.cards.bulk.worker import BatchWorker
 from cardservice.cards.life.service import Giver
 from cardservice.cards.service import By
 from cardservice.cards.store import card
 from cardservice.database import Databases, read, write
 from cardservice.errors import NotFound
+from cardservice.web.reach import Reach
 
 TRAINEES = [f"trainee-{number:03}" for number in range(60)]
 LIST = "\n".join(["person;profile;valid_from", *(f"{name};trainee;2027-09-01" for name in TRAINEES)]).encode()
@@ -120,3 +124,65 @@ def test_a_batch_that_was_killed_is_gone_on_with(desk, place: Place):
     assert service.progress(desk.state, batch, desk.giver).done == len(holders(desk)) == 10
     wait_until(lambda: service.go_on(desk.state, batch, desk.giver, NOW_MS).waiting == 0)
     assert holders(desk) == sorted(row_numbers(desk.state).values())
+
+
+def test_the_worker_goes_on_by_itself_with_what_others_began(desk, databases, clock):
+    """As far as whoever began it could, the oldest first; what was begun before it could does not go on."""
+    first, second = begin(desk), begin(desk, b"person;profile\ntrainee-001;visitor\n")
+    with write(databases.state) as connection:
+        connection.execute(sa.update(card_batch).where(card_batch.c.id == second).values(reaches=None))
+    assert [batch for batch, _ in service.open_batches(databases.state)] == [first]
+    BatchWorker(databases.state, clock).look()
+    assert service.progress(databases.state, first, None).done == 60
+    assert service.progress(databases.state, first, None).ended_ms == clock.now_ms()
+    assert service.progress(databases.state, second, None).waiting == 1
+    assert service.open_batches(databases.state) == []
+
+
+def test_whoever_lost_their_reach_since_makes_no_more_cards(desk, databases, clock):
+    """A line about somebody who is not within it fails by itself, and the others are done."""
+    batch = begin(desk)
+    reaches = text_of((Reach(units=frozenset({"nowhere"})),))
+    with write(databases.state) as connection:
+        connection.execute(sa.update(card_batch).where(card_batch.c.id == batch).values(reaches=reaches))
+    BatchWorker(databases.state, clock).look()
+    found = service.progress(databases.state, batch, None)
+    assert (found.done, found.failed, found.waiting) == (0, 60, 0)
+    assert holders(desk) == []
+
+
+def test_what_waits_is_cancelled_for_good(desk, databases, clock):
+    """What was done stays; neither the worker nor whoever began it makes another card of it."""
+    batch = begin(desk)
+    service.go_on(desk.state, batch, desk.giver, NOW_MS, 20)
+    with write(databases.state) as connection:
+        assert service.cancel(connection, batch, desk.giver, NOW_MS) == 40
+        assert service.cancel(connection, batch, desk.giver, NOW_MS) == 0
+        with pytest.raises(NotFound):
+            service.cancel(connection, batch, Giver(By("another"), desk.giver.reaches), NOW_MS)
+    BatchWorker(databases.state, clock).look()
+    found = service.go_on(desk.state, batch, desk.giver, NOW_MS)
+    assert (found.done, found.failed, found.cancelled, found.waiting) == (20, 0, 40, 0)
+    assert found.ended_ms == NOW_MS
+    assert len(holders(desk)) == 20
+    assert service.batches(databases.state, desk.giver) == [found]
+    assert service.batches(databases.state, Giver(By("another"), desk.giver.reaches)) == []
+
+
+def test_a_batch_in_trouble_stops_no_other(desk, databases, clock, monkeypatch):
+    """The one that fails is tried again at the next look."""
+    first, second = begin(desk), begin(desk, b"person;profile\ntrainee-001;visitor\n")
+    whole = service.go_on
+
+    def trouble(engine, batch, *rest):
+        if batch == first:
+            raise RuntimeError("whatever")
+        return whole(engine, batch, *rest)
+
+    monkeypatch.setattr(service, "go_on", trouble)
+    worker = BatchWorker(databases.state, clock)
+    worker.look()
+    assert service.progress(databases.state, second, None).done == 1
+    monkeypatch.undo()
+    worker.look()
+    assert service.progress(databases.state, first, None).done == 60

@@ -32,7 +32,8 @@ from cardservice.cards.pki.rules import (
     Reason,
     Slot,
 )
-from cardservice.cards.pki.service import Certificates, CertificateView
+from cardservice.cards.pki.service import Certificates
+from cardservice.cards.pki.views import CertificateView
 from cardservice.cards.ports import TokenTrouble
 from cardservice.cards.rules import CardState, piv_credential
 from cardservice.cards.service import NewCard, NewState, change_state, register

@@ -36,7 +36,7 @@ from cardservice.timeclock.store import timeclock_booking
 
 STEPS_DAYS = (1, 6, 23, 60)
 # What a day of the world writes.
-LIVED = {*LIMITS, "answers"} - {"leavers"}
+LIVED = {*LIMITS, "answers"} - {"leavers", "canteen_books"}
 GAUGE = "cardservice_retention_oldest_seconds"
 YEARS_DAYS = 3 * 365
 # Of so many people one may leave without anybody being asked.

@@ -162,6 +162,17 @@ def test_two_people_make_a_council_members_card_valid(office):
     assert (event["actor"], event["second_actor"]) == (login_of(ISSUER), login_of(APPROVER))
 
 
+def test_nobody_approves_a_card_of_their_own(office):
+    """Though another person asked for it: the request stays open, and the card is not valid."""
+    card = office.give(login_of(APPROVER), profile="council_member")
+    number = office.ask(ISSUER, "POST", f"/cards/{card}/activation", {"reason": "gewählt"}).json()["approval"]
+    shown = office.ask(APPROVER, "GET", f"/approvals/{number}").json()
+    refused = office.ask(APPROVER, "POST", f"/approvals/{number}/approve", {"digest": shown["digest"]})
+    assert told(refused) == (409, "own_card")
+    assert office.ask(APPROVER, "GET", f"/approvals/{number}").json()["state"] == "open"
+    assert office.state(card) == ("ready_for_pickup", None)
+
+
 def test_a_list_is_looked_at_stored_and_carried_out(office):
     """Its faults by line and column, then each card reported; another clerk does not see the batch."""
 

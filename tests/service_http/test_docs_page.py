@@ -12,13 +12,13 @@ from cardservice.web.docs_page import example_of
 
 def test_every_route_is_on_it_in_both_languages(city):
     """With who may ask, what it takes and what it answers; nothing is fetched from elsewhere."""
-    description = httpx2.get(f"{city.service.url}/openapi.json").json()
+    description = httpx2.get(f"{city.service.url}/openapi.json", timeout=60).json()
     routes = [
         (method.upper(), path) for path, item in description["paths"].items() for method in METHODS if method in item
     ]
     assert len(routes) > 40
     for language, words in (("de", "Systeme mit"), ("en", "Systems with")):
-        page = httpx2.get(f"{city.service.url}/docs", params={"lang": language})
+        page = httpx2.get(f"{city.service.url}/docs", params={"lang": language}, timeout=60)
         assert page.status_code == 200
         assert "default-src 'none'" in page.headers["content-security-policy"]
         for method, path in routes:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from support.doors import DOOR, ZONE, DoorsDesk, calling, done, fresh, lines
 from support.scripted_agent import CardInHand
-from support.service import AGENT, OTHER_AGENT
+from support.service import AGENT, CALLER_POINTS, OTHER_AGENT
 from support.waiting import wait_until
 
 from cardservice.access.rules import Use
@@ -25,6 +25,7 @@ from cardservice.journal.rules import Place
 from cardservice.journal.service import verify
 from integrations.facility import FacilityError
 
+FOREIGN_DOOR = "serverraum.aussen"
 COMMAND = PointCommand(id="aa", point=DOOR, action="open_once", open_ms=1_000, by_ms=1)
 
 
@@ -223,7 +224,7 @@ def test_a_door_whose_agent_is_away_is_refused_as_such(city, desk):
 
 
 def test_facilities_see_what_is_locked_down(city, desk):
-    """Zone, since when and by which caller; who is bound to some doors is refused, as with lockdowns themselves."""
+    """Zone, since when and by which caller."""
     with calling(city.service, "facility") as facility:
         assert facility.lockdowns() == []
         from_ms = desk.service._clock.now_ms()
@@ -234,9 +235,26 @@ def test_facilities_see_what_is_locked_down(city, desk):
         assert standing == {"zone": ZONE, "door": None, "since_ms": since_ms, "by": "facility", "passing": None}
         facility.end_lock_down(ZONE)
         assert facility.lockdowns() == []
-    with calling(city.service, "annexe") as bound, pytest.raises(FacilityError) as refused:
-        bound.lockdowns()
-    assert refused.value.code == "foreign_point"
+
+
+def test_who_is_bound_to_some_doors_sees_the_locks_of_these_alone(city, desk):
+    """Its own door's, and neither another door's nor a zone's, not even of the zone around it; all is there for all."""
+    assert CALLER_POINTS["annexe"] == [DOOR]
+    with calling(city.service, "facility") as facility, calling(city.service, "annexe") as bound:
+        facility.lock_down(ZONE, "Probe")
+        desk.doors.lockdowns.begin_at_door(FOREIGN_DOOR, by="facility", reason="Probe")
+        assert bound.lockdowns() == []
+        desk.doors.lockdowns.begin_at_door(DOOR, by="facility", reason="Probe")
+        try:
+            (seen,) = bound.lockdowns()
+            assert (seen["zone"], seen["door"], seen["by"]) == (None, DOOR, "facility")
+            every = {(one["zone"], one["door"]) for one in facility.lockdowns()}
+            assert every == {(ZONE, None), (None, FOREIGN_DOOR), (None, DOOR)}
+        finally:
+            facility.end_lock_down(ZONE)
+            for door in (FOREIGN_DOOR, DOOR):
+                desk.doors.lockdowns.end_at_door(door, by="facility")
+        assert bound.lockdowns() == facility.lockdowns() == []
 
 
 async def test_a_welcome_follows_only_what_changed(city, desk):

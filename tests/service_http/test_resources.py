@@ -280,8 +280,9 @@ async def test_an_auditor_reads_what_came_of_taps_and_not_whose_card_it_was(offi
     taps = mehmet.get("/taps", use="door", limit=500)["taps"]
     assert [tap["point"] for tap in taps][-4:] == ["serverraum.aussen"] * 2 + ["bauamt.aussen"] * 2
     assert {name for tap in taps for name in tap} == {
-        *("cursor", "at_ms", "point", "permit", "reason", "level", "method"),
+        *("cursor", "at_ms", "point", "permit", "reason", "level", "method", "detail"),
     }
+    assert {(tap["reason"], tap["detail"]) for tap in taps[-4:]} == {("card_unsupported", "class_not_supported")}
     page = mehmet.get("/taps", use="door", limit=1)
     assert mehmet.get("/taps", use="door", after=page["cursor"], limit=500)["taps"] == taps[1:]
     assert mehmet.get("/taps", use="door", permit=True)["taps"] == [tap for tap in taps if tap["permit"]]

@@ -49,6 +49,8 @@ ROLES = [*Role, EVERYTHING] if FULL else [EVERYTHING]
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceThread]:
     with running_office(tmp_path_factory.mktemp("office")) as (service, _):
+        # The first who asks waits for the description to be made; Schemathesis waits ten seconds, whatever else runs.
+        httpx2.get(f"{service.url}/openapi.json", timeout=60).raise_for_status()
         yield service
 
 

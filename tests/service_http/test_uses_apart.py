@@ -43,7 +43,8 @@ ACCOUNTS_OF = dict.fromkeys(("accounts", "webhooks", "agents", "taps", "approval
 ACCOUNTS_OF |= dict.fromkeys(("audit", "retention", "keys"), "nobody")
 ACCOUNTS_OF |= dict.fromkeys(("zones", "points", "point-classes", "schedules", "special-days", "grants"), "model")
 BEGIN_WITH = {TOP_UPS: "payroll"} | dict.fromkeys(REVIEWS, "review")
-BEGIN_WITH |= {f"/api/v1/{part}": "cards" for part in ("card-stock", "card-batches", "people/{person}/lost")}
+BEGIN_WITH |= {f"/api/v1/{part}": "cards" for part in ("card-stock", "card-batches", "people/{person}/lost", "encod")}
+BEGIN_WITH |= {"/api/v1/certificates": "cards"}
 # Shorter texts are words; longer ones could tell somebody apart.
 TELLING = 12
 # One's own pages, each of one use.

@@ -67,6 +67,7 @@ _KNOWN: Final = tuple(
         (r"zones inside one another|a zone lies in \d+ others", "parent", marked("The zone would lie too deep.")),
         (r"is no Land", "land", hint_of("land")),
         (r"is no time zone", "time_zone", hint_of("time_zone")),
+        (r"one or two people can be demanded", "people", hint_of("people")),
         (
             r"(?P<day>\d{4}-\d\d-\d\d) is one of (?P<days>\S+) and a public holiday",
             "special",

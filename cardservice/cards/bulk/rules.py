@@ -8,7 +8,7 @@ or without a byte order mark; comma, semicolon or tabulator between the columns,
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -22,6 +22,17 @@ MAX_FAULTS: Final = 100
 _COLUMNS: Final = ("person", "profile", "valid_from")
 _GERMAN: Final[Mapping[str, str]] = {"personalnummer": "person", "profil": "profile", "gültig ab": "valid_from"}
 _SEPARATORS: Final = ";,\t"
+# What can be wrong with a line; the pages say it in each language (`wording.py`).
+AS_BEFORE: Final = "the same as line %(first)s"
+NOT_AS_WIDE: Final = "another number of columns than the first line"
+UNPRINTABLE: Final = "up to %(most)s characters that can be printed"
+NO_PERSON: Final = "a personnel number or a login is missing"
+NO_PROFILE: Final = "allowed are %(allowed)s"
+NO_DAY: Final = "a day: 2027-09-01 or 01.09.2027"
+UNKNOWN: Final = "nobody within your reach is called so"
+SEVERAL: Final = "several people are called so"
+ONESELF: Final = "nobody gives a card to themselves"
+SAME_PERSON: Final = "the same person as line %(first)s"
 _CITY: Final = ZoneInfo("Europe/Berlin")
 
 
@@ -41,11 +52,19 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong in one line, and in which column."""
+    """What is wrong in one line, and in which column; `message` is the `template` with its `facts`."""
 
     line: int
     column: str
     message: str
+    template: str = field(default="", compare=False)
+    facts: Mapping[str, str] = field(default_factory=dict, compare=False)
+
+
+def fault(line: int, column: str, template: str, **facts: object) -> Fault:
+    """Return what is wrong, by one of the templates above and what it names."""
+    said = {name: str(value) for name, value in facts.items()}
+    return Fault(line, column, template % said, template, said)
 
 
 def read_list(content: bytes) -> tuple[list[Wanted], list[Fault]]:
@@ -75,7 +94,7 @@ def read_list(content: bytes) -> tuple[list[Wanted], list[Fault]]:
             if first == line:
                 found.append(one)
                 continue
-            one = Fault(line, "person", f"the same as line {first}")
+            one = fault(line, "person", AS_BEFORE, first=first)
         faults.append(one)
     return found, faults[:MAX_FAULTS]
 
@@ -108,19 +127,19 @@ def _rows(text: str) -> Iterator[tuple[int, Sequence[str]]]:
 
 def _line(line: int, row: Mapping[str, str] | None) -> Wanted | Fault:
     if row is None:
-        return Fault(line, "", "another number of columns than the first line")
+        return fault(line, "", NOT_AS_WIDE)
     fields = {name: text.strip() for name, text in row.items()}
     for name, text in fields.items():
         if len(text) > MAX_FIELD or not text.isprintable():
-            return Fault(line, name, f"up to {MAX_FIELD} characters that can be printed")
+            return fault(line, name, UNPRINTABLE, most=MAX_FIELD)
     if not fields["person"]:
-        return Fault(line, "person", "a personnel number or a login is missing")
+        return fault(line, "person", NO_PERSON)
     if fields["profile"] not in PROFILES or fields["profile"] == TEMPORARY:
-        return Fault(line, "profile", f"allowed are {', '.join(sorted(PROFILES.keys() - {TEMPORARY}))}")
+        return fault(line, "profile", NO_PROFILE, allowed=", ".join(sorted(PROFILES.keys() - {TEMPORARY})))
     try:
         from_ms = _day(fields.get("valid_from", ""))
     except ValueError:
-        return Fault(line, "valid_from", "a day: 2027-09-01 or 01.09.2027")
+        return fault(line, "valid_from", NO_DAY)
     return Wanted(line, fields["person"], fields["profile"], from_ms)
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Batches: a list is looked at, then stored as a whole, then carried out line by line, each in its own transaction.
 
-Whoever goes on after a crash finds each line done or waiting, never half.
+Whoever goes on after a crash finds each line done or waiting, never half. Nobody has to: `worker.py` goes on by itself.
 """
 
 from collections.abc import Sequence
@@ -11,16 +11,24 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from cardservice.cards.bulk.rules import MAX_FAULTS, Fault, ListRefused, Wanted, read_list
+from cardservice.cards.bulk import rules
+from cardservice.cards.bulk.reaches import reaches_from, text_of
+from cardservice.cards.bulk.rules import MAX_FAULTS, Fault, ListRefused, Wanted, fault, read_list
 from cardservice.cards.bulk.store import card_batch, card_batch_line
 from cardservice.cards.life.service import Gift, Giver, give
+from cardservice.cards.rules import ISSUE
+from cardservice.cards.service import By
 from cardservice.cards.store import card
+from cardservice.courtesy import give_way
 from cardservice.database import read, row_id, write
 from cardservice.errors import CardServiceError, Conflict, DatabaseError, NotFound
 from cardservice.people.register import within
 from cardservice.people.store import organisation, person
 
 AT_ONCE: Final = 50
+MAX_SHOWN: Final = 50
+# What stands in the place of a fault where somebody cancelled what was left.
+CANCELLED: Final = "cancelled"
 _MAX_FAULT: Final = 200
 
 
@@ -51,18 +59,20 @@ class LineDone:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a batch is."""
+    """How far a batch is; `ended_ms` is since when no line waits; `failed` does not count `cancelled`."""
 
     batch: int
     made_ms: int
     lines: int
     done: int
     failed: int
+    cancelled: int = 0
+    ended_ms: int | None = None
 
     @property
     def waiting(self) -> int:
         """How many lines nobody has got to."""
-        return self.lines - self.done - self.failed
+        return self.lines - self.done - self.failed - self.cancelled
 
 
 def look_at(connection: Connection, content: bytes, giver: Giver) -> Understood:
@@ -80,15 +90,14 @@ def look_at(connection: Connection, content: bytes, giver: Giver) -> Understood:
     for one in wanted:
         found = _people(connection, one.person, giver)
         if len(found) != 1:
-            message = "nobody within your reach is called so" if not found else "several people are called so"
-            faults.append(Fault(one.line, "person", message))
+            faults.append(fault(one.line, "person", rules.SEVERAL if found else rules.UNKNOWN))
         elif found[0] == giver.by.person:
-            faults.append(Fault(one.line, "person", "nobody gives a card to themselves"))
+            faults.append(fault(one.line, "person", rules.ONESELF))
         elif (first := holders.setdefault((found[0], one.profile), one.line)) != one.line:
-            faults.append(Fault(one.line, "person", f"the same person as line {first}"))
+            faults.append(fault(one.line, "person", rules.SAME_PERSON, first=first))
         else:
             lines.append((one, found[0]))
-    return Understood(tuple(lines), tuple(sorted(faults, key=lambda fault: fault.line)[:MAX_FAULTS]))
+    return Understood(tuple(lines), tuple(sorted(faults, key=lambda one: one.line)[:MAX_FAULTS]))
 
 
 def begin(connection: Connection, content: bytes, giver: Giver, now_ms: int) -> int:
@@ -103,8 +112,9 @@ def begin(connection: Connection, content: bytes, giver: Giver, now_ms: int) -> 
         raise ListUnfit(f"line {first.line}, {first.column}: {first.message}")
     if not found.lines:
         raise ListUnfit("the list names nobody")
-    values = {"made_ms": now_ms, "made_by": giver.by.name, "made_by_id": giver.by.person, "lines": len(found.lines)}
-    number = row_id(connection.execute(sa.insert(card_batch).values(**values)))
+    made: dict[str, Any] = {"made_ms": now_ms, "made_by": giver.by.name, "made_by_id": giver.by.person}
+    made |= {"lines": len(found.lines), "reaches": text_of(giver.reaches)}
+    number = row_id(connection.execute(sa.insert(card_batch).values(**made)))
     rows = [
         {
             "batch_id": number,
@@ -132,6 +142,7 @@ def go_on(engine: Engine, batch: int, giver: Giver, now_ms: int, at_once: int = 
         _require_own(connection, batch, giver)
         lines = list(connection.scalars(_waiting(batch, at_once)))
     for line in lines:
+        give_way()
         try:
             with write(engine) as connection:
                 carry_out(connection, batch, line, giver, now_ms)
@@ -140,24 +151,53 @@ def go_on(engine: Engine, batch: int, giver: Giver, now_ms: int, at_once: int = 
         except CardServiceError as error:
             with write(engine) as connection:
                 _store(connection, batch, line, fault=str(error)[:_MAX_FAULT])
+    with write(engine) as connection:
+        _end(connection, batch, now_ms)
     return progress(engine, batch, giver)
 
 
-def progress(engine: Engine, batch: int, giver: Giver) -> Progress:
-    """Return how far a batch is.
+def open_batches(engine: Engine) -> list[tuple[int, Giver]]:
+    """Return the batches with lines that wait, the oldest first, with whoever began each, as they could then."""
+    chosen = sa.select(card_batch).where(card_batch.c.ended_ms.is_(None), card_batch.c.reaches.is_not(None))
+    with read(engine) as connection:
+        rows = connection.execute(chosen.order_by(card_batch.c.id)).all()
+    return [
+        (row.id, Giver(By(row.made_by, row.made_by_id, operation=ISSUE), reaches_from(row.reaches))) for row in rows
+    ]
+
+
+def cancel(connection: Connection, batch: int, giver: Giver | None, now_ms: int) -> int:
+    """Have nobody get to the lines that still wait; return how many. Cards that are made stay.
+
+    Raises:
+        NotFound: there is none of this number, or it is somebody else's.
+    """
+    _require_own(connection, batch, giver)
+    row = card_batch_line.c
+    waits = sa.and_(row.batch_id == batch, row.card_id.is_(None), row.fault.is_(None))
+    left = connection.execute(sa.update(card_batch_line).where(waits).values(fault=CANCELLED)).rowcount
+    _end(connection, batch, now_ms)
+    return left
+
+
+def progress(engine: Engine, batch: int, giver: Giver | None) -> Progress:
+    """Return how far a batch is; `giver` None: whoever began it.
 
     Raises:
         NotFound: there is none of this number, or it is somebody else's.
     """
     with read(engine) as connection:
-        row = _require_own(connection, batch, giver)
-        line = card_batch_line.c
-        counted = sa.select(sa.func.count(line.card_id), sa.func.count(line.fault)).where(line.batch_id == batch)
-        done, failed = connection.execute(counted).one()
-    return Progress(batch, row.made_ms, row.lines, done, failed)
+        _require_own(connection, batch, giver)
+        return _progress(connection, card_batch.c.id == batch)[0]
 
 
-def lines_of(engine: Engine, batch: int, giver: Giver) -> Sequence[LineDone]:
+def batches(engine: Engine, giver: Giver | None) -> list[Progress]:
+    """Return how far the newest batches are that somebody began, at most `MAX_SHOWN`; None: whoever began them."""
+    with read(engine) as connection:
+        return _progress(connection, sa.true() if giver is None else card_batch.c.made_by == giver.by.name)
+
+
+def lines_of(engine: Engine, batch: int, giver: Giver | None) -> Sequence[LineDone]:
     """Return every line of a batch.
 
     Raises:
@@ -171,12 +211,33 @@ def lines_of(engine: Engine, batch: int, giver: Giver) -> Sequence[LineDone]:
         return [LineDone(*row) for row in connection.execute(chosen.order_by(line.line))]
 
 
-def _require_own(connection: Connection, batch: int, giver: Giver) -> sa.Row[Any]:
-    chosen = sa.select(card_batch).where(card_batch.c.id == batch, card_batch.c.made_by == giver.by.name)
-    row = connection.execute(chosen).first()
-    if row is None:
-        raise NotFound(f"there is no batch {batch} of yours")
-    return row
+def _require_own(connection: Connection, batch: int, giver: Giver | None) -> None:
+    chosen = sa.select(card_batch.c.id).where(card_batch.c.id == batch)
+    if giver is not None:
+        chosen = chosen.where(card_batch.c.made_by == giver.by.name)
+    if connection.execute(chosen).first() is None:
+        raise NotFound(f"there is no batch {batch}{' of yours' if giver else ''}")
+
+
+def _progress(connection: Connection, which: sa.ColumnElement[bool]) -> list[Progress]:
+    """Return how far the newest batches are of those meant."""
+    line = card_batch_line.c
+    newest = sa.select(card_batch).where(which).order_by(card_batch.c.id.desc()).limit(MAX_SHOWN).subquery()
+    counts = (
+        sa.func.count(line.card_id),
+        sa.func.count(sa.case((line.fault != CANCELLED, 1))),
+        sa.func.count(sa.case((line.fault == CANCELLED, 1))),
+    )
+    made = (newest.c.id, newest.c.made_ms, newest.c.lines)
+    chosen = sa.select(*made, *counts, newest.c.ended_ms).join(card_batch_line, line.batch_id == newest.c.id)
+    rows = connection.execute(chosen.group_by(*made, newest.c.ended_ms).order_by(newest.c.id.desc()))
+    return [Progress(*row) for row in rows]
+
+
+def _end(connection: Connection, batch: int, now_ms: int) -> None:
+    """Note since when no line of a batch waits, if none does."""
+    over = sa.and_(card_batch.c.id == batch, card_batch.c.ended_ms.is_(None), ~sa.exists(_waiting(batch, 1)))
+    connection.execute(sa.update(card_batch).where(over).values(ended_ms=now_ms))
 
 
 def _waiting(batch: int, limit: int) -> sa.Select[Any]:

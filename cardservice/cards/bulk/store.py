@@ -14,6 +14,10 @@ card_batch = sa.Table(
     # A person's row number; none: an account, or the command line.
     sa.Column("made_by_id", RowNumber),
     sa.Column("lines", sa.Integer, nullable=False),
+    # Whose people were within reach, as JSON; none: from before batches went on by themselves.
+    sa.Column("reaches", sa.Text),
+    # Since when no line waits; none: some do.
+    sa.Column("ended_ms", sa.BigInteger, index=True),
 )
 
 # A line with neither a card nor a fault waits.

@@ -111,6 +111,7 @@ class Delivery(BaseModel):
     """One delivery: delivered = issued + void + stock. `adds_up`: the register has as many cards of it."""
 
     delivery: int
+    organisation: str
     label: str
     delivered_ms: int
     delivered: int

@@ -9,9 +9,10 @@ from sqlalchemy.engine import Connection, Engine
 from cardservice.approvals.kinds import ContentRefused, Facts, Kind
 from cardservice.approvals.rules import Content, Request
 from cardservice.cards import store
+from cardservice.cards.life.persons import as_holder, is_same
 from cardservice.cards.register import CardRegister
 from cardservice.cards.rules import ISSUE, CardState
-from cardservice.cards.service import By, NewState, change_state_in
+from cardservice.cards.service import By, NewState, OwnCard, change_state_in
 from cardservice.database import read
 from cardservice.errors import NotFound
 from cardservice.web.i18n import Language, marked, translated
@@ -37,9 +38,15 @@ def activation_kind(state: Engine, register: CardRegister, now_ms: Callable[[], 
         return [(translated(language, marked("Card")), _reference(content))]
 
     def carry_out(connection: Connection, request: Request) -> None:
-        second = request.answer.by.login if request.answer is not None else None
-        by = By(request.asked_by.login, request.asked_by.person, second)
-        change_state_in(connection, _reference(request.content), NewState(CardState.ACTIVE), now_ms(), by)
+        reference = _reference(request.content)
+        found = store.lock(connection, reference)
+        holder = None if found is None else found.person_id
+        second = request.answer.by if request.answer is not None else None
+        if second is not None and is_same(connection, second.person, holder):
+            raise OwnCard("nobody approves a card for themselves: a colleague does")
+        by = By(request.asked_by.login, request.asked_by.person, None if second is None else second.login)
+        by = as_holder(connection, by, holder)
+        change_state_in(connection, reference, NewState(CardState.ACTIVE), now_ms(), by)
 
     def within(content: Content, reaches: Sequence[Reach]) -> bool:
         try:

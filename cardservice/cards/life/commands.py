@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""`cardservice cards give|replace|lend|hand-back|lost|history|stock|number`, for whoever administers the machine."""
+"""`cardservice cards`: give, replace, lend, lost, stock and the others, for whoever administers the machine."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -30,6 +30,8 @@ def add_life_commands(cards: typer.Typer) -> None:
         ("lost", lost),
         ("history", history),
         ("stock", stock),
+        ("deliver", deliver),
+        ("void", void),
         ("number", number),
     ):
         cards.command(name)(command)
@@ -91,12 +93,15 @@ def hand_back(card: str, config: ConfigOption = None) -> None:
 @traced("cards.change")
 def lost(login: str, config: ConfigOption = None) -> None:
     """Report the cards of the person LOGIN lost: they are refused everywhere at once, for good."""
-    from cardservice.cards.life import service
+    from cardservice.cards.life.loss import end_cards
 
     databases = open_stores(config)
     holder = _person(databases, login)
-    found = _made(databases, lambda at: service.report_lost(at[0], holder, at[1].by, at[2]))
-    typer.echo("\n".join(f"card {one} is revoked: {effects}" for one, effects in found) or "they have no card")
+    found = _made(databases, lambda at: end_cards(at[0], holder, at[1].by, at[2]))
+    for one in found.cards:
+        typer.echo(f"card {one} is revoked")
+    ended = f"uses that ended: {', '.join(found.uses_ended) or 'none'}; certificates: {found.certificates_changed}"
+    typer.echo(ended if found.cards else "they have no card that could end")
 
 
 @clearly
@@ -133,6 +138,31 @@ def stock(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     ]
     documents = [asdict(one) | {"stock": one.stock, "adds_up": one.adds_up} for one in found]
     show(documents, "\n".join(lines) or "nothing was delivered", as_json=as_json)
+
+
+@clearly
+@traced("cards.deliver")
+def deliver(organisation: str, label: str, count: int, config: ConfigOption = None) -> None:
+    """Write down that COUNT blank cards came for the ORGANISATION (its code) as the delivery LABEL."""
+    from cardservice.cards.life import stock
+
+    def make(at: "tuple[Any, Giver, int]") -> int:
+        return stock.add(at[0], stock.organisation_called(at[0], organisation), label, count, at[2])
+
+    typer.echo(f"delivery {_made(open_stores(config), make)} has {count} blank cards")
+
+
+@clearly
+@traced("cards.deliver")
+def void(organisation: str, delivery: int, count: int, config: ConfigOption = None) -> None:
+    """Count COUNT blank cards of a DELIVERY (its number) to the ORGANISATION as void: damaged, or sent back."""
+    from cardservice.cards.life import stock
+
+    def make(at: "tuple[Any, Giver, int]") -> None:
+        stock.void(at[0], delivery, stock.organisation_called(at[0], organisation), count)
+
+    _made(open_stores(config), make)
+    typer.echo(f"{count} blank cards of delivery {delivery} are void")
 
 
 @clearly

@@ -3,14 +3,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from cardservice.cards import store
 from cardservice.cards.life import service, stock
+from cardservice.cards.life.loss import end_cards
+from cardservice.cards.life.persons import as_holder
 from cardservice.cards.life.service import Gift, Giver
+from cardservice.cards.life.undo import Hindrance, hindrances
 from cardservice.cards.register import CardRegister
 from cardservice.cards.service import NewState
 from cardservice.clock import Clock
@@ -20,6 +23,8 @@ from cardservice.people.register import within
 from cardservice.people.store import organisation, person
 from cardservice.web.once import Asked, Once
 from cardservice.web.reach import Reach
+
+MAX_ORGANISATIONS: Final = 500
 
 
 class EventLine(NamedTuple):
@@ -69,7 +74,9 @@ class LifeDesk:
         """Move a card one step on, once. Raises as `cards.service.change_state`."""
 
         def make(connection: Connection) -> dict[str, Any]:
-            return asdict(self.register.change(connection, reference, new, giver.reaches, giver.by))
+            before = self.register.one_in(connection, reference, giver.reaches)
+            by = as_holder(connection, giver.by, before.line.person)
+            return asdict(self.register.change(connection, reference, new, giver.reaches, by))
 
         return self._run(asked, make)
 
@@ -84,12 +91,7 @@ class LifeDesk:
             chosen = sa.select(person.c.id).join(organisation, person.c.organisation_id == organisation.c.id)
             if connection.execute(chosen.where(person.c.id == number, within(giver.reaches))).first() is None:
                 raise NotFound(f"there is no person {number}")
-            found = service.report_lost(connection, number, giver.by, self.clock.now_ms())
-            return {
-                "cards": [one for one, _ in found],
-                "uses_ended": sorted({use for _, effects in found for use in effects.uses_ended}),
-                "certificates_changed": sum(effects.certificates_changed for _, effects in found),
-            }
+            return asdict(end_cards(connection, number, giver.by, self.clock.now_ms()))
 
         return self._run(asked, make)
 
@@ -104,16 +106,32 @@ class LifeDesk:
             rows = store.events_of(connection, reference, service.MAX_EVENTS)
             return [EventLine(*(getattr(row, name) for name in EventLine._fields)) for row in rows]
 
+    def hindrances(self, reference: str, giver: Giver) -> tuple[Hindrance, ...]:
+        """Return what stands against ending a card's suspension.
+
+        Raises:
+            NotFound: there is none called so within reach.
+        """
+        with read(self.state) as connection:
+            self.register.one_in(connection, reference, giver.reaches)
+            return hindrances(connection, reference, giver.by, self.clock.now_ms())
+
     def deliveries(self) -> list[stock.Delivery]:
         """Return the deliveries of blank cards."""
         with read(self.state) as connection:
             return stock.deliveries(connection)
 
+    def organisations(self) -> list[str]:
+        """Return the codes of the organisations that blank cards can be delivered to."""
+        with read(self.state) as connection:
+            chosen = sa.select(organisation.c.code).order_by(organisation.c.code).limit(MAX_ORGANISATIONS)
+            return list(connection.execute(chosen).scalars())
+
     def deliver(self, asked: Asked, code: str, label: str, delivered: int) -> dict[str, Any]:
         """Store a delivery of blank cards to an organisation. Raises as `stock.add`, NotFound without one."""
 
         def make(connection: Connection) -> dict[str, Any]:
-            found = _organisation(connection, code)
+            found = stock.organisation_called(connection, code)
             return {"delivery": stock.add(connection, found, label, delivered, self.clock.now_ms())}
 
         return self._run(asked, make)
@@ -122,7 +140,7 @@ class LifeDesk:
         """Count blank cards as void. Raises as `stock.void`, NotFound without the organisation."""
 
         def make(connection: Connection) -> dict[str, Any]:
-            stock.void(connection, delivery, _organisation(connection, code), count)
+            stock.void(connection, delivery, stock.organisation_called(connection, code), count)
             return {"delivery": delivery}
 
         return self._run(asked, make)
@@ -149,10 +167,3 @@ class LifeDesk:
         answer = self.once.run(asked, make)
         self.publish()
         return answer
-
-
-def _organisation(connection: Connection, code: str) -> int:
-    found = connection.execute(sa.select(organisation.c.id).where(organisation.c.code == code)).scalar()
-    if found is None:
-        raise NotFound(f"there is no organisation {code}")
-    return int(found)

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 from cardservice import changes
 from cardservice.cards import store
 from cardservice.cards.life import stock
+from cardservice.cards.life.persons import is_same
 from cardservice.cards.life.rules import PROFILES, TEMPORARY, Profile, ends_ms, needs_second
 from cardservice.cards.rules import ENDED, CardState, desfire_credential, state_at
 from cardservice.cards.service import By, Effects, NewState, OwnCard, change_state_in, end_replaced
@@ -152,7 +153,7 @@ def hand_back(connection: Connection, reference: str, giver: Giver, now_ms: int)
     by = _within_itself(giver.by)
     if temporary.stands_in_for_id is None:
         raise Conflict(f"card {reference} stands in for no other card")
-    if by.person is not None and by.person == temporary.person_id:
+    if is_same(connection, by.person, temporary.person_id):
         raise OwnCard("nobody hands a card back to themselves: a colleague takes it")
     if temporary.state != CardState.REVOKED:
         change_state_in(connection, reference, _REPLACED, now_ms, by)
@@ -167,13 +168,16 @@ def hand_back(connection: Connection, reference: str, giver: Giver, now_ms: int)
 
 
 def report_lost(connection: Connection, person_id: int, by: By, now_ms: int) -> list[tuple[str, Effects]]:
-    """Revoke every card of somebody that is not over, for every use at once; return them and what followed."""
+    """Revoke every card of somebody that is not over, for every use at once; return them and what followed.
+
+    Their own ones as well, the ordered ones among them: whoever has lost a card may always say so.
+    """
     chosen = sa.select(store.card.c.reference).where(
         store.card.c.person_id == person_id, store.card.c.state.not_in(sorted(ENDED))
     )
-    lost = NewState(CardState.REVOKED, "lost")
+    lost, reporter = NewState(CardState.REVOKED, "lost"), replace(_within_itself(by), person=None)
     return [
-        (one, change_state_in(connection, one, lost, now_ms, _within_itself(by)))
+        (one, change_state_in(connection, one, lost, now_ms, reporter))
         for one in connection.execute(chosen.order_by(store.card.c.id)).scalars().all()
     ]
 
@@ -213,7 +217,7 @@ def _holder(connection: Connection, gift: Gift, giver: Giver) -> int:
     row = connection.execute(chosen.where(person.c.id == gift.person, within(giver.reaches))).first()
     if row is None:
         raise NotFound(f"there is no person {gift.person}")
-    if giver.by.person == gift.person:
+    if is_same(connection, giver.by.person, gift.person):
         raise OwnCard("nobody gives a card to themselves: a colleague does")
     if not row.present:
         raise GiftRefused(f"person {gift.person} has left")

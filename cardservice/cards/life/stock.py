@@ -11,6 +11,7 @@ from cardservice.cards.rules import CardState
 from cardservice.cards.store import card, card_delivery
 from cardservice.database import row_id
 from cardservice.errors import Conflict, NotFound
+from cardservice.people.store import organisation
 
 MAX_DELIVERED: Final = 100_000
 MAX_DELIVERIES: Final = 1_000
@@ -24,9 +25,13 @@ class StockShort(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One delivery. `counted` is how many of its cards the register has: other than `issued`, something is wrong."""
+    """One delivery to an organisation, which is named by its code.
+
+    `counted` is how many of its cards the register has: other than `issued`, something is wrong.
+    """
 
     delivery: int
+    organisation: str
     label: str
     delivered_ms: int
     delivered: int
@@ -43,6 +48,18 @@ class Delivery:
     def adds_up(self) -> bool:
         """Whether the count of the register is the same."""
         return self.issued == self.counted
+
+
+def organisation_called(connection: Connection, code: str) -> int:
+    """Return the row number of an organisation.
+
+    Raises:
+        NotFound: none has this code.
+    """
+    found = connection.execute(sa.select(organisation.c.id).where(organisation.c.code == code)).scalar()
+    if found is None:
+        raise NotFound(f"there is no organisation {code}")
+    return int(found)
 
 
 def add(connection: Connection, organisation_id: int, label: str, delivered: int, now_ms: int) -> int:
@@ -88,10 +105,10 @@ def deliveries(connection: Connection) -> list[Delivery]:
     """Return the deliveries, the newest first, each counted anew."""
     ours = sa.and_(card.c.delivery_id == card_delivery.c.id, card.c.state != CardState.STOCK.value)
     counted = sa.select(sa.func.count()).select_from(card).where(ours).scalar_subquery()
-    chosen = sa.select(card_delivery, counted.label("counted")).order_by(card_delivery.c.id.desc())
+    chosen = sa.select(card_delivery, organisation.c.code, counted.label("counted")).join(organisation)
     return [
-        Delivery(row.id, row.label, row.delivered_ms, row.delivered, row.issued, row.void, row.counted)
-        for row in connection.execute(chosen.limit(MAX_DELIVERIES))
+        Delivery(row.id, row.code, row.label, row.delivered_ms, row.delivered, row.issued, row.void, row.counted)
+        for row in connection.execute(chosen.order_by(card_delivery.c.id.desc()).limit(MAX_DELIVERIES))
     ]
 
 

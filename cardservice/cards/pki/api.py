@@ -15,7 +15,8 @@ from cardservice.cards.api import CardReference
 from cardservice.cards.pki.authorities import Authorities, instant_utc
 from cardservice.cards.pki.ocsp import MAX_REQUEST_BYTES, Answer, Responder, read_path
 from cardservice.cards.pki.publisher import Publisher
-from cardservice.cards.pki.service import Certificates, CertificateView
+from cardservice.cards.pki.service import Certificates
+from cardservice.cards.pki.views import CertificateView
 from cardservice.cards.register import CardRegister
 from cardservice.clock import Clock
 from cardservice.web.gate import Actor, Gate

@@ -99,6 +99,11 @@ class Responder:
         self._epoch += 1
         self._kept = OrderedDict()
 
+    def valid_until_ms(self, authority: str) -> int | None:
+        """Return when the certificate ends that answers for an authority now; None: there is none yet."""
+        key = self._keys.get(authority)
+        return None if key is None else int(key.certificate.not_valid_after_utc.timestamp()) * 1000
+
     async def answer(self, data: bytes, address: str) -> Answer:
         """Return the answer to a request in DER from an address."""
         found = await self._answered(data, address)

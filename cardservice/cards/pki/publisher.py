@@ -22,6 +22,8 @@ from cardservice.database import read, write
 from cardservice.errors import CardServiceError
 
 LOOK_S: Final = 30.0
+# In a large city there is always something to renew. What has this part of the time left that is given for it is late.
+OVERDUE_PART: Final = 4
 _STOP_S: Final = 10.0
 _log = structlog.get_logger()
 
@@ -46,6 +48,8 @@ class Publisher(Collector):
         self._changed = changed
         self._out: dict[str, Out] = {}
         self._ending: dict[str, int] = {}
+        self._overdue: dict[str, int] = {}
+        self._waiting = 0
         self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="pki", daemon=True)
         self.trouble: str | None = None
@@ -101,6 +105,14 @@ class Publisher(Collector):
         ending = GaugeMetricFamily(
             "cardservice_card_certificates_ending", "Cards' certificates that have to be renewed", labels=["slot"]
         )
+        overdue = GaugeMetricFamily(
+            "cardservice_card_certificates_overdue",
+            "Of these, the ones for which three quarters of the time to renew them are over",
+            labels=["slot"],
+        )
+        waiting = GaugeMetricFamily(
+            "cardservice_certificate_requests_waiting", "Requests that the city's own PKI has to answer", self._waiting
+        )
         for name, out in tuple(self._out.items()):
             age.add_metric([name], (now_ms - out.published.made_ms) / 1000)
             left.add_metric([name], (out.published.next_ms - now_ms) / 1000)
@@ -109,12 +121,15 @@ class Publisher(Collector):
             days.add_metric([authority.name], (ends_ms - now_ms) // DAY_MS)
         for slot in Slot:
             ending.add_metric([slot.value], self._ending.get(slot.value, 0))
-        return [age, left, days, ending]
+            overdue.add_metric([slot.value], self._overdue.get(slot.value, 0))
+        return [age, left, days, ending, overdue, waiting]
 
     def _keep_little(self, now_ms: int) -> None:
-        until_ms = now_ms + self._rules.renew_days * DAY_MS
+        left_ms = self._rules.renew_days * DAY_MS
         with read(self._engine) as connection:
-            self._ending = store.ending_counts(connection, now_ms, until_ms)
+            self._ending = store.ending_counts(connection, now_ms, now_ms + left_ms)
+            self._overdue = store.ending_counts(connection, now_ms, now_ms + left_ms // OVERDUE_PART)
+            self._waiting = store.waiting_count(connection)
             over = store.has_ended(connection, now_ms - KEPT_AFTER_END_MS)
         if over:
             with write(self._engine) as connection:

@@ -20,6 +20,7 @@ from cardservice.errors import Conflict
 
 CardPublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 MAX_REQUEST_BYTES: Final = 16 * 1024
+MAX_CERTIFICATE_BYTES: Final = 64 * 1024
 RSA_BITS: Final = frozenset({2048, 3072})
 _EXPONENT: Final = 65_537
 _HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
@@ -102,6 +103,26 @@ def read_request(data: bytes) -> Proven:
     if not valid:
         raise Conflict("the request is not signed by the key that it is about, or not with SHA-256 or better")
     return Proven(key, subject, request.public_bytes(Encoding.DER))
+
+
+def read_certificate(data: bytes) -> x509.Certificate:
+    """Read a certificate, PEM or DER; who signed it is not looked at.
+
+    Raises:
+        Conflict: it is none, or a part of it cannot be read.
+    """
+    if len(data) > MAX_CERTIFICATE_BYTES:
+        raise Conflict(f"a certificate has at most {MAX_CERTIFICATE_BYTES} bytes")
+    try:
+        pem = data.lstrip().startswith(b"-----")
+        found = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
+        # Read now what is looked at later: what cannot be read is refused once.
+        _ = found.extensions, found.public_key(), found.subject, found.signature_hash_algorithm
+    except (*_UNREADABLE, x509.DuplicateExtension):
+        raise Conflict("this is not an X.509 certificate") from None
+    except x509.UnsupportedGeneralNameType:
+        raise Conflict("a field of the certificate cannot be read") from None
+    return found
 
 
 def require_key_fits(slot: Slot, key: object, logon_rsa_bits: int) -> None:

@@ -86,10 +86,14 @@ def revocation_for(card_reason: str | None) -> Reason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PkiRules:
-    """What the settings say. `url` is where others find lists and OCSP, without a slash at its end; None: nowhere."""
+    """What the settings say. `url` is where others find lists and OCSP, without a slash at its end; None: nowhere.
+
+    `logon_outside`: requests for logon certificates wait for the city's own PKI.
+    """
 
     url: str | None = None
     organisation: str = "Stadtverwaltung"
+    logon_outside: bool = True
     card_days: int = 1_095
     logon_days: int = 365
     logon_rsa_bits: int = 3_072

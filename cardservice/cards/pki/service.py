@@ -15,9 +15,9 @@ from sqlalchemy.engine import Connection, Engine
 from cardservice import changes
 from cardservice.cards.pki import store
 from cardservice.cards.pki.authorities import Authorities, Authority, instant_utc
-from cardservice.cards.pki.mapping import key_digest, serial_bytes, strong_mappings
-from cardservice.cards.pki.profiles import Holder, list_url, profile_for, require_logon_certificate
-from cardservice.cards.pki.requests import Proven, read_request, require_subject_fits
+from cardservice.cards.pki.mapping import key_digest, serial_bytes
+from cardservice.cards.pki.profiles import Holder, profile_for, require_logon_certificate
+from cardservice.cards.pki.requests import Proven, read_certificate, read_request, require_subject_fits
 from cardservice.cards.pki.rules import (
     DAY_MS,
     OUTSIDE,
@@ -25,11 +25,10 @@ from cardservice.cards.pki.rules import (
     PkiRules,
     Reason,
     Slot,
-    Window,
     kind_for,
-    window_of,
 )
 from cardservice.cards.pki.signing import Validity, sign_certificate
+from cardservice.cards.pki.views import CertificateView, Ending, Waiting, view_of, waiting_of
 from cardservice.cards.rules import CardState, is_piv, piv_credential, state_at
 from cardservice.cards.store import card as card_table
 from cardservice.cards.store import credential, keys_of_card
@@ -37,53 +36,11 @@ from cardservice.clock import Clock
 from cardservice.database import read, write
 from cardservice.errors import Conflict, NotFound
 from cardservice.people.store import person
+from cardservice.web.reach import Reach
 
-MAX_CERTIFICATE_BYTES: Final = 64 * 1024
 MAX_LISTED: Final = 10_000
 # A card in one of these may get certificates.
 _MAY_GET: Final = frozenset({CardState.IN_PRODUCTION, CardState.PRODUCED, CardState.READY_FOR_PICKUP, CardState.ACTIVE})
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateView:
-    """One certificate of a card. `window`: until when others may still believe one that is revoked or held.
-
-    `list_url` and `ocsp_url` are where others look it up, None: not with us. `strong_mappings` are strings for the
-    account's `altSecurityIdentities`; none once the certificate itself was erased.
-    """
-
-    slot: Slot
-    authority: str
-    serial: str
-    state: CertificateState
-    reason: Reason | None
-    not_before_ms: int
-    not_after_ms: int
-    changed_ms: int
-    window: Window | None
-    list_url: str | None
-    ocsp_url: str | None
-    strong_mappings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A certificate that has to be renewed."""
-
-    card: str
-    slot: Slot
-    authority: str
-    not_after_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A request that the city's PKI has to answer."""
-
-    card: str
-    slot: Slot
-    key_digest: bytes
-    pem: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +48,16 @@ class _Owner:
     card_id: int
     reference: str
     holder: Holder
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """A certificate that is signed and not kept yet."""
+
+    owner: _Owner
+    slot: Slot
+    authority: Authority
+    certificate: x509.Certificate
 
 
 class Certificates:
@@ -119,6 +86,16 @@ class Certificates:
             NotFound: no such card.
             Conflict: no authority signs for this slot, the card or its holder may have none, or the key does not fit.
         """
+        made = self.sign(reference, slot, proven, card_uuid)
+        with write(self._state) as connection:
+            self.keep(connection, made)
+        return made.certificate
+
+    def sign(self, reference: str, slot: Slot, proven: Proven, card_uuid: uuid.UUID | None = None) -> Signed:
+        """Sign a certificate, which is worth something only once it is kept: see `issue`, whose first half it is.
+
+        A token may take its time: no transaction waits for it.
+        """
         authority = self._authorities.of_kind(kind_for(slot))
         if authority is None:
             raise Conflict(f"no authority of this installation signs for slot {slot}")
@@ -128,14 +105,19 @@ class Certificates:
             require_subject_fits(proven.subject, owner.holder.name)
         valid = Validity(self._clock.now_ms(), self._rules.days_for(slot))
         profile = profile_for(slot, owner.holder, proven.key, self._rules)
-        made = sign_certificate(authority, profile, proven.key, self._rules, valid)
-        with write(self._state) as connection:
-            # The card may have ended meanwhile.
-            self._owner(connection, reference, slot, card_uuid)
-            self._keep(connection, owner, slot, (authority.name, authority.issuer_key), made)
-            if slot is Slot.CARD:
-                _know_as(connection, owner, authority)
-        return made
+        return Signed(owner, slot, authority, sign_certificate(authority, profile, proven.key, self._rules, valid))
+
+    def keep(self, connection: Connection, made: Signed) -> None:
+        """Keep what `sign` made, in the caller's transaction.
+
+        Raises:
+            Conflict: the card has ended meanwhile, or another card has its UUID.
+        """
+        owner, authority = made.owner, made.authority
+        self._owner(connection, owner.reference, made.slot, owner.holder.card_uuid)
+        self._keep(connection, owner, made.slot, (authority.name, authority.issuer_key), made.certificate)
+        if made.slot is Slot.CARD:
+            _know_as(connection, owner, authority)
 
     def ask_outside(self, reference: str, proven: Proven) -> None:
         """Keep a request for a logon certificate until somebody brings it to the city's PKI.
@@ -145,31 +127,39 @@ class Certificates:
             Conflict: the card or its holder may have none, or the key does not fit.
         """
         with write(self._state) as connection:
-            owner = self._owner(connection, reference, Slot.LOGON, None)
-            require_subject_fits(proven.subject, owner.holder.name)
-            profile_for(Slot.LOGON, owner.holder, proven.key, self._rules)
-            store.ask(
-                connection,
-                card_id=owner.card_id,
-                slot=Slot.LOGON.value,
-                key_digest=key_digest(x509.load_der_x509_csr(proven.der)),
-                made_ms=self._clock.now_ms(),
-                der=proven.der,
-            )
+            self.ask_outside_in(connection, reference, proven)
 
-    def waiting(self) -> list[Waiting]:
-        """Return the requests that wait for the city's PKI."""
+    def ask_outside_in(self, connection: Connection, reference: str, proven: Proven) -> None:
+        """Do the same in the caller's transaction."""
+        owner = self._owner(connection, reference, Slot.LOGON, None)
+        require_subject_fits(proven.subject, owner.holder.name)
+        profile_for(Slot.LOGON, owner.holder, proven.key, self._rules)
+        store.ask(
+            connection,
+            card_id=owner.card_id,
+            slot=Slot.LOGON.value,
+            key_digest=key_digest(x509.load_der_x509_csr(proven.der)),
+            made_ms=self._clock.now_ms(),
+            der=proven.der,
+        )
+
+    def waiting(self, reaches: Sequence[Reach] | None = None, limit: int = MAX_LISTED) -> list[Waiting]:
+        """Return the requests that wait for the city's PKI, the oldest first; `reaches` None: of every card."""
         with read(self._state) as connection:
-            rows = store.waiting(connection, MAX_LISTED)
-        return [
-            Waiting(
-                row.reference,
-                Slot(row.slot),
-                bytes(row.key_digest),
-                x509.load_der_x509_csr(bytes(row.der)).public_bytes(Encoding.PEM),
-            )
-            for row in rows
-        ]
+            rows = store.waiting(connection, reaches, limit)
+        return [waiting_of(row) for row in rows]
+
+    def waiting_for(self, digest: bytes, reaches: Sequence[Reach]) -> Waiting:
+        """Return the request for a public key.
+
+        Raises:
+            NotFound: none of a card within reach waits.
+        """
+        with read(self._state) as connection:
+            row = store.request_for(connection, digest, reaches)
+        if row is None:
+            raise NotFound("there is no such request; it may have been answered meanwhile")
+        return waiting_of(row)
 
     def bring_in(self, data: bytes) -> str:
         """Take a certificate of the city's PKI, PEM or DER; return the reference of the card it is for.
@@ -178,34 +168,47 @@ class Certificates:
             NotFound: no request waits for its key.
             Conflict: it is not one of the PKI that is trusted for it, or not what was asked for.
         """
-        found = _read_certificate(data)
+        with write(self._state) as connection:
+            return self.bring_in_to(connection, data)
+
+    def bring_in_to(self, connection: Connection, data: bytes) -> str:
+        """Do the same in the caller's transaction."""
+        found = read_certificate(data)
         issuer = self._issuer_outside(found)
         digest, now_ms = key_digest(found), self._clock.now_ms()
-        with write(self._state) as connection:
-            asked = store.request_for(connection, digest)
-            if asked is None:
-                raise NotFound("no request waits for the key of this certificate; is it for another installation?")
-            owner = self._owner(connection, asked.reference, Slot(asked.slot), None)
-            require_logon_certificate(found, owner.holder, read_request(bytes(asked.der)).key)
-            if not found.not_valid_before_utc <= instant_utc(now_ms) < found.not_valid_after_utc:
-                raise Conflict("the certificate is not taken: it is not valid now")
-            self._keep(connection, owner, Slot(asked.slot), (OUTSIDE, key_digest(issuer)), found)
-            store.answered(connection, asked.id)
+        asked = store.request_for(connection, digest)
+        if asked is None:
+            raise NotFound("no request waits for the key of this certificate; is it for another installation?")
+        owner = self._owner(connection, asked.reference, Slot(asked.slot), None)
+        require_logon_certificate(found, owner.holder, read_request(bytes(asked.der)).key)
+        if not found.not_valid_before_utc <= instant_utc(now_ms) < found.not_valid_after_utc:
+            raise Conflict("the certificate is not taken: it is not valid now")
+        self._keep(connection, owner, Slot(asked.slot), (OUTSIDE, key_digest(issuer)), found)
+        store.answered(connection, asked.id)
         return str(asked.reference)
 
     def retire_older(self, reference: str, slot: Slot) -> int:
-        """Revoke as superseded what was in a slot before its newest certificate; return how many."""
+        """Revoke as superseded what was in a slot before its newest certificate; return how many.
+
+        Raises:
+            NotFound: no such card.
+        """
         with write(self._state) as connection:
-            number = self._card(connection, reference).id
-            rows = [row for row in store.of_card(connection, number, self._clock.now_ms()) if row.slot == slot.value]
-            if not rows:
-                return 0
-            values = {
-                "state": CertificateState.REVOKED.value,
-                "reason": Reason.SUPERSEDED.value,
-                "changed_ms": self._clock.now_ms(),
-            }
-            retired = store.revoke_older(connection, rows[0].id, values)
+            return self.retire_older_in(connection, reference, slot)
+
+    def retire_older_in(self, connection: Connection, reference: str, slot: Slot) -> int:
+        """Do the same in the caller's transaction."""
+        number, now_ms = self._card(connection, reference).id, self._clock.now_ms()
+        rows = [row for row in store.of_card(connection, number, now_ms) if row.slot == slot.value]
+        if not rows:
+            return 0
+        values = {
+            "state": CertificateState.REVOKED.value,
+            "reason": Reason.SUPERSEDED.value,
+            "changed_ms": now_ms,
+        }
+        retired = store.revoke_older(connection, rows[0].id, values)
+        if retired:
             changes.append(connection, "card", [number])
         return retired
 
@@ -218,15 +221,21 @@ class Certificates:
         with read(self._state) as connection:
             number = self._card(connection, reference).id
             rows = store.of_card(connection, number, self._clock.now_ms())
-        return [self._view(row) for row in rows]
+        ours = [self._authorities.with_key(bytes(row.issuer_key)) is not None for row in rows]
+        return [view_of(row, self._rules, ours=is_ours) for row, is_ours in zip(rows, ours, strict=True)]
 
-    def ending(self, within_days: int | None = None) -> list[Ending]:
-        """Return what has to be renewed within some days, the settings' own by default; the first to end first."""
+    def ending(
+        self, within_days: int | None = None, reaches: Sequence[Reach] | None = None, limit: int = MAX_LISTED
+    ) -> list[Ending]:
+        """Return what has to be renewed within some days, the settings' own by default; the first to end first.
+
+        `reaches` None: of every card.
+        """
         now_ms = self._clock.now_ms()
         until_ms = now_ms + (self._rules.renew_days if within_days is None else within_days) * DAY_MS
         with read(self._state) as connection:
-            rows = store.ending(connection, now_ms, until_ms, MAX_LISTED)
-        return [Ending(row.reference, Slot(row.slot), row.authority, row.not_after_ms) for row in rows]
+            rows = store.ending(connection, (now_ms, until_ms), reaches, limit)
+        return [Ending(row.reference, row.person_id, Slot(row.slot), row.authority, row.not_after_ms) for row in rows]
 
     def _card(self, connection: Connection, reference: str) -> sa.Row[Any]:
         found = connection.execute(sa.select(card_table).where(card_table.c.reference == reference)).first()
@@ -276,36 +285,6 @@ class Certificates:
             raise Conflict("this certificate is known already") from error
         changes.append(connection, "card", [owner.card_id])
 
-    def _view(self, row: sa.Row[Any]) -> CertificateView:
-        ours = self._authorities.with_key(bytes(row.issuer_key)) is not None
-        state = CertificateState(row.state)
-        if state is CertificateState.HELD and not row.held:
-            state = CertificateState.GOOD
-        url = self._rules.url if ours else None
-        good = state is CertificateState.GOOD
-        slot = Slot(row.slot)
-        window = None if good else window_of(slot, row.changed_ms, row.list_until_ms, self._rules, ours=ours)
-        return CertificateView(
-            slot=slot,
-            authority=row.authority,
-            serial=row.serial,
-            state=state,
-            reason=None if good else Reason(row.reason),
-            not_before_ms=row.not_before_ms,
-            not_after_ms=row.not_after_ms,
-            changed_ms=row.changed_ms,
-            window=window,
-            list_url=None if url is None else list_url(row.authority, url),
-            ocsp_url=None if url is None else f"{url}/pki/ocsp",
-            strong_mappings=_mappings(slot, row.der),
-        )
-
-
-def _mappings(slot: Slot, der: bytes | None) -> tuple[str, ...]:
-    if slot is not Slot.LOGON or der is None:
-        return ()
-    return strong_mappings(x509.load_der_x509_certificate(bytes(der)))
-
 
 def _known_uuid(connection: Connection, card_id: int) -> uuid.UUID:
     """Return the UUID that a card has already, or a new one."""
@@ -321,18 +300,3 @@ def _know_as(connection: Connection, owner: _Owner, authority: Authority) -> Non
         raise Conflict("another card has this UUID")
     if row is None:
         connection.execute(sa.insert(credential).values(card_id=owner.card_id, key=key))
-
-
-def _read_certificate(data: bytes) -> x509.Certificate:
-    if len(data) > MAX_CERTIFICATE_BYTES:
-        raise Conflict(f"a certificate has at most {MAX_CERTIFICATE_BYTES} bytes")
-    try:
-        pem = data.lstrip().startswith(b"-----")
-        found = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
-        # Read now what is looked at later: what cannot be read is refused once.
-        _ = found.extensions, found.public_key(), found.subject, found.signature_hash_algorithm
-    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension):
-        raise Conflict("this is not an X.509 certificate") from None
-    except x509.UnsupportedGeneralNameType:
-        raise Conflict("a field of the certificate cannot be read") from None
-    return found

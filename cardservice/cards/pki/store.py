@@ -11,6 +11,9 @@ from cardservice.cards.pki.rules import CertificateState, Entry, Published, Reas
 from cardservice.cards.rules import CardState
 from cardservice.cards.store import card
 from cardservice.database import STATE, RowNumber
+from cardservice.people.register import within
+from cardservice.people.store import organisation, person
+from cardservice.web.reach import Reach
 
 certificate = sa.Table(
     "card_certificate",
@@ -139,24 +142,39 @@ def of_card(connection: Connection, card_id: int, now_ms: int) -> Sequence[sa.Ro
     return connection.execute(query.where(certificate.c.card_id == card_id).order_by(certificate.c.id.desc())).all()
 
 
-def ending(connection: Connection, now_ms: int, until_ms: int, limit: int) -> Sequence[sa.Row[Any]]:
-    """Return certificates that end until then and were not replaced in their slot, with their card's reference."""
+def ending(
+    connection: Connection, between_ms: tuple[int, int], reaches: Sequence[Reach] | None, limit: int
+) -> Sequence[sa.Row[Any]]:
+    """Return certificates that end then and were not replaced in their slot; `reaches` None: of every card."""
+    columns = (certificate.c.slot, certificate.c.authority, certificate.c.not_after_ms)
+    chosen = _with_card(columns, certificate.c.card_id, reaches).where(_to_renew(*between_ms))
+    ordered = chosen.order_by(certificate.c.not_after_ms, certificate.c.id).limit(limit)
+    return connection.execute(ordered).all()
+
+
+def _with_card(columns: Sequence[Any], card_id: sa.Column[Any], reaches: Sequence[Reach] | None) -> sa.Select[Any]:
+    """Return a query that has the card's reference and its holder besides, of cards that `reaches` hold."""
+    query = (
+        sa.select(*columns, card.c.reference, card.c.person_id)
+        .join(card, card.c.id == card_id)
+        .join(person, card.c.person_id == person.c.id, isouter=True)
+        .join(organisation, organisation.c.id == sa.func.coalesce(person.c.organisation_id, card.c.organisation_id))
+    )
+    return query if reaches is None else query.where(within(reaches))
+
+
+def ending_counts(connection: Connection, now_ms: int, until_ms: int) -> dict[str, int]:
+    """Return how many end until then and were not replaced, by slot."""
+    query = sa.select(certificate.c.slot, sa.func.count()).where(_to_renew(now_ms, until_ms))
+    return {row[0]: row[1] for row in connection.execute(query.group_by(certificate.c.slot))}
+
+
+def _to_renew(now_ms: int, until_ms: int) -> sa.ColumnElement[bool]:
     newer = certificate.alias()
     replaced = sa.exists().where(
         newer.c.card_id == certificate.c.card_id, newer.c.slot == certificate.c.slot, newer.c.id > certificate.c.id
     )
-    query = sa.select(certificate.c.slot, certificate.c.authority, certificate.c.not_after_ms, card.c.reference)
-    query = query.select_from(certificate.join(card, card.c.id == certificate.c.card_id))
-    soon = certificate.c.not_after_ms.between(now_ms, until_ms)
-    chosen = query.where(soon, _LIVING, sa.not_(replaced)).order_by(certificate.c.not_after_ms).limit(limit)
-    return list(connection.execute(chosen))
-
-
-def ending_counts(connection: Connection, now_ms: int, until_ms: int) -> dict[str, int]:
-    """Return how many end until then, by slot."""
-    soon = certificate.c.not_after_ms.between(now_ms, until_ms)
-    query = sa.select(certificate.c.slot, sa.func.count()).where(soon, _LIVING).group_by(certificate.c.slot)
-    return {row[0]: row[1] for row in connection.execute(query)}
+    return sa.and_(certificate.c.not_after_ms.between(now_ms, until_ms), _LIVING, sa.not_(replaced))
 
 
 def erase_ended(connection: Connection, ended_ms: int) -> int:
@@ -212,16 +230,23 @@ def ask(connection: Connection, **values: Any) -> None:
     connection.execute(sa.insert(request).values(**values))
 
 
-def waiting(connection: Connection, limit: int) -> Sequence[sa.Row[Any]]:
-    """Return requests that wait, with their card's reference."""
-    query = sa.select(request, card.c.reference).select_from(request.join(card, card.c.id == request.c.card_id))
-    return connection.execute(query.order_by(request.c.id).limit(limit)).all()
+def waiting(connection: Connection, reaches: Sequence[Reach] | None, limit: int) -> Sequence[sa.Row[Any]]:
+    """Return requests that wait, the oldest first, with their card's reference; `reaches` None: of every card."""
+    chosen = _with_card((request,), request.c.card_id, reaches)
+    return connection.execute(chosen.order_by(request.c.id).limit(limit)).all()
 
 
-def request_for(connection: Connection, key_digest: bytes) -> sa.Row[Any] | None:
-    """Return the request for a public key, None if there is none."""
-    query = sa.select(request, card.c.reference).select_from(request.join(card, card.c.id == request.c.card_id))
-    return connection.execute(query.where(request.c.key_digest == key_digest)).first()
+def waiting_count(connection: Connection) -> int:
+    """Return how many requests wait."""
+    return int(connection.execute(sa.select(sa.func.count()).select_from(request)).scalar_one())
+
+
+def request_for(
+    connection: Connection, key_digest: bytes, reaches: Sequence[Reach] | None = None
+) -> sa.Row[Any] | None:
+    """Return the request for a public key, None if there is none; `reaches` None: of every card."""
+    chosen = _with_card((request,), request.c.card_id, reaches)
+    return connection.execute(chosen.where(request.c.key_digest == key_digest)).first()
 
 
 def answered(connection: Connection, number: int) -> None:

@@ -25,8 +25,10 @@ from cardservice.chip.errors import (
     ProtocolError,
     SecurityStatusNotSatisfied,
 )
-from cardservice.chip.piv import ObjectId, PivSession, authenticate_card, challenge_digest, unwrap_certificate
+from cardservice.chip.piv import authenticate_card, challenge_digest
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
+from cardservice.chip.piv_formats import ObjectId, unwrap_certificate
+from cardservice.chip.piv_session import PivSession
 
 CITY = Authority()
 REQUEST = Request()

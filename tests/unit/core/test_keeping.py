@@ -44,7 +44,7 @@ def test_longer_needs_a_reason_that_everybody_reads(tmp_path: Path) -> None:
         ("doors = 91", "retention.doors"),
         ("time_bookings = 365", "retention.time_bookings"),
         ("lookups = 30", "retention.lookups"),
-        ("forever = 1", "there is no such setting; allowed here: canteen_requests"),
+        ("forever = 1", "there is no such setting; allowed here: canteen_books, canteen_requests"),
         ('reasons = {tea = "x"}', "tea is nothing that is kept"),
         ('reasons = {doors = " "}', "reasons.doors: allowed are 1 to 300"),
         (f'reasons = {{doors = "{"x" * 301}"}}', "reasons.doors: allowed are 1 to 300"),

@@ -4,6 +4,7 @@
 import importlib
 import pkgutil
 import re
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from cardservice.canteen.rules import OPAQUE_LENGTH
 from cardservice.database import RECORD, STATE
 from cardservice.doors.openings import KEPT_REQUESTS_MS
 from cardservice.keeping import DAY_MS, LIMITS
+from cardservice.ledger.service import Ledger
+from cardservice.retention import books
 from cardservice.retention.leavers import _closed_name
 from cardservice.retention.rules import (
     FIXED,
@@ -27,8 +30,10 @@ from cardservice.retention.rules import (
     Moment,
     Standing,
     Witnesses,
+    counted_from_ms,
     doubt,
     is_late,
+    last_over_ms,
 )
 from cardservice.retention.store import steps
 from cardservice.web.once import KEEP_MS
@@ -91,7 +96,8 @@ def test_no_column_that_sounds_like_somebody_is_left_out() -> None:
 
 def test_every_limit_ends_something_and_is_explained() -> None:
     """Each limit of the settings, and each fixed one, has a step that carries it out, and words for everybody."""
-    carried_out = {step.limit for step in steps(["a"], [], lambda *_: 0)} | {"leavers"}
+    every = [*steps(["a"], [], lambda *_: 0), *books.steps(Ledger())]
+    carried_out = {step.limit for step in every} | {"leavers"}
     assert carried_out == {*LIMITS, *FIXED} == set(KEPT_WORDS)
     assert {limit for limits in STREAMS.values() for limit in limits} <= set(LIMITS)
     assert set(OTHER_STREAMS) <= set(LIMITS)
@@ -149,3 +155,20 @@ def test_what_is_overdue_for_a_day_is_late() -> None:
     assert is_late(standing.overdue_ms(9 * DAY_MS + 1))
     assert GRACE_MS == DAY_MS
     assert Standing("doors", 7, 7, None, None, None, None).overdue_ms(10**15) == 0
+
+
+def _at(text: str) -> int:
+    return int(datetime.fromisoformat(text).timestamp() * 1_000)
+
+
+@pytest.mark.parametrize("at", ["2026-01-01T00:00:00+01:00", "2026-07-15T12:00:00+02:00", "2026-12-31T23:59:59+01:00"])
+def test_eight_years_count_from_the_end_of_the_year(at: str) -> None:
+    """By German time, for the first and the last second of a year alike, over two leap days."""
+    begins, ends = _at("2027-01-01T00:00:00+01:00"), _at("2035-01-01T00:00:00+01:00")
+    days = LIMITS["canteen_books"].usual
+    assert counted_from_ms("canteen_books", _at(at)) == begins
+    standing = Standing("canteen_books", days, days, None, oldest_ms=_at(at), ran_ms=None, erased=None)
+    assert standing.ends_ms() == ends
+    assert last_over_ms("canteen_books", ends - days * DAY_MS) == begins - 1
+    assert last_over_ms("canteen_books", ends - 1 - days * DAY_MS) < _at("2026-01-01T00:00:00+01:00")
+    assert (counted_from_ms("doors", 5), last_over_ms("doors", 5)) == (5, 5)

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: EUPL-1.2
+"""Making the long description of the interface keeps nobody waiting."""
+
+import asyncio
+import threading
+
+import httpx2
+from fastapi import FastAPI
+
+from cardservice.web import described
+
+PATIENCE_S = 10
+
+
+def test_others_are_answered_while_the_description_is_made_once_for_all_who_ask() -> None:
+    """Three ask at once, one of them goes away; meanwhile another route answers; it is made one time."""
+    asyncio.run(_ask_while_it_is_made())
+
+
+async def _ask_while_it_is_made() -> None:
+    app, begun, release, made = FastAPI(openapi_url=None), threading.Event(), threading.Event(), []
+    plain = app.openapi
+
+    def slow() -> dict:
+        begun.set()
+        made.append(release.wait(PATIENCE_S))
+        return plain()
+
+    app.openapi = slow  # type: ignore[method-assign]
+    described.install(app)
+
+    @app.get("/door")
+    async def door() -> str:
+        return "open"
+
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://city") as client:
+        asking = [asyncio.create_task(client.get(described.SOURCE)) for _ in range(3)]
+        await asyncio.wait_for(asyncio.to_thread(begun.wait), PATIENCE_S)
+        asking[0].cancel()
+        assert (await client.get("/door")).json() == "open"
+        wrong = asyncio.create_task(client.post("/door"))
+        release.set()
+        answers = [await one for one in asking[1:]]
+        assert (await wrong).headers["allow"] == "GET"
+    assert made == [True]
+    assert [one.status_code for one in answers] == [200, 200]
+    assert answers[0].json()["paths"]["/door"]["get"]
