@@ -45,15 +45,16 @@ from cardservice.cards.pki.wiring import PkiParts
 from cardservice.changes import ChangeKind
 from cardservice.claim import claim
 from cardservice.clock import UNKNOWN_AGE_MS, Clock, SystemClock
-from cardservice.database import open_databases, require_head, require_writable
+from cardservice.database import open_databases, read, require_head, require_writable
 from cardservice.doors.service import Doors, DoorServices
-from cardservice.errors import CardServiceError, SettingsError
+from cardservice.errors import CardServiceError, DatabaseUnavailable, SettingsError
 from cardservice.follower import ChangeFollower
 from cardservice.journal.audit import keeps_traces
 from cardservice.journal.service import Journal
 from cardservice.journal.sign_ins import SignIns
 from cardservice.ledger.service import Ledger
 from cardservice.metrics import Metrics
+from cardservice.people import store as people_store
 from cardservice.people.census import Followed
 from cardservice.people.directories import Directories, open_copies
 from cardservice.people.live import LivePeople
@@ -160,7 +161,8 @@ class Service:
             self._databases.state, self._clock, parts.callers(settings), self._front.authorities
         )
         self.metrics.registry.register(self._accounts)
-        self.city = City(self._databases.state, self._clock, self._on_change, house_rules(settings.access))
+        house = house_rules(settings.access)
+        self.city = City(self._databases.state, self._clock, self._on_change, house, self._on_ended)
 
     def start(self) -> None:
         """Check the stores, compile the city, start the threads.
@@ -464,6 +466,19 @@ class Service:
         if "person" in kinds:
             self._roles.refresh_if_possible()
         self._subjects.changed()
+
+    def _on_ended(self, people: frozenset[int]) -> None:
+        """Have the PCs lock what cards that no longer count unlocked, from whichever thread took them out of use."""
+        loop = self._loop
+        if loop is None:
+            return
+        try:
+            with read(self._databases.state) as connection:
+                logins = people_store.logins_of(connection, people)
+        except DatabaseUnavailable as error:
+            _log.error("sessions.not_ended", people=len(people), error=str(error))
+            return
+        loop.call_soon_threadsafe(self._hub.end_sessions, logins)
 
     def _tell_agents(self, loop: asyncio.AbstractEventLoop, kinds: frozenset[ChangeKind]) -> None:
         loop.call_soon_threadsafe(self._hub.points_changed, self.city.snapshot)

@@ -10,14 +10,13 @@ from typing import Protocol
 import structlog
 from pydantic import BaseModel
 
+from cardservice.agents.encoder_messages import EncoderApdus, EncoderRelease
 from cardservice.agents.messages import (
     MAX_MESSAGE_BYTES,
     CardApdus,
     CardOpen,
     Challenge,
     DecisionMessage,
-    EncoderApdus,
-    EncoderRelease,
     EventAck,
     EventRefused,
     EventsAgain,
@@ -27,6 +26,7 @@ from cardservice.agents.messages import (
     PointCommand,
     Prompt,
     Refused,
+    SessionsEnd,
     Welcome,
     decode_from_centre,
     encode,
@@ -46,6 +46,7 @@ FromCentreInSession = (
     | EventRefused
     | EventsAgain
     | PointCommand
+    | SessionsEnd
     | Prompt
     | EncoderApdus
     | EncoderRelease

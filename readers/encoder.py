@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from pydantic import BaseModel
 
-from cardservice.agents.messages import EncoderApdus, EncoderRelease, EncoderResponses, EncoderState
+from cardservice.agents.encoder_messages import EncoderApdus, EncoderRelease, EncoderResponses, EncoderState
 from readers.card import MIN_APDU_BYTES, CardSide, Gone
 from readers.clock import Clock
 from readers.metrics import Metrics

@@ -16,6 +16,8 @@ from cardservice.agents.messages import (
     PointSetup,
     Prompt,
     Sentence,
+    SessionsEnd,
+    login_digest,
 )
 from cardservice.doors.ports import DoorOutput, OutputFault, Shown, StrikeState
 from readers.clock import Clock
@@ -75,6 +77,9 @@ class PlainPoint:
             OutputFault: it did not happen.
         """
         self.output.pulse(command.open_ms)
+
+    def people_ended(self, is_one: Callable[[str], bool]) -> None:
+        """Nothing: nobody has anything open here."""
 
     def prompt(self, prompt: Prompt) -> None:
         """Nothing: lights cannot ask."""
@@ -161,6 +166,12 @@ class Outputs:
                 _log.error("command_failed", point=command.point, reason=str(fault))
                 message = str(fault)[:200]
         self._send(PointDone(id=command.id, point=command.point, done=not message, message=message))
+
+    def people_ended(self, message: SessionsEnd) -> None:
+        """Tell every output whose cards no longer count."""
+        ended = frozenset(message.people)
+        for output in self._outputs.values():
+            output.people_ended(lambda login: login_digest(message.salt, login) in ended)
 
     def connected(self, *, ahead_ms: int) -> None:
         """Tell a centre that has just connected what each output does now; its clock is `ahead_ms` behind ours."""

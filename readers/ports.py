@@ -218,6 +218,10 @@ class PointOutput(Protocol):
         """
         ...
 
+    def people_ended(self, is_one: Callable[[str], bool]) -> None:
+        """Take note whose cards no longer count; `is_one` tells it of a login."""
+        ...
+
     def prompt(self, prompt: Prompt) -> None:
         """Ask for a card with these words until told otherwise."""
         ...

@@ -9,9 +9,8 @@ from functools import partial
 
 import structlog
 
+from cardservice.agents.encoder_messages import EncoderApdus, EncoderRelease
 from cardservice.agents.messages import (
-    EncoderApdus,
-    EncoderRelease,
     EventAck,
     EventRefused,
     EventsAgain,
@@ -20,6 +19,7 @@ from cardservice.agents.messages import (
     PointCommand,
     PointSetup,
     Prompt,
+    SessionsEnd,
     Welcome,
 )
 from cardservice.doors.ports import DoorOutput, Shown
@@ -203,6 +203,8 @@ class Session:
             self._uploads.wanted_again(message)
         elif isinstance(message, PointCommand):
             self._outputs.command(self._points.of(message.point), message)
+        elif isinstance(message, SessionsEnd):
+            self._outputs.people_ended(message)
         elif isinstance(message, Prompt):
             self._prompt(message)
         elif isinstance(message, EncoderApdus | EncoderRelease):

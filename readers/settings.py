@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cardservice.agents.messages import AgentId, PointCode
+from cardservice.agents.message_words import AgentId, PointCode
 from readers.errors import SettingsFault
 
 ENVIRONMENT_PREFIX = "CARDSERVICE_AGENT_"

@@ -13,6 +13,7 @@ takes it, or the holder is back; a session that is told so and never says that i
 
 import asyncio
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -182,6 +183,12 @@ class WorkstationPoint:
             OutputFault: always.
         """
         raise OutputFault("a workstation is unlocked by a card only")
+
+    def people_ended(self, is_one: Callable[[str], bool]) -> None:
+        """Lock what this point unlocked for one of them, as if the card had been taken away."""
+        if self._holder is not None and is_one(self._holder):
+            self._present = False
+            self._lock_after(0)
 
     def prompt(self, prompt: Prompt) -> None:
         """Nothing: lights cannot ask."""

@@ -145,6 +145,10 @@ class CardRecord(NamedTuple):
     card: int
     locked_until_ms: int = 0
 
+    def is_in_use(self, now_ms: int) -> bool:
+        """Tell whether neither the card nor its holder is out of use, whatever else may refuse."""
+        return self.refusal is None and (self.window is None or now_ms >= self.window.suspended_until_ms)
+
 
 class Timed(NamedTuple):
     """Subjects that are named for certain times: inside while an odd number of `toggles` lies at or before now."""

@@ -24,7 +24,10 @@ _log = structlog.get_logger()
 ChangeListener = Callable[[frozenset[ChangeKind]], None]
 
 
-def _nobody(_: frozenset[ChangeKind]) -> None:
+EndListener = Callable[[frozenset[int]], None]
+
+
+def _nobody(_: object) -> None:
     """Nobody listens."""
 
 
@@ -37,14 +40,21 @@ class City:
     """Owns the snapshot. `snapshot` may be read from any thread at any time; it is replaced, never changed.
 
     `on_change` is told the kinds of what changed, from whichever thread applied it, after the snapshot was replaced.
+    Before that `on_ended` is told who (row numbers) holds a card that was in use until then and is no longer.
     """
 
     def __init__(
-        self, engine: Engine, clock: Clock, on_change: ChangeListener = _nobody, house: HouseRules = _USUAL
+        self,
+        engine: Engine,
+        clock: Clock,
+        on_change: ChangeListener = _nobody,
+        house: HouseRules = _USUAL,
+        on_ended: EndListener = _nobody,
     ) -> None:
         self._engine = engine
         self._house = house
         self._on_change = on_change
+        self._on_ended = on_ended
         self._clock = clock
         self._lock = threading.Lock()
         self._compiler = city.CardCompiler()
@@ -111,12 +121,17 @@ class City:
                 kinds.add("access")
             if not kinds:
                 return False
-            self.snapshot = self._applied(connection, waiting, frozenset(kinds))
+            self.snapshot, ended = self._applied(connection, waiting, frozenset(kinds))
+        if ended:
+            self._on_ended(ended)
         self._on_change(frozenset(kinds))
         self.catch_up_us = (self._clock.monotonic_ns() - started_ns) // 1_000
         return True
 
-    def _applied(self, connection: Connection, waiting: Sequence[Change], kinds: frozenset[ChangeKind]) -> Snapshot:
+    def _applied(
+        self, connection: Connection, waiting: Sequence[Change], kinds: frozenset[ChangeKind]
+    ) -> tuple[Snapshot, frozenset[int]]:
+        """Return the next snapshot, and who holds a card that is no longer in use."""
         snapshot, direct = self.snapshot, self._direct
         revision = waiting[-1].revision if waiting else snapshot.revision
         people = {change.row for change in waiting if change.kind == "person"}
@@ -133,4 +148,4 @@ class City:
         found = city.cards_of(connection, self._compiler, direct, people=sorted(people), cards=sorted(cards))
         # Only now: had reading failed, the next attempt must find the same difference again.
         self._direct = direct
-        return snapshot.with_cards(revision, found)
+        return snapshot.with_cards(revision, found), snapshot.out_of_use(found, self._clock.now_ms())

@@ -141,6 +141,15 @@ class Snapshot:
         cards = self._cards.changed(changes) if changes else self._cards
         return Snapshot(revision, cards, self._points, self.compiled)
 
+    def out_of_use(self, changes: Mapping[bytes, CardRecord | None], now_ms: int) -> frozenset[int]:
+        """Return who (row numbers) holds a card that is in use here and no longer once `changes` hold."""
+        before = {key: self.card(key) for key in changes}
+        return frozenset(
+            old.holder
+            for key, old in before.items()
+            if old is not None and old.is_in_use(now_ms) and not ((new := changes[key]) and new.is_in_use(now_ms))
+        )
+
     def with_points(self, revision: int, points: Mapping[str, PointRecord], compiled: CompiledPeriod) -> "Snapshot":
         """Return the snapshot at `revision` with these points and all its cards."""
         return Snapshot(revision, self._cards, points, compiled)

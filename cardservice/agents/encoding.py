@@ -15,7 +15,8 @@ from typing import Final
 
 from pydantic import BaseModel
 
-from cardservice.agents.messages import MAX_BATCH, EncoderApdus, EncoderRelease, EncoderResponses, EncoderState
+from cardservice.agents.encoder_messages import EncoderApdus, EncoderRelease, EncoderResponses, EncoderState
+from cardservice.agents.message_words import MAX_BATCH
 from cardservice.cards.encoding.rules import EncoderName
 
 # A card that formats itself takes its time; the agent waits a little less.

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 from pydantic import BaseModel
 
-from cardservice.access.rules import PointRecord
+from cardservice.access.rules import PointRecord, Use
 from cardservice.access.snapshot import Snapshot
 from cardservice.agents.channel import Channel, ChannelClosed, Frame
 from cardservice.agents.encoding import EncoderRelay
@@ -23,8 +23,10 @@ from cardservice.agents.messages import (
     PointDone,
     RefusalCode,
     Refused,
+    SessionsEnd,
     UnknownVersion,
     decode_from_agent,
+    login_digest,
 )
 from cardservice.agents.service import Agents, HelloRefused
 from cardservice.agents.session import AgentSession, Desks, PointStates
@@ -36,6 +38,7 @@ MAX_AGENTS: Final = 2_000
 MAX_STRANGE: Final = 20
 LOCK_RETRY_S: Final = 1.0
 COMMAND_TIMEOUT_S: Final = 3.0
+MAX_ENDED: Final = 200
 _log = structlog.get_logger()
 
 
@@ -97,6 +100,16 @@ class AgentHub:
             return False
         entry[1].send(message)
         return True
+
+    def end_sessions(self, logins: Sequence[str]) -> int:
+        """Have every connected PC lock what these people's cards unlocked there; return how many agents were told."""
+        agents = [agent for agent, points in self._points.items() if any(one.use is Use.WORKSTATION for one in points)]
+        messages = []
+        for start in range(0, len(logins), MAX_ENDED):
+            salt = secrets.token_hex(16)
+            some = tuple(login_digest(salt, login) for login in logins[start : start + MAX_ENDED])
+            messages.append(SessionsEnd(salt=salt, people=some))
+        return sum(all(self.tell(agent, message) for message in messages) for agent in agents)
 
     async def serve(self, channel: Channel) -> None:
         """Serve one connection from challenge to end."""

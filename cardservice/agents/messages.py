@@ -30,14 +30,32 @@ A card on an encoder is no tap; the centre writes it when it has something to wr
                         <-  encoder.apdus n=1 ..., encoder.release
 """
 
+import hashlib
 import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from cardservice.agents.encoder_messages import EncoderApdus, EncoderRelease, EncoderResponses, EncoderState
+from cardservice.agents.message_words import (
+    MAX_BATCH,
+    AgentId,
+    ApduHex,
+    DurationUs,
+    Epoch,
+    Facts,
+    InstantMs,
+    Message,
+    PinDigits,
+    PointCode,
+    Sequence,
+    ShortText,
+    Token,
+    Word,
+)
+
 PROTOCOL_MAJOR = 1
 MAX_MESSAGE_BYTES = 256 * 1024
-MAX_BATCH = 8
 MAX_ACCOUNTED_EPOCHS = 32
 MAX_RANGES = 64
 # More faults than any message has fields: such a frame is not looked at closely.
@@ -46,20 +64,6 @@ _MAX_FAULTS = 100
 # texts are full of these signs.
 _MAX_PARTS = 16_384
 
-AgentId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-PointCode = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
-Epoch = Annotated[int, Field(ge=1, lt=2**53)]
-Sequence = Annotated[int, Field(ge=1, lt=2**53)]
-InstantMs = Annotated[int, Field(ge=0, lt=2**53)]
-DurationUs = Annotated[int, Field(ge=0, lt=2**53)]
-ApduHex = Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$", max_length=2 * 65_544)]
-Token = Annotated[str, Field(pattern=r"^[0-9a-f]{1,128}$")]
-ShortText = Annotated[str, Field(max_length=200)]
-PinDigits = Annotated[str, Field(pattern=r"^[0-9]{4,12}$")]
-Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-# What one place of use says to the other end of the wire besides the tap itself: few, flat, named by the place.
-Facts = Annotated[dict[Word, int | bool | ShortText], Field(max_length=24)]
-
 
 class MessageRefused(Exception):
     """A frame that is not a message of this protocol: what was wrong, never the frame itself."""
@@ -67,12 +71,6 @@ class MessageRefused(Exception):
 
 class UnknownVersion(MessageRefused):
     """A frame of another major version of the protocol."""
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    v: Literal[1] = 1
 
 
 class EventId(BaseModel):
@@ -89,7 +87,7 @@ class EventId(BaseModel):
         return f"{self.agent}/{self.epoch}/{self.sequence}"
 
 
-class Challenge(_Message):
+class Challenge(Message):
     """Centre: the first message of every connection."""
 
     type: Literal["challenge"] = "challenge"
@@ -97,7 +95,7 @@ class Challenge(_Message):
     centre_time_ms: InstantMs
 
 
-class Hello(_Message):
+class Hello(Message):
     """Agent: proves with its enrolled key that it is who it says (signature over `hello_signing_input`)."""
 
     type: Literal["hello"] = "hello"
@@ -129,7 +127,7 @@ class PointSetup(BaseModel):
 Points = Annotated[tuple[PointSetup, ...], Field(max_length=64, fail_fast=True)]
 
 
-class Welcome(_Message):
+class Welcome(Message):
     """Centre: the agent is accepted and serves these points."""
 
     type: Literal["welcome"] = "welcome"
@@ -140,7 +138,7 @@ class Welcome(_Message):
 RefusalCode = Literal["unknown_agent", "bad_signature", "locked", "version", "protocol", "replaced", "overloaded"]
 
 
-class Refused(_Message):
+class Refused(Message):
     """Centre: the connection ends, and why."""
 
     type: Literal["refused"] = "refused"
@@ -148,7 +146,7 @@ class Refused(_Message):
     message: ShortText
 
 
-class CardPresent(_Message):
+class CardPresent(Message):
     """Agent: a card arrived at a reader. Nothing in it identifies the card or its holder."""
 
     type: Literal["card.present"] = "card.present"
@@ -163,7 +161,7 @@ class CardPresent(_Message):
     pin_pad: Literal[True] | None = None
 
 
-class CardRead(_Message):
+class CardRead(Message):
     """Agent: a reader that decodes cards by itself read the number of this use; the answer is a decision.
 
     Proves no more than that the agent says so (level `reader_attested`): only points that accept it are answered.
@@ -176,7 +174,7 @@ class CardRead(_Message):
     at_ms: InstantMs
 
 
-class CardOpen(_Message):
+class CardOpen(Message):
     """Centre: a conversation begins; the agent keeps the card powered until the decision."""
 
     type: Literal["card.open"] = "card.open"
@@ -185,7 +183,7 @@ class CardOpen(_Message):
     applications: Annotated[tuple[Literal["desfire", "piv"], ...], Field(min_length=1, max_length=4, fail_fast=True)]
 
 
-class CardApdus(_Message):
+class CardApdus(Message):
     """Centre: transmit these in order and answer once. `n` counts the exchanges of the conversation from 0."""
 
     type: Literal["card.apdus"] = "card.apdus"
@@ -194,7 +192,7 @@ class CardApdus(_Message):
     apdus: Annotated[tuple[ApduHex, ...], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
 
 
-class CardResponses(_Message):
+class CardResponses(Message):
     """Agent: the card's answers, status words included; fewer than asked for only if `gone` says why."""
 
     type: Literal["card.responses"] = "card.responses"
@@ -205,7 +203,7 @@ class CardResponses(_Message):
     gone: Literal["pulled", "reader", "timeout"] | None = None
 
 
-class PinAsk(_Message):
+class PinAsk(Message):
     """Centre: have the holder type their PIN for this tap, within `for_ms`; the card is not needed any more.
 
     After `pin.entered` the decision follows, `decided_within_ms` later at most.
@@ -218,7 +216,7 @@ class PinAsk(_Message):
     decided_within_ms: Annotated[int, Field(ge=50, le=60_000)]
 
 
-class PinEntered(_Message):
+class PinEntered(Message):
     """Agent: the answer to the `pin.ask` of this tap; without a PIN: nothing was typed, or it was broken off.
 
     Never logged and never stored, at either end.
@@ -250,7 +248,7 @@ class PlaceAnswer(BaseModel):
     facts: Facts = Field(default_factory=dict)
 
 
-class DecisionMessage(_Message):
+class DecisionMessage(Message):
     """Centre: the answer to one tap. `receipt` proves later, when the event is uploaded, that the centre said so."""
 
     type: Literal["decision"] = "decision"
@@ -275,7 +273,7 @@ class DecisionMessage(_Message):
 Outcome = Literal["acted", "shown", "late", "no_answer", "card_gone", "output_failed", "abandoned"]
 
 
-class TapEvent(_Message):
+class TapEvent(Message):
     """Agent: what came of a tap. Kept in the outbox until acknowledged; repeats change nothing.
 
     `acted`: the output did what the decision said. `shown`: a refusal was shown. `late`: the decision came after its
@@ -298,14 +296,14 @@ class TapEvent(_Message):
     )
 
 
-class EventAck(_Message):
+class EventAck(Message):
     """Centre: stored durably; the agent may forget it."""
 
     type: Literal["event.ack"] = "event.ack"
     event: EventId
 
 
-class EventRefused(_Message):
+class EventRefused(Message):
     """Centre: not stored. The agent moves the entry aside, keeps it for an administrator, and goes on with the next."""
 
     type: Literal["event.refused"] = "event.refused"
@@ -331,7 +329,7 @@ class EpochAccount(BaseModel):
     refused: Annotated[tuple[SequenceRange, ...], Field(max_length=MAX_RANGES, fail_fast=True)] = ()
 
 
-class EventsAccount(_Message):
+class EventsAccount(Message):
     """Agent: what the centre has acknowledged, newest epoch first; sent after the welcome and when all is handed over.
 
     A centre that was restored from an older copy sees by it what it no longer has.
@@ -351,7 +349,7 @@ class EventRange(BaseModel):
     last: Sequence
 
 
-class EventsAgain(_Message):
+class EventsAgain(Message):
     """Centre: it has not got these; the agent sends what it still keeps, and counts the rest as lost."""
 
     type: Literal["events.again"] = "events.again"
@@ -368,7 +366,7 @@ class ReaderHealth(BaseModel):
     last_good_tap_ms: InstantMs | None = None
 
 
-class Health(_Message):
+class Health(Message):
     """Agent: sent after connecting, on change and every 10 s."""
 
     type: Literal["health"] = "health"
@@ -379,7 +377,7 @@ class Health(_Message):
     at_ms: InstantMs | None = None
 
 
-class OutputState(_Message):
+class OutputState(Message):
     """Agent: an output changed (a strike released or locked again, what the reader shows)."""
 
     type: Literal["output"] = "output"
@@ -391,7 +389,7 @@ class OutputState(_Message):
     at_ms: InstantMs
 
 
-class PointCommand(_Message):
+class PointCommand(Message):
     """Centre: do this at the point now, without a card; answered by `point.done`. Late ones are not carried out."""
 
     type: Literal["point.command"] = "point.command"
@@ -403,7 +401,18 @@ class PointCommand(_Message):
     by_ms: InstantMs
 
 
-class PointDone(_Message):
+class SessionsEnd(Message):
+    """Centre: these people's cards no longer count. A PC that one of them unlocked is locked now.
+
+    `people` are digests of their logins (`login_digest`): only who has one of them open learns whom.
+    """
+
+    type: Literal["sessions.end"] = "sessions.end"
+    salt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    people: Annotated[tuple[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")], ...], Field(min_length=1, max_length=200)]
+
+
+class PointDone(Message):
     """Agent: what became of a command."""
 
     type: Literal["point.done"] = "point.done"
@@ -413,7 +422,7 @@ class PointDone(_Message):
     message: ShortText = ""
 
 
-class Prompt(_Message):
+class Prompt(Message):
     """Centre: what the terminal's screen asks for before the next card; None ends it.
 
     `asks` is what it is called: the `choice` of a card that comes while it stands there, so that nobody answers what
@@ -428,7 +437,7 @@ class Prompt(_Message):
     asks: Word | None = None
 
 
-class DoorState(_Message):
+class DoorState(Message):
     """Agent: what the door's contact and its rules say; sent on change and after connecting."""
 
     type: Literal["door"] = "door"
@@ -436,56 +445,6 @@ class DoorState(_Message):
     contact: Literal["open", "closed", "unknown"]
     alarm: Literal["none", "forced", "held_open", "tamper"]
     at_ms: InstantMs
-
-
-ReaderName = Annotated[str, Field(min_length=1, max_length=127)]
-ExchangeNumber = Annotated[int, Field(ge=0, lt=1_024)]
-
-
-class EncoderState(_Message):
-    """Agent: one of its encoders, after the welcome and whenever something changed there.
-
-    `visit` is made by the agent anew for every card that is laid on; None: nothing lies there.
-    """
-
-    type: Literal["encoder"] = "encoder"
-    reader: ReaderName
-    usable: bool
-    visit: Token | None = None
-
-
-class EncoderApdus(_Message):
-    """Centre: transmit these to the card of this visit, in order, and answer once.
-
-    A new `conversation` begins with n=0 and a card that was powered up anew.
-    """
-
-    type: Literal["encoder.apdus"] = "encoder.apdus"
-    reader: ReaderName
-    visit: Token
-    conversation: Token
-    n: ExchangeNumber
-    apdus: Annotated[tuple[ApduHex, ...], Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)]
-
-
-class EncoderResponses(_Message):
-    """Agent: the card's answers, status words included; fewer than asked for only if `gone` says why."""
-
-    type: Literal["encoder.responses"] = "encoder.responses"
-    reader: ReaderName
-    conversation: Token
-    n: ExchangeNumber
-    responses: Annotated[tuple[ApduHex, ...], Field(max_length=MAX_BATCH, fail_fast=True)]
-    took_us: DurationUs
-    gone: Literal["pulled", "reader", "timeout"] | None = None
-
-
-class EncoderRelease(_Message):
-    """Centre: nothing more is sent to the card of this visit; power it off."""
-
-    type: Literal["encoder.release"] = "encoder.release"
-    reader: ReaderName
-    visit: Token
 
 
 FromAgent = Annotated[
@@ -516,6 +475,7 @@ FromCentre = Annotated[
     | EventRefused
     | EventsAgain
     | PointCommand
+    | SessionsEnd
     | Prompt
     | EncoderApdus
     | EncoderRelease,
@@ -528,6 +488,11 @@ _FROM_CENTRE: TypeAdapter[Any] = TypeAdapter(FromCentre)
 def hello_signing_input(nonce: str, agent: str, epoch: int) -> bytes:
     """Return the bytes an agent signs with its enrolled Ed25519 key (RFC 8032) to answer a challenge."""
     return b"cardservice agent hello v1\0" + json.dumps([nonce, agent, epoch], separators=(",", ":")).encode()
+
+
+def login_digest(salt: str, login: str) -> str:
+    """Return what stands for a login in `sessions.end`; `salt` (hexadecimal) is the message's own."""
+    return hashlib.sha256(bytes.fromhex(salt) + login.encode()).hexdigest()
 
 
 def encode(message: BaseModel) -> str:
@@ -596,5 +561,5 @@ _PARTS: tuple[type[BaseModel], ...] = (
     ReaderHealth,
     PlaceAnswer,
 )
-_MODELS: tuple[type[BaseModel], ...] = (*_Message.__subclasses__(), *_PARTS)
+_MODELS: tuple[type[BaseModel], ...] = (*Message.__subclasses__(), *_PARTS)
 _FIELD_NAMES = frozenset(name for model in _MODELS for name in model.model_fields)

@@ -16,6 +16,7 @@ import structlog
 from pydantic import BaseModel
 
 from cardservice.access.rules import PointRecord, Use
+from cardservice.agents.encoder_messages import EncoderResponses, EncoderState
 from cardservice.agents.encoding import EncoderRelay
 from cardservice.agents.events import EventDesk, Sender
 from cardservice.agents.limits import RecentSequences, TokenBucket
@@ -28,8 +29,6 @@ from cardservice.agents.messages import (
     CardResponses,
     DecisionMessage,
     DoorState,
-    EncoderResponses,
-    EncoderState,
     EventsAccount,
     EventsAgain,
     Health,

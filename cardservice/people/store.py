@@ -244,6 +244,15 @@ def mark_gone(connection: Connection, table: sa.Table, rows: Iterable[int]) -> N
     _update(connection, table, {row: {"present": False} for row in rows})
 
 
+def logins_of(connection: Connection, rows: Iterable[int]) -> tuple[str, ...]:
+    """Return the logins of these people that have one, also of those who are gone."""
+    wanted, found = sorted(rows), list[str]()
+    for start in range(0, len(wanted), 500):
+        some = person.c.id.in_(wanted[start : start + 500])
+        found += connection.execute(sa.select(person.c.login).where(some, person.c.login.is_not(None))).scalars()
+    return tuple(found)
+
+
 def present_directories(connection: Connection) -> frozenset[str]:
     """Return the names of the directories that have people stored as present."""
     followed = sa.select(person.c.directory).where(person.c.present, person.c.directory != OUTSIDE)

@@ -4,6 +4,8 @@
 The page is there as long as the point's option `pin_pad` says so.
 """
 
+from collections.abc import Callable
+
 from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
 from cardservice.doors.ports import DoorOutput, Shown, StrikeState
 from readers.kiosk.point import ScreenPoint
@@ -86,6 +88,10 @@ class DoorWithPage:
             OutputFault: it did not happen.
         """
         self._door.command(command)
+
+    def people_ended(self, is_one: Callable[[str], bool]) -> None:
+        """Tell the door."""
+        self._door.people_ended(is_one)
 
     def prompt(self, prompt: Prompt) -> None:
         """Nothing: nobody is asked anything before their card."""

@@ -2,6 +2,7 @@
 """A point with a screen: its reader's lights as everywhere, and the same answer in words and figures on the page."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
@@ -84,6 +85,9 @@ class ScreenPoint:
             OutputFault: always.
         """
         raise OutputFault("a terminal has nothing to open")
+
+    def people_ended(self, is_one: Callable[[str], bool]) -> None:
+        """Nothing: what a terminal shows of somebody is gone within seconds."""
 
     def prompt(self, prompt: Prompt) -> None:
         """Show what the centre asks for before the next card."""

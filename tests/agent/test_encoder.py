@@ -6,12 +6,9 @@ from typing import Any
 from agent.scripted_centre import Link
 from unit.readers.fakes import FakeCard
 
+from cardservice.agents.encoder_messages import EncoderApdus, EncoderRelease, EncoderResponses, EncoderState
 from cardservice.agents.messages import (
     CardPresent,
-    EncoderApdus,
-    EncoderRelease,
-    EncoderResponses,
-    EncoderState,
     Health,
 )
 

@@ -287,6 +287,33 @@ def look_what_a_class_would_do(hands: Hands) -> None:
     expect(hands.main("#preview")).to_be_visible()
 
 
+def make_a_zone(hands: Hands) -> None:
+    """A name, what that does, a reason; then the zone stands there."""
+    hands.enter(hands.main("a[href='/access/new/zone']"))
+    hands.write(hands.main("#code"), f"anbau-{hands.lang}")
+    hands.write(hands.main("#name"), f"Anbau {hands.lang}")
+    save(hands, f"/access/zones/anbau-{hands.lang}")
+
+
+def make_a_schedule(hands: Hands) -> None:
+    """Hours of one day, what that does, a reason; then the schedule's page shows them."""
+    hands.enter(hands.main("a[href='/access/new/schedule']"))
+    hands.write(hands.main("#code"), f"frueh-{hands.lang}")
+    hands.write(hands.main("#name"), f"Früh {hands.lang}")
+    hands.write(hands.main("fieldset input").first, "05:30-09:00")
+    save(hands, f"/access/schedules/frueh-{hands.lang}")
+    expect(hands.page.locator("main")).to_contain_text("05:30")
+
+
+def save(hands: Hands, where: str) -> None:
+    """Look at what a form would do, say why, and end at the page of what was made."""
+    hands.page.keyboard.press("Enter")
+    expect(hands.main("#preview")).to_be_visible()
+    hands.write(hands.main("#preview [name=reason]"), "Ticket 4711")
+    hands.page.keyboard.press("Enter")
+    hands.arrives(f"{where}?**")
+
+
 Task = Callable[[Hands], None]
 # Where, and what is done there. One page may have several lines.
 TASKS: list[tuple[str, Task]] = [
@@ -313,9 +340,9 @@ TASKS: list[tuple[str, Task]] = [
     ("/certificates", read),
     ("/access/grants", read),
     ("/access/points", read),
-    ("/access/zones", read),
+    ("/access/zones", make_a_zone),
     ("/access/point-classes", look_what_a_class_would_do),
-    ("/access/schedules", read),
+    ("/access/schedules", make_a_schedule),
     ("/access/explain", explain),
     ("/accounts", add_an_account),
     ("/approvals", read),

@@ -12,11 +12,8 @@ from support.scripted_agent import CardInHand, ScriptedAgent
 from support.waiting import LIMIT_S
 from websockets.exceptions import ConnectionClosed
 
+from cardservice.agents.encoder_messages import EncoderApdus, EncoderRelease, EncoderResponses, EncoderState
 from cardservice.agents.messages import (
-    EncoderApdus,
-    EncoderRelease,
-    EncoderResponses,
-    EncoderState,
     decode_from_centre,
 )
 from cardsim.card import VirtualCard

@@ -36,7 +36,8 @@ from unit.agents.desk import (
 from cardservice.access.rules import Level, Reason, Use
 from cardservice.access.sentences import SENTENCES
 from cardservice.agents import taps
-from cardservice.agents.messages import MAX_BATCH, decode_from_centre, encode
+from cardservice.agents.message_words import MAX_BATCH
+from cardservice.agents.messages import decode_from_centre, encode
 from cardservice.agents.places import Answer, PermittedTap
 from cardservice.agents.receipts import Decided, open_receipt
 from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer

@@ -450,6 +450,35 @@ async def test_killed_between_any_two_steps_it_is_locked_once_the_agent_is_back(
     assert at > 4
 
 
+async def test_a_session_ends_with_the_card_that_unlocked_it_wherever_the_card_is(make):
+    """A card that no longer counts is as good as gone, though it still lies there; anybody else's changes nothing."""
+    pc = make()
+    await pc.tap()
+    pc.point.people_ended(lambda login: login == "krueger")
+    await asyncio.sleep(0.05)
+    assert not pc.is_locked()
+    pc.point.people_ended(lambda login: login == "berger")
+    await pc.until(locked=True)
+    # The card lies there unlooked at; it is taken away and comes again, permitted.
+    pc.point.card_left()
+    await pc.tap()
+    assert not pc.is_locked()
+
+
+async def test_a_session_that_is_just_being_unlocked_ends_too(make):
+    """Its card was reported lost between the decision and the unlocking."""
+    sessions = SlowSessions("berger")
+    pc = make(sessions)
+    pc.point.card_came()
+    acting = asyncio.create_task(pc.point.act(decision("berger")))
+    await sessions.asked.wait()
+    pc.point.people_ended(lambda login: login == "berger")
+    sessions.go_on.set()
+    with pytest.raises(OutputFault):
+        await acting
+    await pc.until(locked=True)
+
+
 async def test_nothing_is_unlocked_from_the_desk(make):
     """A command without a card is refused."""
     with pytest.raises(OutputFault, match="card"):
