@@ -31,6 +31,7 @@ GERMAN = (
     "Fertig. Sie können die Karte wegnehmen.",
     "Was ist das für eine Karte?",
     "Unsere Karte",
+    "eine Karte liegt auf",
 )
 ENGLISH = (
     "Encode",
@@ -40,6 +41,7 @@ ENGLISH = (
     "Done. You can take the card away.",
     "What is this card?",
     "Ours",
+    "a card lies there",
 )
 
 
@@ -94,7 +96,7 @@ def test_a_card_is_encoded_by_keyboard(
     browser: Browser, place: Place, locale: str, login: str, words: tuple[str, ...]
 ) -> None:
     """Chosen, laid on, taken away too early, another one refused, gone on with, done; and then looked at."""
-    encode, lay_on, again, other, done, what, ours = words
+    encode, lay_on, again, other, done, what, ours, lies = words
     card, begun = place.order(login), blank()
     with place.agent() as agent, browser.new_context(locale=locale) as context:
         page = context.new_page()
@@ -113,6 +115,7 @@ def test_a_card_is_encoded_by_keyboard(
         expect(bench).to_contain_text(done)
         expect(page.get_by_role("button", name=f"{encode}: {card}")).to_have_count(0)
         agent.take()
+        expect(bench).not_to_contain_text(lies)
         press(page, page.get_by_role("button", name=what))
         expect(bench.get_by_role("status")).not_to_contain_text(done)
         agent.lay(begun)

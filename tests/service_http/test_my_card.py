@@ -200,7 +200,7 @@ def test_the_public_pages_say_the_figures_that_the_code_obeys(used: City) -> Non
             (
                 *("10 hours at most", "30 minutes without use", "180 days", "48 hours"),
                 *("7 days; at doors that demand card and PIN 30 days", "Sign-ins and changes: 90 days"),
-                *("is erased 90 days after you left", "Who decided: 730 days"),
+                *("eight years after the end of their year, or 90 days after you left", "Who decided: 730 days"),
             ),
         ),
     ):

@@ -138,6 +138,7 @@ def answered(city, method: str, path: str, token: str | None) -> tuple[int, str]
     return response.status_code, response.json()["code"]
 
 
+@pytest.mark.timeout(300)
 def test_every_route_is_one_uses_own(city):
     """No token of one use opens a route of another: it learns that, and not even whether its request was complete."""
     for method, path, use in routes(city):
