@@ -100,12 +100,15 @@ set_up() {
     rm -f "$stamp"
     step "bootstrap" .venv/bin/python -m pip install --disable-pip-version-check --no-input --require-hashes \
         -r requirements/bootstrap.txt || failed "pip could not install requirements/bootstrap.txt."
-    step "packages" uv_pip sync requirements/bootstrap.txt "requirements/$name.txt" ||
+    # Compiled here, once: a machine may forbid Python to write beside what it runs, and would compile at every start.
+    step "packages" uv_pip sync --compile-bytecode requirements/bootstrap.txt "requirements/$name.txt" ||
         failed "the packages of requirements/$name.txt could not be installed."
     # Editable, so that the code that runs is the code in the checkout, with its version and its command 'cardservice'.
     # hatchling is among the locked build tools, so this needs no network.
     step "project" .venv/bin/uv --system-certs pip install --python .venv/bin/python --no-deps --no-build-isolation \
         --editable . || failed "the project itself could not be installed."
+    step "bytecode" .venv/bin/python -m compileall -q cardservice hardware-sim integrations migrations readers ||
+        failed "the project could not be compiled."
     if [ "$name" = dev ]; then
         install_clients || failed "the packages of requirements/clients.txt and ykman.txt could not be installed."
     fi

@@ -5,6 +5,7 @@ A test says what it needs with a marker (``@pytest.mark.slapd``). ``CI=true`` or
 skip into a failure, so that a green run there has used every real part.
 """
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -117,6 +118,13 @@ def postgres_server() -> Iterator["PostgresServer"]:
 
     with running_server() as server:
         yield server
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was loaded out of every garbage collection; tests leave cycles, so one is made now and then."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 50)
 
 
 def all_parts_are_required() -> bool:

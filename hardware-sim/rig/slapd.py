@@ -19,7 +19,7 @@ from rig.tls_files import CertificateWish, make_tls_files
 SLAPD = Path("/usr/sbin/slapd")
 SLAPADD = Path("/usr/sbin/slapadd")
 SLAPCAT = Path("/usr/sbin/slapcat")
-START_LIMIT_S = 20.0
+START_LIMIT_S = 60.0
 STOP_LIMIT_S = 20.0
 
 SUFFIX = "dc=corp,dc=example"

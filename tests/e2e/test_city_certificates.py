@@ -15,7 +15,7 @@ from support.waiting import wait_until
 
 from cardservice.demo.city import DemoCity, Options
 
-pytestmark = [pytest.mark.openssl, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.openssl
 # Anna's card is in use, Jonas's is missing, Tomasz's is lost; one that nobody registered was signed all the same.
 CARDS = ("anna", "jonas", "tomasz", "unbekannt")
 

@@ -21,7 +21,7 @@ from support.waiting import wait_until
 
 from rig.program import free_port
 
-LIMIT_S = 40.0
+LIMIT_S = 150.0
 READERS = [pytest.param("--require-pcsc", marks=pytest.mark.pcscd), "--in-process"]
 
 

@@ -158,29 +158,31 @@ def slow_cards() -> Iterator[SlowCard]:
                 yield SlowCard(first, times, then, desfire_card(ENTITLED))
 
 
+_MOST = 65_530
+_BOMBS = {
+    "empty objects": b"\x01\x00" * (_MOST // 2),
+    "empty objects of the tag looked for": b"\x53\x00" * (_MOST // 2),
+    "long tags": b"\x5f\x81\x01\x00" * (_MOST // 4),
+    "long lengths": b"\x01\x84\x00\x00\x00\x00" * (_MOST // 6),
+    "noise": random.Random(0).randbytes(_MOST),
+    "zeros": bytes(_MOST),
+}
+_CERTIFICATES = {
+    "certificate with many names": {"names": 2_700},
+    "certificate with many alternative names": {"uris": 31_000},
+    "certificate with many purposes": {"purposes": 20_000},
+    "certificate with many extensions": {"extensions": 5_000},
+}
+HEAVY_CONTENTS = (*_BOMBS, *_CERTIFICATES)
+
+
 @cache
-def heavy_contents() -> dict[str, bytes]:
+def heavy_content(name: str) -> bytes:
     """Return what a card can put where a certificate object is expected, made to cost as much as possible."""
-    most = 65_530
-    bombs = {
-        "empty objects": b"\x01\x00" * (most // 2),
-        "empty objects of the tag looked for": b"\x53\x00" * (most // 2),
-        "long tags": b"\x5f\x81\x01\x00" * (most // 4),
-        "long lengths": b"\x01\x84\x00\x00\x00\x00" * (most // 6),
-        "noise": random.Random(0).randbytes(most),
-        "zeros": bytes(most),
-    }
-    certificates = {
-        "certificate with many names": _certificate(names=2_700),
-        "certificate with many alternative names": _certificate(uris=31_000),
-        "certificate with many purposes": _certificate(purposes=20_000),
-        "certificate with many extensions": _certificate(extensions=5_000),
-    }
-    wrapped = {
-        name: bytes(build(0x53, build(0x70, der), build(0x71, b"\x00"), build(0xFE)))
-        for name, der in certificates.items()
-    }
-    return {name: bytes(Tlv(0x53, content[: most - 10])) for name, content in bombs.items()} | wrapped
+    if name in _BOMBS:
+        return bytes(Tlv(0x53, _BOMBS[name][: _MOST - 10]))
+    der = _certificate(**_CERTIFICATES[name])
+    return bytes(build(0x53, build(0x70, der), build(0x71, b"\x00"), build(0xFE)))
 
 
 def _certificate(

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from faults.fuzz_bounds import Parser, feed, hold_to_memory, left_behind
-from faults.fuzz_cards import bend_answer, heavy_contents
+from faults.fuzz_cards import HEAVY_CONTENTS, bend_answer, heavy_content
 from faults.fuzz_chip import EVERYTHING, READERS, SEEDS, TALKS, seeds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,7 +28,6 @@ from cardservice.chip.tlv import Tlv
 
 ROOT = Path(__file__).parents[2]
 READ_FROM_BYTES = "from_bytes"
-HEAVY = heavy_contents()
 MAX_RSS_MB = 1_024
 MAX_INPUT_SECONDS = 5
 # 32,000 objects: a reader that looks at all of them for each takes half a minute. One pass takes 50 ms, the reader of
@@ -113,10 +112,10 @@ def test_bent_seeds_leave_nothing_behind(dice, scale):
     left_behind(everything, turns, scale.of(1_000, 30_000))
 
 
-@pytest.mark.parametrize("name", HEAVY)
+@pytest.mark.parametrize("name", HEAVY_CONTENTS)
 def test_sixty_five_kilobytes_made_to_be_slow_cost_little(name):
     """Two seconds of CPU and 64 MiB at most, in whichever container a reader looks for them."""
-    inner = tlv.descend(HEAVY[name], 0x53)
+    inner = tlv.descend(heavy_content(name), 0x53)
     for data in (inner, *(bytes(Tlv(tag, inner)) for tag in CONTAINERS)):
         for reader in READERS:
             began = time.process_time()

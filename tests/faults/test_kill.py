@@ -12,7 +12,8 @@ from faults.load_account import Account
 from support.service import ServiceProcess
 from support.waiting import let_run, wait_until
 
-READY_LIMIT_S = 5.0
+# Within the suite, beside other tests, only what hangs is found; alone on the machine, the promise.
+READY_LIMIT_S = (60.0, 5.0)
 # One kill of four comes this soon, when the killed part may still be starting.
 EARLY = 0.25
 EARLY_S = 0.3
@@ -82,7 +83,7 @@ def test_a_killed_centre_loses_nothing_it_acknowledged_and_doubles_nothing(city,
     assert account.wrong() == {}
     assert account.gaps() == []
     assert account.opened_for()
-    assert max(lives.ready_s) <= READY_LIMIT_S
+    assert max(lives.ready_s) <= scale.of(*READY_LIMIT_S)
 
 
 def test_a_killed_agent_ends_its_taps_as_abandoned_and_loses_nothing(city, scale, dice, report):
@@ -128,4 +129,4 @@ def test_a_killed_agent_ends_its_taps_as_abandoned_and_loses_nothing(city, scale
     # A start that was killed before it had opened its outbox has no epoch of its own.
     assert epochs == sorted(epochs)
     assert len(set(epochs)) >= len(ready_s)
-    assert max(ready_s) <= READY_LIMIT_S
+    assert max(ready_s) <= scale.of(*READY_LIMIT_S)

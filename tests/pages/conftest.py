@@ -4,12 +4,15 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.browser import launch_options
 
 from cardservice.demo.city import DemoCity
 from cardservice.demo.page import serve_page
 from pages.visitor import open_page, running_city
+
+# A limit for what hangs, not a measure: these tests share a busy machine.
+expect.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="package")

@@ -11,7 +11,7 @@ from support.service import CityFiles, ServiceThread, directory_in_thread
 
 from city.people import password_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 # Mehmet is in IT.
 ADMINISTRATOR = "yilmaz"
 

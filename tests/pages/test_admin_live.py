@@ -16,7 +16,7 @@ from support.service import directory_in_thread
 from cardservice.agents.messages import OutputState
 from city.people import password_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 # Mehmet is in IT, Karl's colleague Jonas is in the town hall like everybody.
 ANYBODY, SERVERS = "yilmaz", "serverraum.aussen"
 ROLES = [{"role": "facility", "group": "IT"}, {"role": "auditor", "group": "IT"}]
@@ -143,7 +143,7 @@ def test_taps_come_by_themselves_and_can_be_held_back(
     other = context.new_page()
     other.goto(f"{office.service.url}/")
     press(other, other.locator("form[action='/logout'] button"))
-    expect(page.get_by_role("alert")).to_contain_text(spoken.over, timeout=10_000)
+    expect(page.get_by_role("alert")).to_contain_text(spoken.over)
     assert complaints == []
 
 
@@ -164,7 +164,7 @@ def test_a_connection_that_broke_comes_back_and_shows_nothing_twice(
     office.service.stop()
     expect(connection).to_have_text(spoken.lost)
     office.service.start()
-    expect(connection).to_contain_text(spoken.connected, timeout=20_000)
+    expect(connection).to_contain_text(spoken.connected)
     with at_the_doors(office) as agent:
         agent.tap("sabine", SERVERS)
         expect(rows).to_have_count(before + 2)

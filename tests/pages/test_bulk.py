@@ -12,7 +12,7 @@ from support.service import CityFiles, ServiceThread, directory_in_thread
 
 from city.people import password_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 AXE = (Path(__file__).parents[1] / "vectors" / "axe" / "axe.min.js").read_text("utf-8")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
@@ -81,7 +81,7 @@ def test_a_list_is_sent_begun_and_watched_by_keyboard(
         page.wait_for_url(BATCH)
         expect(page.get_by_role("progressbar", name=progress)).to_be_visible()
         # No page is loaded again: the stream brings it.
-        expect(page.locator("#progress .badge.good")).to_have_text(done, timeout=20_000)
+        expect(page.locator("#progress .badge.good")).to_have_text(done)
         with page.expect_download() as download:
             press(page, page.locator("a[download]"))
         assert Path(download.value.path()).read_text("utf-8").count(";done;") == 2

@@ -13,7 +13,7 @@ from support.pki_office import ISSUER, Office, running_pki_office
 from cardservice.cards.pki.rules import Slot
 from city.people import password_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 AXE = (Path(__file__).parents[1] / "vectors" / "axe" / "axe.min.js").read_text("utf-8")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 SIZES = ((390, 844), (1280, 900))

@@ -16,7 +16,7 @@ from support.service import CityFiles, ServiceThread, directory_in_thread
 from cardservice.server import listen
 from city.people import password_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 AXE = (Path(__file__).parents[1] / "vectors" / "axe" / "axe.min.js").read_text("utf-8")
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
 # Mehmet is in IT.

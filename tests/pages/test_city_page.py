@@ -28,7 +28,7 @@ from pages.visitor import (
     visit,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 
 def test_a_card_opens_a_door(browser: Browser, address: str) -> None:
@@ -39,7 +39,7 @@ def test_a_card_opens_a_door(browser: Browser, address: str) -> None:
     expect(place.locator(".answer")).to_have_text("Bitte eintreten.")
     expect(place.locator(".word")).to_have_text("offen")
     expect(page.locator("#taps li").first).to_contain_text("Entscheidung")
-    expect(place.locator(".word")).to_have_text("verriegelt", timeout=10_000)
+    expect(place.locator(".word")).to_have_text("verriegelt")
     assert complaints == []
     page.close()
 
@@ -125,7 +125,7 @@ def test_without_the_network(browser: Browser, city: DemoCity, address: str) -> 
         finally:
             mend_network(city)
         expect(page.locator("[data-switch=network] .badge")).to_have_text("verbunden")
-        expect(clock.locator(".screen")).to_contain_text("Bitte Karte vorhalten", timeout=20_000)
+        expect(clock.locator(".screen")).to_contain_text("Bitte Karte vorhalten")
         expect(page.locator("[data-switch=network] .figure")).to_be_empty(timeout=20_000)
         hold(page, "anna", "bauamt.aussen")
         expect(place(page, "bauamt.aussen").locator(".answer")).to_have_text("Bitte eintreten.")
@@ -162,13 +162,13 @@ def test_without_the_directory(browser: Browser, city: DemoCity, address: str) -
             hold(page, "anna", "bauamt.innen")
             expect(place(page, "bauamt.innen").locator(".answer")).to_have_text("Bitte eintreten.")
             age = page.locator("[data-switch=directory] .figure")
-            expect(age).to_have_text(re.compile(r"Alter der Verzeichniskopie: [1-9]\d*,\d s"), timeout=10_000)
-            expect(page.locator("#state")).to_have_text("eingeschränkt", timeout=10_000)
+            expect(age).to_have_text(re.compile(r"Alter der Verzeichniskopie: [1-9]\d*,\d s"))
+            expect(page.locator("#state")).to_have_text("eingeschränkt")
         finally:
             city.set_directory(running=True)
         expect(page.locator("[data-switch=directory] .badge")).to_have_text("antwortet")
         expect(page.get_by_role("button", name="Sperren: Anna Schmidt")).to_be_enabled()
-        expect(page.locator("#state")).to_have_text("bereit", timeout=30_000)
+        expect(page.locator("#state")).to_have_text("bereit")
 
 
 def test_a_card_is_reported_missing_and_found(browser: Browser, address: str) -> None:

@@ -23,7 +23,7 @@ from pages.visitor import (
     visit,
 )
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 
 @in_both_languages
@@ -102,11 +102,11 @@ def test_printing_by_keyboard(browser: Browser, address: str, visitor: Visitor) 
         expect(place(page, PRINTER).locator(".screen .headline")).not_to_be_empty()
         before = [int(tray.inner_text()) for tray in trays]
         press(page, "#print")
-        expect(page.locator("#print-note")).to_have_text(visitor.says("sent"), timeout=15_000)
+        expect(page.locator("#print-note")).to_have_text(visitor.says("sent"))
         hold_by_keyboard(page, PRINTER)
         expect(place(page, PRINTER).locator(".answer.yes")).to_be_visible(timeout=15_000)
         expect(place(page, PRINTER).locator(".why")).to_contain_text("released")
-        expect(trays[0]).to_have_text(str(before[0] + 1), timeout=20_000)
+        expect(trays[0]).to_have_text(str(before[0] + 1))
         expect(trays[1]).to_have_text(str(before[1]))
         expect(page.locator("#print-note")).to_be_empty()
         expect(records(page, "printer")).to_have_text("1")

@@ -26,7 +26,7 @@ from city import people
 from city.people import password_of
 from readers.kiosk.faces import FACES
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.browser
 
 LOCALES = {"de": "de-DE", "en": "en-GB"}
 # Anna may do everything; whoever loses their card here has none afterwards.
@@ -63,7 +63,7 @@ class Hands:
 
     def reach(self, control: Locator) -> None:
         """Press Tab until the control has the keyboard; on the way each stop must be seen."""
-        wanted = control.element_handle(timeout=5_000)
+        wanted = control.element_handle()
         for _ in range(MOST_TABS):
             self.page.keyboard.press("Tab")
             where = self.page.evaluate(FOCUS, wanted)

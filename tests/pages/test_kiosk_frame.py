@@ -19,7 +19,7 @@ from readers.kiosk.faces import FACES, Face
 from readers.kiosk.facts import Figure
 from readers.kiosk.pages import STATIC
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 SIZES = {"kiosk": (1024, 768), "desk": (1280, 800), "phone": (390, 844)}
 # The page takes an answer down by itself this much later than the agent.

@@ -13,7 +13,7 @@ from cardservice.web.login_devices import DEVICE_COOKIE
 from cardservice.web.session import COOKIE
 from city.people import password_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.browser
 
 
 @dataclass(frozen=True)

@@ -253,7 +253,6 @@ while True:
 """
 
 
-@pytest.mark.timeout(120)
 def test_numbers_of_lists_rise_over_kills(place, databases: Databases, clock: FakeClock, tmp_path: Path) -> None:
     """Killed at any moment and started again: no number that anybody was told is ever given out again."""
     folder = tmp_path / "ca"

@@ -216,7 +216,6 @@ def test_what_is_left_is_cancelled_and_what_is_made_stays(issuer):
     assert again.json() == found
 
 
-@pytest.mark.timeout(180)
 def test_a_service_killed_in_the_middle_of_a_batch_goes_on_by_itself(tmp_path):
     """By the signal nobody hears: all is done after the next start, each line has one card, and no card is nobody's."""
     content = tmp_path / "many.csv"

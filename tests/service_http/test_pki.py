@@ -27,7 +27,6 @@ from cardservice.database import read, write
 from cardservice.people.store import person
 
 TOKEN = "cards-canary-3c11"
-pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,6 @@ from support.waiting import wait_until
 
 from cardservice.cards.pki.rules import Slot
 
-pytestmark = pytest.mark.timeout(180)
-
 
 @pytest.fixture(scope="module")
 def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:

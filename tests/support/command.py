@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 CARDSERVICE = (sys.executable, "-m", "cardservice")
-LIMIT_S = 30.0
+LIMIT_S = 120.0
 _STREAMS = ("stdin", "stdout", "stderr")
 # Importing the service takes longer than most commands do: their processes are forked from one that has done it.
 _ready = multiprocessing.get_context("forkserver")

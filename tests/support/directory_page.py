@@ -14,7 +14,7 @@ from support.service import CityFiles, DirectoryAddress, ServiceThread
 
 PAGE = ROOT / "docs" / "directory.md"
 PASSWORD = "C4rd-service only"  # a space, so that a missing quotation mark shows
-_LIMIT_S = 30
+_LIMIT_S = 60
 
 
 def blocks(title: str) -> list[str]:

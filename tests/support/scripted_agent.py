@@ -25,6 +25,7 @@ from cardservice.agents.messages import (
     PointCommand,
     PointDone,
     Prompt,
+    SessionsEnd,
     TapEvent,
     Welcome,
     decode_from_centre,
@@ -34,7 +35,7 @@ from cardservice.agents.messages import (
 from cardsim.errors import CardPulled
 from cardsim.interfaces import Card, Interface
 
-LIMIT_S = 10.0
+LIMIT_S = 30.0
 _EPOCHS = itertools.count(1)
 Message = TypeVar("Message")
 
@@ -132,7 +133,8 @@ class ScriptedAgent:
             message = await self.receive()
             if isinstance(message, DecisionMessage):
                 return message
-            if isinstance(message, CardOpen | Prompt):
+            # A card that went out of use before is told to every agent, at any time.
+            if isinstance(message, CardOpen | Prompt | SessionsEnd):
                 continue
             assert isinstance(message, CardApdus), f"unexpected {message!r}"
             await self.send(response(message, hand.answers(message.apdus)))

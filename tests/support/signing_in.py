@@ -13,7 +13,7 @@ from cardservice.web.session import COOKIE
 from city.people import password_of
 
 TOKEN = re.compile(r'name="form_token" value="([0-9a-f]{64})"')
-LIMIT_S = 20
+LIMIT_S = 60
 
 
 def cookies_of(response: httpx2.Response) -> dict[str, Morsel[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 Found = TypeVar("Found")
-LIMIT_S = 15.0
+LIMIT_S = 60.0
 
 
 def wait_until(what: Callable[[], Found], limit_s: float = LIMIT_S, every_s: float = 0.01) -> Found:
