@@ -26,10 +26,12 @@ from cardservice.web.i18n import (
     when,
 )
 from cardservice.web.navigation import entries_for
+from cardservice.web.operations import OPERATIONS, allowed
 from cardservice.web.problems import documented
 
 __all__ = ["Language", "PageLanguage", "Pages", "own_pages", "when"]
 
+_FINDS_PEOPLE: Final = OPERATIONS["people.read"]
 _HERE: Final = Path(__file__).parent
 HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -84,6 +86,8 @@ class Pages:
             "actor": actor,
             "navigation": () if actor is None else entries_for(actor.roles, self._absent),
             "t": spoken(language, texts or {}),
+            # Whoever helps people reaches a card, and its loss, from every page; the search's own page has its own field.
+            "finds_people": actor is not None and template != "people.html" and allowed(_FINDS_PEOPLE, actor.roles),
         }
         body = self._environments[language].get_template(template).render(content | words)
         return HTMLResponse(body, status, headers=dict(HEADERS))
