@@ -20,6 +20,10 @@ import pytest
 if TYPE_CHECKING:
     from support.postgres import PostgresServer
 
+# Nothing here trusts the authorities of the machine; to read them all would cost every client of a test 40 ms.
+os.environ.pop("SSL_CERT_FILE", None)
+os.environ["SSL_CERT_DIR"] = str(Path(__file__).parent)
+
 LACKS = "lacks"
 SERVER_FOLDERS = ("/usr/sbin", "/sbin", "/usr/local/sbin")
 

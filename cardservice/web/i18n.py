@@ -20,7 +20,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal
 from babel.support import NullTranslations, Translations
 from babel.units import format_unit
-from fastapi import Cookie, Depends, Header, Request
+from fastapi import Depends, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Language = Literal["de", "en"]
@@ -119,24 +119,16 @@ class LanguageChoice:
         await self._app(scope, receive, answer)
 
 
-def _language_of(
-    lang: Language | None = None,
-    language: Annotated[str | None, Cookie()] = None,
-    accept_language: Annotated[str, Header()] = "de",
-) -> Language:
-    """Return the language of a page: the one asked for, else the one chosen before, else the browser's."""
-    if lang is not None:
-        return lang
-    if language in LANGUAGES:
-        return "en" if language == "en" else "de"
-    return "en" if accept_language.lower().startswith("en") else "de"
-
-
-PageLanguage = Annotated[Language, Depends(_language_of)]
-
-
 def language_of(request: Request) -> Language:
-    """Return the language of a page that no route answers, by the same rule; what is no language is passed over."""
-    asked = request.query_params.get("lang")
-    chosen = next((one for one in LANGUAGES if one == asked), None)
-    return _language_of(chosen, request.cookies.get(COOKIE), request.headers.get("accept-language", "de"))
+    """Return the language of a page: the one asked for, else the one chosen before, else the browser's, else German.
+
+    What is no language is passed over. It reads the request itself: as parameters of every page, the framework would
+    build three validators for each, a third of the time a service takes to start.
+    """
+    for one in (request.query_params.get("lang"), request.cookies.get(COOKIE)):
+        if one in LANGUAGES:
+            return "en" if one == "en" else "de"
+    return "en" if request.headers.get("accept-language", "").lower().startswith("en") else "de"
+
+
+PageLanguage = Annotated[Language, Depends(language_of)]

@@ -86,7 +86,7 @@ class Pages:
             "actor": actor,
             "navigation": () if actor is None else entries_for(actor.roles, self._absent),
             "t": spoken(language, texts or {}),
-            # Whoever helps people reaches a card, and its loss, from every page; the search's own page has its own field.
+            # Whoever helps people reaches a card, and its loss, from every page; the search itself has its own field.
             "finds_people": actor is not None and template != "people.html" and allowed(_FINDS_PEOPLE, actor.roles),
         }
         body = self._environments[language].get_template(template).render(content | words)

@@ -40,8 +40,10 @@ class Server:
 
 
 @contextmanager
-def running_server(settings: str) -> Iterator[Server]:
-    """Start a server in a new directory while the context lasts; `settings` are lines of postgresql.conf.
+def running_server(settings: str, folder: Path | None = None) -> Iterator[Server]:
+    """Start a server in a new directory in `folder` (None: where temporary files go) while the context lasts.
+
+    `settings` are lines of postgresql.conf.
 
     Raises:
         PostgresUnavailableError: it is not installed; one sentence.
@@ -49,7 +51,7 @@ def running_server(settings: str) -> Iterator[Server]:
     """
     programs, owner = _programs(), _owner()
     # A path of its own: a UNIX socket's name has at most 107 bytes, and a session's own folder is closed to others.
-    directory = Path(tempfile.mkdtemp(prefix="postgres-"))
+    directory = Path(tempfile.mkdtemp(prefix="postgres-", dir=folder))
     data = directory / "data"
     try:
         if owner is not None:
@@ -60,6 +62,8 @@ def running_server(settings: str) -> Iterator[Server]:
         with (data / "postgresql.conf").open("a", encoding="utf-8") as config:
             config.write(f"{settings}\nport = {port}\nlisten_addresses = '127.0.0.1'\n")
             config.write(f"unix_socket_directories = '{directory}'\n")
+            # In the directory, so that it goes with it: an immediate stop leaves segments in /dev/shm.
+            config.write("dynamic_shared_memory_type = mmap\n")
         control = (programs / "pg_ctl", "-D", data, "-w", "-t", str(LIMIT_S))
         _run((*control, "-l", directory / "log", "start"), directory, owner)
         try:

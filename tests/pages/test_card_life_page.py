@@ -167,11 +167,13 @@ def test_the_page_of_a_card_has_no_barrier_that_a_machine_finds(
         check(page)
 
 
-@pytest.mark.parametrize(("locale", "find"), [("de-DE", "Jemanden finden"), ("en-GB", "Find somebody")], ids=["de", "en"])
+@pytest.mark.parametrize(
+    ("locale", "find"), [("de-DE", "Jemanden finden"), ("en-GB", "Find somebody")], ids=["de", "en"]
+)
 def test_from_any_page_a_loss_is_a_name_and_one_click_away(
     browser: Browser, service: ServiceThread, locale: str, find: str
 ) -> None:
-    """The search at the head of every page leads to who is meant, and the first link beside their name to the question."""
+    """The search at the head of every page leads to who is meant, and the link beside their name to the question."""
     with browser.new_context(locale=locale) as context:
         page = context.new_page()
         open_person(page, service, "weber")
