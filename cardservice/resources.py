@@ -21,6 +21,7 @@ from cardservice.access.model.rehearsal import Rehearsal
 from cardservice.access.model.service import Model, ModelServices
 from cardservice.access.model.shelf import Shelf
 from cardservice.access.review.record import KeepLine
+from cardservice.access.store import agents_serving
 from cardservice.agents.resources import taps_router
 from cardservice.agents.tap_lines import tap_lines
 from cardservice.approvals.api import approvals_router
@@ -98,7 +99,7 @@ def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator
     once, publish = Once(state, clock), partial(_publish, around.catch_up)
     register = CardRegister(state, clock)
     people, cards = PeopleRegister(state), CardDesk(register, once, publish)
-    life = LifeDesk(state, register, once, clock, publish)
+    life = LifeDesk(state, register, once, clock, publish, agents_serving)
     yield people_router(people, gate, around.keep_look)
     yield directories_router(around.directories, gate)
     yield cards_router(cards, gate, around.keep_look)

@@ -246,3 +246,10 @@ def zones_around(connection: Connection, zone_id: int | None) -> Sequence[sa.Row
         found.append(row)
         zone_id = row.parent_id
     return found
+
+
+def agents_serving(connection: Connection, uses: Sequence[str]) -> list[str]:
+    """Return the agents with a point that knows a card by one of these uses; a PIV card may be known at every point."""
+    served = sa.true() if "piv" in uses else point.c.use.in_(uses)
+    chosen = sa.select(point.c.agent).where(served, point.c.agent.is_not(None)).distinct().order_by(point.c.agent)
+    return list(connection.execute(chosen).scalars())

@@ -9,10 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 from support.office import login_of, running_office
-from support.service import CityFiles, ServiceThread
+from support.service import AGENT, OTHER_AGENT, CityFiles, ServiceThread
 from support.signing_in import Visitor
 
+from cardservice.access.store import agents_serving
 from cardservice.cards.rules import CardState
+from cardservice.database import read
 from cardservice.web.operations import Role
 
 ISSUER, HELPDESK, APPROVER = Role.ISSUER, Role.HELPDESK, Role.APPROVER
@@ -134,8 +136,12 @@ def test_a_loss_ends_everything_by_one_request(office):
     lost = office.ask(HELPDESK, "POST", f"/people/{person}/lost").json()
     assert before in lost["cards"]
     assert "door" in lost["uses_ended"]
+    assert lost["agents"] == [OTHER_AGENT, AGENT]
     assert {office.state(card) for card in lost["cards"]} == {("revoked", "lost")}
-    assert office.ask(HELPDESK, "POST", f"/people/{person}/lost").json()["cards"] == []
+    with office.files.stores() as stores, read(stores.state) as connection:
+        assert agents_serving(connection, ["canteen"]) == ["plaetze"]
+    again = office.ask(HELPDESK, "POST", f"/people/{person}/lost").json()
+    assert (again["cards"], again["agents"]) == ([], [])
     assert told(office.ask(HELPDESK, "POST", "/people/999999/lost")) == (404, "not_found")
 
 

@@ -100,11 +100,12 @@ class History(BaseModel):
 
 
 class Lost(BaseModel):
-    """What ended at once."""
+    """What ended at once, and the agents whose readers knew a card until then: each refuses it with the next tap."""
 
     cards: list[str]
     uses_ended: list[str]
     certificates_changed: int
+    agents: list[str]
 
 
 class Delivery(BaseModel):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The life of cards for whoever may send a request twice: done once, and the next tap sees it. Everything blocks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
@@ -42,13 +42,17 @@ class EventLine(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LifeDesk:
-    """The state store, the register, what makes a change once, and what has the next tap see it."""
+    """The state store, the register, what makes a change once, and what has the next tap see it.
+
+    `agents_serving` says which agents have readers that know cards by these uses.
+    """
 
     state: Engine
     register: CardRegister
     once: Once
     clock: Clock
     publish: Callable[[], None]
+    agents_serving: Callable[[Connection, Sequence[str]], list[str]]
 
     def give(self, asked: Asked, gift: Gift, giver: Giver) -> dict[str, Any]:
         """Give somebody a card, once; return it as JSON has it. Raises as `service.give`."""
@@ -81,7 +85,7 @@ class LifeDesk:
         return self._run(asked, make)
 
     def report_lost(self, asked: Asked, number: int, giver: Giver) -> dict[str, Any]:
-        """Revoke every card of somebody at once.
+        """Revoke every card of somebody at once; return what ended, and the agents whose readers refuse it now.
 
         Raises:
             NotFound: nobody within reach has this number.
@@ -91,7 +95,8 @@ class LifeDesk:
             chosen = sa.select(person.c.id).join(organisation, person.c.organisation_id == organisation.c.id)
             if connection.execute(chosen.where(person.c.id == number, within(giver.reaches))).first() is None:
                 raise NotFound(f"there is no person {number}")
-            return asdict(end_cards(connection, number, giver.by, self.clock.now_ms()))
+            ended = end_cards(connection, number, giver.by, self.clock.now_ms())
+            return asdict(ended) | {"agents": self.agents_serving(connection, ended.uses_ended)}
 
         return self._run(asked, make)
 
