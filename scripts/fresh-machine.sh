@@ -23,7 +23,7 @@ suite=${1:-bookworm}
 commands=${2:-user run test}
 case $commands in user | run | test | install | "user run test") ;; *) usage >&2; exit 2 ;; esac
 run_limit_s=180
-test_limit_s=3000
+test_limit_s=5400
 stop_limit_s=30
 
 checkout=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
