@@ -39,6 +39,7 @@ from cardservice.cards.bulk.worker import BatchWorker
 from cardservice.cards.encoding.bench import EncodingBench
 from cardservice.cards.encoding.works import CardKeys
 from cardservice.cards.keys.upkeep import KeyUpkeep
+from cardservice.cards.life.both_cards import BothCards
 from cardservice.cards.pin.leavers import Leavers
 from cardservice.cards.pin.service import Pins, pepper_of
 from cardservice.cards.pki.wiring import PkiParts
@@ -286,6 +287,7 @@ class Service:
             clock=self._clock,
             places={place.use: place for place in places},
             pins=self._pin_desk,
+            hand_backs=BothCards(self._databases.state, self._clock, self.city.catch_up),
             people_now=self._people_now,
             proved=self._key_upkeep.proved,
         )

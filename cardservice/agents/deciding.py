@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""What is decided about a tap: the card's proof, the decision, and the two detours to it.
+"""What is decided about a tap: the card's proof, the decision, and the detours to it.
 
     card proved ──▶ decided ──level too low──▶ PIN typed ──▶ decided again
+                       ├──forgotten card, after the one that stands in for it──▶ PIN typed ──▶ decided again
                        └──point wants the directory asked──▶ its word ──▶ decided again
 
 Who waits for a second person is noted after the detours only: nobody whom one of them refuses is ever waited with.
 """
 
+import asyncio
 from typing import NamedTuple
 
 import structlog
 
 from cardservice.access.rules import REFUSED, Decision, Level, PointRecord, Reason, Tap, decide
 from cardservice.agents import live_check
+from cardservice.agents.both_cards import CardsShown
 from cardservice.agents.messages import CardPresent, CardRead
 from cardservice.agents.pairs import Pairs
 from cardservice.agents.pins import AskPin, PinDesk
@@ -74,6 +77,7 @@ class Decider:
         self._services = services
         self._prover = CardProver(services.keys, services.trust, services.clock, services.proved)
         self._pairs = Pairs(services.clock)
+        self._shown = CardsShown(services.clock)
 
     def point(self, code: str) -> PointRecord | None:
         """Return the point as it is now, None if there is none."""
@@ -87,8 +91,9 @@ class Decider:
         if proof is None and point is not None:
             proof = await self._prover.prove(point, present, exchange, watch)
         tapped = self._decide(present, point, proof or UNSUPPORTED, watch)
-        if ask_pin is not None and self._services.pins is not None and tapped.lacks_a_pin:
+        if ask_pin is not None and self._services.pins is not None and point is not None:
             tapped = await self._decide_with_pin(tapped, self._services.pins, ask_pin)
+            self._shown.note(point.code, tapped.holder, tapped.card, tapped.proof.level)
         return await self.confirmed(tapped) if tapped.wants_confirmation else self._noted(tapped)
 
     def decide_read(self, read: CardRead) -> Tapped:
@@ -143,7 +148,40 @@ class Decider:
         return await live_check.objection(people, person, at_ms, lock_out_counts=counts)
 
     async def _decide_with_pin(self, tapped: Tapped, pins: PinDesk, ask_pin: AskPin) -> Tapped:
-        """Have the holder's PIN typed and decide again, on what is known by then."""
+        """Have the holder's PIN typed where it makes a difference, and decide again, on what is known by then."""
+        temporary = await self._temporary_for(tapped)
+        if not tapped.lacks_a_pin and not temporary:
+            return tapped
+        objection = await self._objection_by_pin(tapped, pins, ask_pin)
+        if objection is None and temporary and not await self._handed_back(temporary, tapped.card):
+            return tapped
+        level = Level.CARD_PIN if objection is None else Level.CARD
+        return self._decide_again(tapped, tapped.proof._replace(reason=objection, level=level))
+
+    async def _temporary_for(self, tapped: Tapped) -> int:
+        """Return the temporary card that was shown here just before the forgotten one it stands in for, 0 for none."""
+        hand_backs = self._services.hand_backs
+        if hand_backs is None or tapped.decision.reason is not Reason.CARD_SUSPENDED or tapped.proof.level < Level.CARD:
+            return 0
+        other = self._shown.before(tapped.present.point, tapped.holder, tapped.card)
+        if not other:
+            return 0
+        try:
+            return other if await asyncio.to_thread(hand_backs.belong_together, other, tapped.card) else 0
+        except CardServiceError as error:
+            _log.error("tap.hand_back_failed", point=tapped.present.point, error=str(error))
+            return 0
+
+    async def _handed_back(self, temporary: int, main: int) -> bool:
+        hand_backs = self._services.hand_backs
+        try:
+            return hand_backs is not None and await asyncio.to_thread(hand_backs.hand_back, temporary, main)
+        except CardServiceError as error:
+            _log.error("tap.hand_back_failed", error=str(error))
+            return False
+
+    async def _objection_by_pin(self, tapped: Tapped, pins: PinDesk, ask_pin: AskPin) -> Reason | None:
+        """Have the PIN typed; return why it is not accepted, None if it is."""
         clock, watch = self._services.clock, tapped.watch
         asked_ns = clock.monotonic_ns()
         pin = await ask_pin()
@@ -155,9 +193,8 @@ class Decider:
         whose = self._services.city.snapshot.card(tapped.proof.credential)
         if whose is None or (whose.holder, whose.card) != (tapped.holder, tapped.card):
             # The card has become somebody else's meanwhile: it was not their PIN.
-            objection = Reason.PIN_NEEDED
-        level = Level.CARD_PIN if objection is None else Level.CARD
-        return self._decide_again(tapped, tapped.proof._replace(reason=objection, level=level))
+            return Reason.PIN_NEEDED
+        return objection
 
     async def _objection_to_pin(self, tapped: Tapped, pins: PinDesk, pin: str) -> Reason | None:
         try:

@@ -8,6 +8,7 @@ from typing import Protocol
 from cardservice.access.rules import Use
 from cardservice.access.snapshot import Snapshot
 from cardservice.agents import proof
+from cardservice.agents.both_cards import HandBack
 from cardservice.agents.live_check import PeopleNow
 from cardservice.agents.live_taps import LiveTaps
 from cardservice.agents.pins import PinDesk
@@ -67,6 +68,8 @@ class TapServices:
     places: Mapping[Use, Place] = field(default_factory=dict)
     # None: nobody is asked for a PIN.
     pins: PinDesk | None = None
+    # None: a forgotten card comes back at the desk alone.
+    hand_backs: HandBack | None = None
     # None: points that want the directory itself asked permit nobody.
     people_now: PeopleNow | None = None
     # Where people see them who watch.
