@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: EUPL-1.2
 """A forgotten card comes back without a colleague: by both cards and the PIN, never by a tap of its own alone.
 
-Whether both cards proved themselves and the PIN was right is for whoever calls to know. The temporary card ends; the desk
-sees whether it is given back.
+Whether both cards proved themselves and the PIN was right is for whoever calls to know. The temporary card ends;
+that it comes back to the stock is for the desk to see.
 """
 
 from collections.abc import Callable
