@@ -4,6 +4,7 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.async_api import expect as expect_async
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.browser import launch_options
 
@@ -13,6 +14,7 @@ from pages.visitor import open_page, running_city
 
 # A limit for what hangs, not a measure: these tests share a busy machine.
 expect.set_options(timeout=60_000)
+expect_async.set_options(timeout=60_000)
 
 
 @pytest.fixture(scope="package")

@@ -48,8 +48,9 @@ def open_lists(page: Page, service: ServiceThread) -> None:
 def send(page: Page, look: str, *lines: str) -> None:
     content = "\n".join(("person;profile", *lines)).encode()
     page.locator("#file").set_input_files({"name": "list.csv", "mimeType": "text/csv", "buffer": content})
+    before = page.url
     press(page, page.get_by_role("button", name=look))
-    page.wait_for_url("**/batches/lists/*")
+    page.wait_for_url(lambda url: url != before and "/batches/lists/" in url)
 
 
 def check(page: Page) -> None:

@@ -126,7 +126,7 @@ def test_without_the_network(browser: Browser, city: DemoCity, address: str) -> 
             mend_network(city)
         expect(page.locator("[data-switch=network] .badge")).to_have_text("verbunden")
         expect(clock.locator(".screen")).to_contain_text("Bitte Karte vorhalten")
-        expect(page.locator("[data-switch=network] .figure")).to_be_empty(timeout=20_000)
+        expect(page.locator("[data-switch=network] .figure")).to_be_empty()
         hold(page, "anna", "bauamt.aussen")
         expect(place(page, "bauamt.aussen").locator(".answer")).to_have_text("Bitte eintreten.")
 

@@ -275,7 +275,7 @@ def choose_a_terminal(hands: Hands) -> None:
 def check_a_directory(hands: Hands) -> None:
     """It is looked at once, and what was found stands there."""
     hands.enter(hands.main("form[action$='/check'] button"))
-    expect(hands.main("#findings li")).to_be_visible(timeout=30_000)
+    expect(hands.main("#findings li")).to_be_visible()
 
 
 def look_what_a_class_would_do(hands: Hands) -> None:

@@ -200,7 +200,7 @@ async def test_the_page_comes_back_by_itself_when_the_agent_does(browser, kiosk)
 
 async def test_an_answer_goes_although_the_agent_hangs(browser, kiosk, monkeypatch):
     """The page takes it down itself when nothing tells it to."""
-    monkeypatch.setattr(timing, "ANSWER_MS", 300)
+    monkeypatch.setattr(timing, "ANSWER_MS", 3_000)
     async with opened(browser, kiosk, "till") as (page, _):
         kiosk.answer("till", "green", "Bezahlt.", "Paid.", balance_cents=1)
         await until_view(page, "answer")
