@@ -435,6 +435,7 @@ class Service:
             pki=self._pki,
             encoding=self._encoding,
             batches=self._batches,
+            photos=parts.photo_directories(self._ldap),
         )
 
     def _webhook_conditions(self) -> Iterator[Condition]:

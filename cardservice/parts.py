@@ -31,7 +31,7 @@ from cardservice.people.movers.rules import DAY_MS, MoverRule
 from cardservice.people.outsiders.rules import Bounds
 from cardservice.people.passwords import Passwords
 from cardservice.people.photo.rules import Photo
-from cardservice.people.ports import DirectorySource
+from cardservice.people.ports import DirectorySource, PhotoDirectory
 from cardservice.people.rules import MalformedDn, normalise_dn
 from cardservice.pki_settings import PkiSection
 from cardservice.settings import (
@@ -275,6 +275,22 @@ def read_photo_of(settings: Settings, one: Inspection) -> Photo | None:
             except LdapTrouble as error:
                 raise DirectorySilent(str(error)) from error
     return None
+
+
+class _Photos:
+    """The photos of one directory, each by a connection of its own: they are large, and taps wait for no photo."""
+
+    def __init__(self, ldap: LdapSettings) -> None:
+        self._ldap = ldap
+
+    def photo(self, stable_id: str, limit_s: float) -> Photo | None:
+        """Return somebody's photo, None without one. Raises PhotoUnusable, LdapTrouble. Blocks."""
+        return ask_once(self._ldap, lambda reader: reader.photo(stable_id, limit_s))
+
+
+def photo_directories(directories: Mapping[str, LdapSettings]) -> Mapping[str, PhotoDirectory]:
+    """Return where photos are asked for, by the names of the directories."""
+    return {name: _Photos(found) for name, found in directories.items()}
 
 
 def passwords(engine: Engine, clock: Clock, directories: Mapping[str, LdapSettings]) -> Passwords:

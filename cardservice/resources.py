@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The REST resources put together: people, cards, the access model, agents, taps, directories."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -34,6 +34,8 @@ from cardservice.audit.opening import opening_kind
 from cardservice.audit.pages import audit_pages
 from cardservice.audit.service import AuditTrail, KeepLooks
 from cardservice.cards.api import cards_router
+from cardservice.cards.badges.api import BadgeRoutes, badge_routers
+from cardservice.cards.badges.service import BadgeOffice
 from cardservice.cards.bulk.api import BatchDesk, batches_router
 from cardservice.cards.bulk.pages import BatchPages, batch_pages
 from cardservice.cards.desk import CardDesk
@@ -57,6 +59,7 @@ from cardservice.people.outsiders.api import outsiders_router
 from cardservice.people.outsiders.pages import outsiders_pages
 from cardservice.people.outsiders.rules import Bounds
 from cardservice.people.outsiders.service import Outsiders
+from cardservice.people.ports import PhotoDirectory
 from cardservice.people.register import PeopleRegister
 from cardservice.people.resources import directories_router, people_router
 from cardservice.people.status import DirectoryStatus
@@ -80,6 +83,7 @@ class Surroundings:
     """What the resources stand on. `keep` and `keep_look` write to the journal.
 
     `catch_up` has the next tap see a change, `wake_batches` has a list of cards begin.
+    `photos` are the directories that have some, by their names.
     """
 
     databases: Databases
@@ -91,6 +95,7 @@ class Surroundings:
     outsider_bounds: Bounds
     streams: Streams
     wake_batches: Callable[[], None]
+    photos: Mapping[str, PhotoDirectory]
 
 
 def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator[APIRouter]:
@@ -109,6 +114,7 @@ def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator
     yield batch_pages(BatchPages(batches, Shelf(clock), around.streams, gate, pages))
     yield people_pages(people, cards, (gate, pages), around.keep_look)
     yield life_pages(life, gate, pages, around.keep_look)
+    yield from badge_routers(BadgeRoutes(BadgeOffice(state, register, around.photos), gate, around.keep_look))
     outsiders = Outsiders(state, clock, around.outsider_bounds, publish)
     yield outsiders_router(outsiders, gate, around.keep_look)
     yield outsiders_pages(outsiders, gate, pages, around.keep_look)

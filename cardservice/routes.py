@@ -2,7 +2,7 @@
 """The routers of the service put together, REST and pages: a new one is added here."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -53,6 +53,7 @@ from cardservice.people.holds.service import HoldDesk
 from cardservice.people.lookup import person_by_personnel_number
 from cardservice.people.movers.service import MoverDesk
 from cardservice.people.outsiders.rules import Bounds
+from cardservice.people.ports import PhotoDirectory
 from cardservice.places import OPTION_RULES
 from cardservice.printing.pages import waiting_page
 from cardservice.printing.ports import Spooler
@@ -136,6 +137,7 @@ class Assembly:
     pki: PkiParts
     encoding: EncodingBench
     batches: BatchWorker
+    photos: Mapping[str, PhotoDirectory]
 
     def lookups(self) -> Lookups:
         """Return what keeps who looked at whom."""
@@ -190,6 +192,7 @@ def _management_routers(service: Assembly, gate: Gate, pages: Pages) -> Iterator
         service.outsider_bounds,
         service.streams,
         service.batches.wake,
+        service.photos,
     )
     yield webhooks_router(service.webhooks, gate)
     yield from pki_routers(service.pki, gate, pages, lookups.look)

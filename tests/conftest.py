@@ -104,6 +104,7 @@ WHAT_IS_LACKING: dict[str, Callable[[], list[str]]] = {
     "browser": lacks_browser,
     "openssl": lambda: lacks_programs("openssl"),
     "systemd": lambda: lacks_programs("systemd-analyze"),
+    "poppler": lambda: lacks_programs("pdfinfo", "pdffonts", "pdftotext", "pdftoppm"),
     "promtool": lambda: lacks_programs("promtool"),
     "atheris": lambda: [] if importlib.util.find_spec("atheris") else ["atheris"],
 }

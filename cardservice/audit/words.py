@@ -37,6 +37,7 @@ KINDS: Final[Mapping[str, str]] = {
     "cards_listed": marked("Cards were listed"),
     "person_read": marked("Somebody's entry was looked at"),
     "cards_read": marked("Somebody's cards were looked at"),
+    "badge_made": marked("The badge of somebody's card was made, with their photo"),
     "person_and_cards_read": marked("Somebody's entry and cards were looked at"),
     "journal_read": marked("Lines of the record were opened"),
     "journal_opened": marked("A line about somebody was opened"),

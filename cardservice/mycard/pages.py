@@ -74,6 +74,7 @@ _HAPPENED: Final[Mapping[str, str]] = {
     "what_if": marked("A change that concerns you was tried out"),
     "person_read": marked("Your entry of the directory was looked at"),
     "cards_read": marked("Your cards were looked at"),
+    "badge_made": marked("The badge of your card was made, with your photo"),
     "person_and_cards_read": marked("Your entry of the directory and your cards were looked at"),
     "journal_opened": marked("Lines of the record that name you were opened, after somebody else had approved it"),
     "signed_in": marked("You signed in"),

@@ -169,6 +169,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "cards.lend": _changes(_HELPDESK, _ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
         "cards.stock": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS, all_points=True),
         "cards.deliver": _changes(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS, all_points=True),
+        # What is printed on them, photos among it.
+        "cards.badge": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
         # Lists of cards: looked at, and how far they are. Beginning and cancelling one is `cards.issue`.
         "batches.read": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
         # Who writes cards at an encoder.

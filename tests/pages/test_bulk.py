@@ -84,7 +84,7 @@ def test_a_list_is_sent_begun_and_watched_by_keyboard(
         # No page is loaded again: the stream brings it.
         expect(page.locator("#progress .badge.good")).to_have_text(done)
         with page.expect_download() as download:
-            press(page, page.locator("a[download]"))
+            press(page, page.locator("a[download][href$='.csv']"))
         assert Path(download.value.path()).read_text("utf-8").count(";done;") == 2
         assert complaints == []
 

@@ -12,9 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Final
 
-from reportlab.graphics import renderPDF
-from reportlab.graphics.barcode.qr import QrCodeWidget
-from reportlab.graphics.shapes import Drawing
+from reportlab.graphics.barcode.qrencoder import QRAlphaNum, QRCode, QRErrorCorrectLevel
 from reportlab.lib.colors import HexColor
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
@@ -46,6 +44,7 @@ _LAYOUTS: Final = {
     "visitor": (HexColor(0x8A5A00), "Gast"),
 }
 _LARGEST, _SMALLEST = 13.0, 7.5
+_LONGEST: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,19 +142,19 @@ def _draw_front(canvas: Canvas, badge: Badge) -> None:
     canvas.rect(0, HEIGHT - _BAND, WIDTH, _BAND, stroke=0, fill=1)
     canvas.setFillColor(_WHITE)
     half = (WIDTH - 3 * _EDGE) / 2
-    _write(canvas, badge.organisation, (_EDGE, HEIGHT - 7 * mm), half, _BOLD, 10)
+    _write(canvas, badge.organisation, (_EDGE, HEIGHT - 7 * mm), half, (_BOLD, 10))
     canvas.setFont(_FONT, 9)
     canvas.drawRightString(WIDTH - _EDGE, HEIGHT - 7 * mm, word)
     photo_y = HEIGHT - _BAND - 3 * mm - _PHOTO[1]
     _draw_photo(canvas, badge.photo, (_EDGE, photo_y))
     x, top = 2 * _EDGE + _PHOTO[0], HEIGHT - _BAND - 9 * mm
     canvas.setFillColor(_INK)
-    _write(canvas, badge.name, (x, top), WIDTH - x - _EDGE, _BOLD, _LARGEST)
+    _write_name(canvas, badge.name, (x, top), WIDTH - x - _EDGE)
     canvas.setFillColor(_SOFT)
     room = WIDTH - x - 2 * _EDGE - _CODE
-    _write(canvas, f"Karte {badge.number}", (x, top - 9 * mm), room, _FONT, 9)
+    _write(canvas, f"Karte {badge.number}", (x, top - 9 * mm), room, (_FONT, 9))
     if badge.until is not None:
-        _write(canvas, f"gültig bis {badge.until}", (x, top - 14 * mm), room, _FONT, 9)
+        _write(canvas, f"gültig bis {badge.until}", (x, top - 14 * mm), room, (_FONT, 9))
     if badge.code is not None:
         _draw_code(canvas, badge.code, (WIDTH - _EDGE - _CODE, _EDGE))
 
@@ -165,7 +164,7 @@ def _draw_back(canvas: Canvas, badge: Badge) -> None:
     room = WIDTH - 2 * _EDGE
     lines = ("Gefunden? Bitte bei der Ausgabestelle abgeben:", badge.organisation, f"Karte {badge.number}")
     for number, line in enumerate(lines):
-        _write(canvas, line, (_EDGE, HEIGHT / 2 + (4 - 6 * number) * mm), room, _BOLD if number == 1 else _FONT, 9)
+        _write(canvas, line, (_EDGE, HEIGHT / 2 + (4 - 6 * number) * mm), room, (_BOLD if number == 1 else _FONT, 9))
 
 
 def _draw_photo(canvas: Canvas, photo: bytes | None, at: tuple[float, float]) -> None:
@@ -184,21 +183,45 @@ def _draw_photo(canvas: Canvas, photo: bytes | None, at: tuple[float, float]) ->
 
 
 def _draw_code(canvas: Canvas, code: bytes, at: tuple[float, float]) -> None:
-    # Capital letters and digits need a smaller code than any bytes; M: a scratch of 15 % is made up for.
-    widget = QrCodeWidget(code.hex().upper(), barLevel="M", barBorder=2)
-    x0, y0, x1, y1 = widget.getBounds()
-    drawing = Drawing(_CODE, _CODE, transform=[_CODE / (x1 - x0), 0, 0, _CODE / (y1 - y0), 0, 0])
-    drawing.add(widget)
-    renderPDF.draw(drawing, canvas, *at)
+    # Capital letters and digits need fewer modules than any bytes; M: 15 % of them may be scratched.
+    symbol = QRCode(None, QRErrorCorrectLevel.M)
+    symbol.addData(QRAlphaNum(code.hex().upper()))
+    symbol.make()
+    count = symbol.getModuleCount()
+    side = _CODE / count
+    canvas.setFillColor(_INK)
+    path = canvas.beginPath()
+    for row in range(count):
+        for column in range(count):
+            if symbol.isDark(row, column):
+                path.rect(at[0] + column * side, at[1] + (count - 1 - row) * side, side, side)
+    canvas.drawPath(path, stroke=0, fill=1)
 
 
-def _write(canvas: Canvas, text: str, at: tuple[float, float], room: float, font: str, size: float) -> None:
-    """Write one line: smaller as far as it can be read, then cut off with an ellipsis."""
-    line = "".join(letter if letter.isprintable() else " " for letter in text)
+def _write_name(canvas: Canvas, name: str, at: tuple[float, float], room: float) -> None:
+    """Write a name, on two lines where one would be too small to read at arm's length."""
+    line = _printable(name)
+    words = line.split()
+    if len(words) < 2 or pdfmetrics.stringWidth(line, _BOLD, _LARGEST - 2) <= room:
+        _write(canvas, line, at, room, (_BOLD, _LARGEST))
+        return
+    halves = [(" ".join(words[:end]), " ".join(words[end:])) for end in range(1, len(words))]
+    upper, lower = min(halves, key=lambda half: max(pdfmetrics.stringWidth(part, _BOLD, 10) for part in half))
+    _write(canvas, upper, (at[0], at[1] + 2 * mm), room, (_BOLD, _LARGEST - 2))
+    _write(canvas, lower, (at[0], at[1] - 3 * mm), room, (_BOLD, _LARGEST - 2))
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else " " for letter in text[:_LONGEST])
+
+
+def _write(canvas: Canvas, text: str, at: tuple[float, float], room: float, style: tuple[str, float]) -> None:
+    """Write one line in a font and size: smaller as far as it can be read, then cut off with an ellipsis."""
+    font, size = style
+    line = _printable(text)
     while size > _SMALLEST and pdfmetrics.stringWidth(line, font, size) > room:
         size -= 0.5
     if pdfmetrics.stringWidth(line, font, size) > room:
-        line = line[:200]
         while line and pdfmetrics.stringWidth(f"{line}…", font, size) > room:
             line = line[:-1]
         line = f"{line.rstrip()}…"

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Path, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 
+from cardservice.cards.badges.pdf import MAX_ON_SHEETS
 from cardservice.cards.bulk import service
 from cardservice.cards.bulk.api import READ, BatchDesk, BatchNumber
 from cardservice.cards.bulk.ports import ListShelf
@@ -79,7 +80,8 @@ class BatchPages:
         found = service.progress(self.desk.state, batch, giver)
         lines = service.lines_of(self.desk.state, batch, giver) if found.failed else ()
         failed = [one for one in lines if outcome_of(one) == "failed"][:MAX_FAULTS]
-        return {"batch": found, "failed": failed, "most": MAX_FAULTS, "actor": actor}
+        sheets = -(-found.done // MAX_ON_SHEETS)
+        return {"batch": found, "failed": failed, "most": MAX_FAULTS, "sheets": sheets, "actor": actor}
 
 
 def batch_pages(batches: BatchPages) -> APIRouter:

@@ -13,7 +13,7 @@ from cardservice.cards.life.desk import LifeDesk
 from cardservice.cards.life.rules import TEMPORARY
 from cardservice.cards.pages import SAID
 from cardservice.cards.register import CardLife
-from cardservice.cards.rules import FOR_GOOD, HELP, ISSUE, TRANSITIONS, CardState
+from cardservice.cards.rules import ENDED, FOR_GOOD, HELP, ISSUE, TRANSITIONS, CardState
 from cardservice.errors import NotFound
 from cardservice.web.gate import Actor, Gate
 from cardservice.web.looks import KeepLook, Look
@@ -79,5 +79,6 @@ def _may(life: CardLife, actor: Actor) -> dict[str, Any]:
         "may_reinstate": HELP in rights and life.line.state is CardState.SUSPENDED,
         "may_replace": ISSUE in rights and life.line.state in _IN_USE and not temporary,
         "may_lend": LEND in rights and may_lend_for(life),
+        "may_print": allowed(OPERATIONS["cards.badge"], actor.roles) and life.line.state not in ENDED,
         "may_hand_back": LEND in rights and temporary and life.line.state in {CardState.ACTIVE, CardState.REVOKED},
     }
