@@ -273,7 +273,8 @@ class Service:
         self._printing = None if self._spooler is None else self._print_place(self._spooler)
         if self._printing is not None:
             places.append(self._printing)
-        self._pin_desk = PinDesk(Pins(self._databases.state, pepper_of(self._keys), self._clock))
+        self._pins = Pins(self._databases.state, pepper_of(self._keys), self._clock)
+        self._pin_desk = PinDesk(self._pins)
         readers = {name: LiveReader(found) for name, found in self._ldap.items()}
         self._people_now = LivePeople(self._databases.state, readers)
         taps = TapServices(
@@ -435,6 +436,7 @@ class Service:
             pki=self._pki,
             encoding=self._encoding,
             batches=self._batches,
+            pins=self._pins,
             photos=parts.photo_directories(self._ldap),
         )
 

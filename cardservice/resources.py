@@ -48,6 +48,10 @@ from cardservice.cards.life.approval import activation_kind
 from cardservice.cards.life.desk import LifeDesk
 from cardservice.cards.life.pages import life_pages
 from cardservice.cards.pages import people_pages
+from cardservice.cards.pin.api import pin_router
+from cardservice.cards.pin.desk import PinOffice
+from cardservice.cards.pin.pages import own_pin_pages, pin_pages
+from cardservice.cards.pin.service import Pins
 from cardservice.cards.register import CardRegister
 from cardservice.clock import Clock
 from cardservice.database import Databases
@@ -96,6 +100,7 @@ class Surroundings:
     streams: Streams
     wake_batches: Callable[[], None]
     photos: Mapping[str, PhotoDirectory]
+    pins: Pins
 
 
 def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator[APIRouter]:
@@ -115,6 +120,10 @@ def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator
     yield people_pages(people, cards, (gate, pages), around.keep_look)
     yield life_pages(life, gate, pages, around.keep_look)
     yield from badge_routers(BadgeRoutes(BadgeOffice(state, register, around.photos), gate, around.keep_look))
+    office = PinOffice(around.pins, PeopleRegister(state))
+    yield pin_router(office, gate)
+    yield pin_pages(office, clock, (gate, pages, around.keep_look))
+    yield own_pin_pages(office, gate, pages)
     outsiders = Outsiders(state, clock, around.outsider_bounds, publish)
     yield outsiders_router(outsiders, gate, around.keep_look)
     yield outsiders_pages(outsiders, gate, pages, around.keep_look)

@@ -37,6 +37,7 @@ from cardservice.cards.bulk.worker import BatchWorker
 from cardservice.cards.encoding.bench import EncodingBench
 from cardservice.cards.encoding.wiring import encoding_routers
 from cardservice.cards.keys.upkeep import KeyUpkeep
+from cardservice.cards.pin.service import Pins
 from cardservice.cards.pki.wiring import PkiParts, pki_routers
 from cardservice.clock import Clock
 from cardservice.database import Databases
@@ -138,6 +139,7 @@ class Assembly:
     encoding: EncodingBench
     batches: BatchWorker
     photos: Mapping[str, PhotoDirectory]
+    pins: Pins
 
     def lookups(self) -> Lookups:
         """Return what keeps who looked at whom."""
@@ -193,6 +195,7 @@ def _management_routers(service: Assembly, gate: Gate, pages: Pages) -> Iterator
         service.streams,
         service.batches.wake,
         service.photos,
+        service.pins,
     )
     yield webhooks_router(service.webhooks, gate)
     yield from pki_routers(service.pki, gate, pages, lookups.look)

@@ -171,6 +171,11 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "cards.deliver": _changes(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS, all_points=True),
         # What is printed on them, photos among it.
         "cards.badge": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
+        # PINs: handed out over the counter by people alone; nobody reads one.
+        "pins.read": _reads(_HELPDESK, _ISSUER, _ADMINISTRATOR),
+        "pins.hand_out": _changes(_HELPDESK, _ISSUER, _ADMINISTRATOR),
+        "pins.unlock": _changes(_HELPDESK, _ISSUER, _ADMINISTRATOR),
+        "pins.take_away": _changes(_HELPDESK, _ISSUER, _ADMINISTRATOR),
         # Lists of cards: looked at, and how far they are. Beginning and cancelling one is `cards.issue`.
         "batches.read": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
         # Who writes cards at an encoder.
@@ -218,6 +223,7 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "home": _reads(_EMPLOYEE),
         "my.card": _reads(_EMPLOYEE),
         "my.lost": _changes(_EMPLOYEE),
+        "my.pin": _changes(_EMPLOYEE),
         "my.doors": _reads(_EMPLOYEE),
         "my.pc": _reads(_EMPLOYEE),
         "my.time": _reads(_EMPLOYEE),

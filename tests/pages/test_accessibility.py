@@ -42,7 +42,7 @@ REQUEST, OPENED = "/approvals/1", "/audit/opened/1"
 NAVIGATION = [entry.path for group in GROUPS for entry in group.entries]
 DOORS = ["/doors/open/bauamt.aussen", "/doors/lockdowns", "/doors/lockdowns/bauamt"]
 BESIDE = ["/", "/confirm", "/docs", "/privacy", "/accessibility", LOST, ACCOUNT, *DOORS, REQUEST, OPENED]
-BESIDE += ["/agent/rathaus", "/outsiders/new", "/outsiders/groups"]
+BESIDE += ["/agent/rathaus", "/outsiders/new", "/outsiders/groups", "/my/pin", "/people/1/pin"]
 SIGNED_OUT = ["/login", "/login?out=1"]
 # What a terminal shows, and how that comes.
 KIOSK: dict[tuple[str, str], Callable[[Kiosk], object]] = {

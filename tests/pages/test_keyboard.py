@@ -142,6 +142,19 @@ def ask_about_a_loss(hands: Hands) -> None:
     hands.arrives("/my")
 
 
+def choose_a_pin(hands: Hands) -> None:
+    """Typed twice, after the password; it counts at once."""
+    if "/confirm" in hands.page.url:
+        hands.confirm()
+        hands.arrives("/my/pin")
+    expect(hands.page.locator("#pin")).to_be_focused()
+    for _ in range(2):
+        hands.page.keyboard.type({"de": "830519", "en": "519830"}[hands.lang])
+        hands.page.keyboard.press("Tab")
+    hands.page.keyboard.press("Enter")
+    expect(hands.page.get_by_role("status").first).to_be_visible()
+
+
 def report_a_loss(hands: Hands) -> None:
     """Whoever it is signs in, goes to the question and answers it."""
     sign_in(hands)
@@ -320,6 +333,7 @@ TASKS: list[tuple[str, Task]] = [
     ("/", find_the_own_card),
     ("/confirm", confirm_the_password),
     ("/my", ask_about_a_loss),
+    ("/my/pin", choose_a_pin),
     ("/my/doors", read),
     ("/my/pc", read),
     ("/my/time", turn_the_month_back),
