@@ -33,6 +33,7 @@ from cardservice.console import (
 )
 from cardservice.errors import Conflict, NotFound, SettingsError
 from cardservice.key_commands import keys
+from cardservice.old_commands import old
 from cardservice.people.outsiders.commands import people
 from cardservice.pki_commands import pki
 from cardservice.retention.commands import retention
@@ -71,6 +72,7 @@ for name, group in (
 cards.add_typer(pin, name="pin")
 add_life_commands(cards)
 cards.add_typer(batch, name="batch")
+cards.add_typer(old, name="old")
 cards.add_typer(pki, name="pki")
 db.command("backup")(backup)
 db.command("restore")(restore)

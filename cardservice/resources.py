@@ -21,7 +21,7 @@ from cardservice.access.model.rehearsal import Rehearsal
 from cardservice.access.model.service import Model, ModelServices
 from cardservice.access.model.shelf import Shelf
 from cardservice.access.review.record import KeepLine
-from cardservice.access.store import agents_serving
+from cardservice.access.store import agents_serving, zone_numbers
 from cardservice.agents.resources import taps_router
 from cardservice.agents.tap_lines import tap_lines
 from cardservice.approvals.api import approvals_router
@@ -47,6 +47,9 @@ from cardservice.cards.life.api import activation_router, life_router
 from cardservice.cards.life.approval import activation_kind
 from cardservice.cards.life.desk import LifeDesk
 from cardservice.cards.life.pages import life_pages
+from cardservice.cards.old.api import old_router
+from cardservice.cards.old.desk import OldDesk
+from cardservice.cards.old.pages import OldPages, old_pages
 from cardservice.cards.pages import people_pages
 from cardservice.cards.pin.api import pin_router
 from cardservice.cards.pin.desk import PinOffice
@@ -120,6 +123,9 @@ def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator
     yield people_pages(people, cards, (gate, pages), around.keep_look)
     yield life_pages(life, gate, pages, around.keep_look)
     yield from badge_routers(BadgeRoutes(BadgeOffice(state, register, around.photos), gate, around.keep_look))
+    old = OldDesk(state, once, clock, publish, zone_numbers)
+    yield old_router(old, gate)
+    yield old_pages(OldPages(old, Shelf(clock), gate, pages))
     office = PinOffice(around.pins, PeopleRegister(state))
     yield pin_router(office, gate)
     yield pin_pages(office, clock, (gate, pages, around.keep_look))

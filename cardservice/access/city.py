@@ -292,6 +292,7 @@ class PointCompiler:
             agent=row.point_agent,
             reader=row.point_reader,
             name=row.point_name,
+            zones=tuple(zones),
             options=MappingProxyType(options),
             people=row.point_class_people,
             floor=self._floor(row, zones),

@@ -245,6 +245,8 @@ class PointRecord:
     agent: str | None = None
     reader: str | None = None
     name: str = ""
+    # The zones around it (row numbers), innermost first: old numbers count in the building they were brought from.
+    zones: tuple[int, ...] = ()
     # What the place needs to know of its point; its `rules.py` says what may stand here.
     options: Mapping[str, str | int | bool] = field(default_factory=lambda: MappingProxyType({}))
     # Worked out when time passes an edge of a schedule, and the same whoever does: not part of what the point is.

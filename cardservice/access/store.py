@@ -253,3 +253,8 @@ def agents_serving(connection: Connection, uses: Sequence[str]) -> list[str]:
     served = sa.true() if "piv" in uses else point.c.use.in_(uses)
     chosen = sa.select(point.c.agent).where(served, point.c.agent.is_not(None)).distinct().order_by(point.c.agent)
     return list(connection.execute(chosen).scalars())
+
+
+def zone_numbers(connection: Connection) -> dict[str, int]:
+    """Return the row numbers of all zones by their codes."""
+    return {row.code: row.id for row in connection.execute(sa.select(zone.c.code, zone.c.id).order_by(zone.c.code))}

@@ -102,7 +102,7 @@ class Decider:
         point = self.point(read.point)
         proof = _refused_at(point, read)
         if proof is None and point is not None and ATTESTED in point.methods:
-            proof = attested(point.use, read.number)
+            proof = attested(point, read.number, self._services.city.snapshot.card)
         tapped = self._decide(read, point, proof or UNSUPPORTED, watch)
         return tapped if tapped.wants_confirmation else self._noted(tapped)
 
@@ -112,7 +112,7 @@ class Decider:
         point = self.point(asserted.point)
         proof = _refused_at(point, asserted)
         if proof is None and point is not None and ATTESTED in point.methods:
-            proof = attested(point.use, asserted.number)
+            proof = attested(point, asserted.number, self._services.city.snapshot.card)
             if proof.reason is None:
                 proof = Proof(proof.credential, asserted.level, method=ATTESTED)
         tapped = self._decide(asserted, point, proof or UNSUPPORTED, watch)

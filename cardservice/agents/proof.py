@@ -18,7 +18,7 @@ from cardservice.access.rules import Level, PointRecord, Reason, Use
 from cardservice.agents.card_details import CardDetail, detail_of
 from cardservice.agents.messages import CardPresent
 from cardservice.cards.ports import TokenTrouble
-from cardservice.cards.rules import desfire_credential, piv_credential
+from cardservice.cards.rules import desfire_credential, is_old_number, old_credential, piv_credential
 from cardservice.chip import errors as chip
 from cardservice.chip.conversation import Conversation
 from cardservice.chip.layout import CardUse
@@ -242,12 +242,19 @@ def _closed(conversation: Conversation[Any]) -> None:
         _log.warning("tap.token_slow")
 
 
-def attested(use: Use, number: str) -> Proof:
-    """Return what a number proves that a reader read by itself: that the reader says so."""
+def attested(point: PointRecord, number: str, known: Callable[[bytes], object]) -> Proof:
+    """Return what a number proves that a reader read by itself: that the reader says so.
+
+    An old number that is `known` in a zone around the point is that; else it is the number of the use.
+    """
     try:
-        return Proof(desfire_credential(use, bytes.fromhex(number)), Level.READER_ATTESTED, method=ATTESTED)
+        value = bytes.fromhex(number)
+        credential = desfire_credential(point.use, value)
     except ValueError:
         return Proof(reason=Reason.CARD_UNSUPPORTED, method=ATTESTED)
+    here = (old_credential(point.use, value, zone) for zone in (point.zones if is_old_number(value) else ()))
+    found = next((one for one in here if known(one) is not None), credential)
+    return Proof(found, Level.READER_ATTESTED, method=ATTESTED)
 
 
 def _most_telling(details: Sequence[CardDetail]) -> CardDetail | None:

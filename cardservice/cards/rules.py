@@ -8,6 +8,11 @@ from types import MappingProxyType
 from typing import Final
 
 NUMBER_BYTES: Final = 12
+BUILDING_BYTES: Final = 8
+# How an old number begins as the number of a use.
+OLD_MARK: Final = b"\x00OLD"
+# An old number: its use, its twelve bytes, and where it counts.
+OLD_BYTES: Final = 1 + NUMBER_BYTES + BUILDING_BYTES
 UUID_BYTES: Final = 16
 ISSUER_KEY_BYTES: Final = 32
 
@@ -141,6 +146,27 @@ def desfire_credential(use: str, number: bytes) -> bytes:
     if len(number) != NUMBER_BYTES:
         raise ValueError(f"a number of {len(number)} bytes; it has {NUMBER_BYTES}")
     return bytes((_USE_PREFIX[use],)) + number
+
+
+def old_credential(use: str, number: bytes, building: int) -> bytes:
+    """Return the key under which an old number (12 bytes) is known in one building alone: a zone, by its row number.
+
+    The building is part of it: at every other point the number is nobody's.
+
+    Raises:
+        ValueError: as `desfire_credential`.
+    """
+    return desfire_credential(use, number) + building.to_bytes(BUILDING_BYTES)
+
+
+def is_old_number(number: bytes) -> bool:
+    """Tell whether a number was one before there were ours; none that the service makes begins so."""
+    return number.startswith(OLD_MARK)
+
+
+def is_old(credential: bytes) -> bool:
+    """Tell whether a credential is an old number of one building."""
+    return not is_piv(credential) and len(credential) == OLD_BYTES
 
 
 def piv_credential(issuer_key: bytes, card_uuid: bytes) -> bytes:

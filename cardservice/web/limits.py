@@ -22,6 +22,7 @@ LARGER_BODIES: Final[Mapping[str, int]] = {
     "/access/import": 4 * 1024 * 1024,
     # A list of cards.
     "/batches": 2 * 1024 * 1024,
+    "/old-numbers": 2 * 1024 * 1024,
 }
 REQUEST_ID_HEADER: Final = b"x-request-id"
 # No browser takes an answer for another kind of document than it says.

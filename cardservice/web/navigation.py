@@ -54,6 +54,7 @@ GROUPS: Final = (
             Entry("/people", marked("People and cards"), "people.read"),
             Entry("/batches", marked("Lists of cards"), "batches.read"),
             Entry("/card-stock", marked("Blank cards"), "cards.stock"),
+            Entry("/old-numbers", marked("Old card numbers"), "cards.old"),
             Entry("/encoding", marked("Encoder"), "encoding.read"),
             Entry("/outsiders", marked("People outside the directory"), "outsiders.read"),
             Entry("/certificates", marked("Certificates"), "certificates.read"),

@@ -171,6 +171,8 @@ OPERATIONS: Final[Mapping[str, Operation]] = MappingProxyType(
         "cards.deliver": _changes(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS, all_points=True),
         # What is printed on them, photos among it.
         "cards.badge": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
+        # Cards from before: what is left of them. Bringing some in, and ending them, is `cards.issue`.
+        "cards.old": _reads(_ISSUER, _ADMINISTRATOR, scope=Scope.CARDS),
         # PINs: handed out over the counter by people alone; nobody reads one.
         "pins.read": _reads(_HELPDESK, _ISSUER, _ADMINISTRATOR),
         "pins.hand_out": _changes(_HELPDESK, _ISSUER, _ADMINISTRATOR),

@@ -15,7 +15,7 @@ from cardservice.web.limits import LARGER_BODIES, MAX_BODY
 from cardservice.web.problems import ApiProblem
 
 MULTIPART: Final = "multipart/form-data"
-MAX_FIELDS: Final = 4
+MAX_FIELDS: Final = 8
 _MAX_FIELD_BYTES: Final = 4_096
 
 

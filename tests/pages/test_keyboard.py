@@ -203,6 +203,17 @@ def count_blank_cards(hands: Hands) -> None:
     expect(hands.page.locator("main tbody tr").filter(has_text=f"Lieferung {hands.lang}")).to_be_visible()
 
 
+def bring_an_old_number_in(hands: Hands) -> None:
+    """A list with one line is looked at and taken; the number counts."""
+    number = {"de": "77001122", "en": "77001123"}[hands.lang]
+    content = f"person;number;written;building;until\nweber;{number};hex;rathaus;2199-12-31\n".encode()
+    hands.main("#file").set_input_files({"name": "old.csv", "mimeType": "text/csv", "buffer": content})
+    hands.enter(hands.page.locator("main button[type=submit]").last)
+    hands.page.wait_for_url("**/old-numbers/lists/*")
+    hands.enter(hands.main("#preview button"))
+    expect(hands.page.get_by_role("status").first).to_be_visible()
+
+
 def report_somebodys_loss(hands: Hands) -> None:
     """From the search to the question that names them, and back without an answer."""
     hands.write(hands.page.locator("#text"), "erger")
@@ -350,6 +361,7 @@ TASKS: list[tuple[str, Task]] = [
     ("/card-stock", count_blank_cards),
     ("/batches", read),
     ("/encoding", read),
+    ("/old-numbers", bring_an_old_number_in),
     ("/outsiders", read),
     ("/certificates", read),
     ("/access/grants", read),

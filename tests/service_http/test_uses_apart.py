@@ -44,7 +44,8 @@ ACCOUNTS_OF |= dict.fromkeys(("audit", "retention", "keys"), "nobody")
 ACCOUNTS_OF |= dict.fromkeys(("zones", "points", "point-classes", "schedules", "special-days", "grants"), "model")
 BEGIN_WITH = {TOP_UPS: "payroll"} | dict.fromkeys(REVIEWS, "review")
 BEGIN_WITH |= {f"/api/v1/{part}": "cards" for part in ("card-stock", "card-batches", "people/{person}/lost", "encod")}
-BEGIN_WITH |= {"/api/v1/certificates": "cards", "/api/v1/badges": "cards", "/api/v1/people/{person}/pin": "nobody"}
+BEGIN_WITH |= dict.fromkeys(("/api/v1/certificates", "/api/v1/badges", "/api/v1/old-numbers"), "cards")
+BEGIN_WITH |= {"/api/v1/people/{person}/pin": "nobody"}
 # Shorter texts are words; longer ones could tell somebody apart.
 TELLING = 12
 # One's own pages, each of one use.

@@ -28,9 +28,9 @@ def check(file: FileArgument, config: ConfigOption = None, as_json: JsonOption =
     from cardservice.cards.bulk.service import look_at
     from cardservice.database import read
 
-    databases, content = open_stores(config), _content(file)
+    databases, content = open_stores(config), content_of(file)
     with read(databases.state) as connection:
-        found = look_at(connection, content, _giver())
+        found = look_at(connection, content, giver_here())
     faults = [{name: asdict(one)[name] for name in ("line", "column", "message")} for one in found.faults]
     text = [f"line {one['line']}, {one['column'] or 'all of it'}: {one['message']}" for one in faults]
     text.append(f"{len(found.lines)} cards would be ordered, {len(faults)} lines have a fault")
@@ -48,9 +48,9 @@ def begin(file: FileArgument, config: ConfigOption = None) -> None:
     from cardservice.clock import SystemClock
     from cardservice.database import write
 
-    databases, content = open_stores(config), _content(file)
+    databases, content = open_stores(config), content_of(file)
     with write(databases.state) as connection:
-        number = service.begin(connection, content, _giver(), SystemClock().now_ms())
+        number = service.begin(connection, content, giver_here(), SystemClock().now_ms())
     typer.echo(f"batch {number} is begun; 'cardservice cards batch show {number}' tells how far it is")
 
 
@@ -103,7 +103,8 @@ def cancel_batch(number: BatchArgument, config: ConfigOption = None) -> None:
     typer.echo(f"batch {number}: {left} lines are cancelled")
 
 
-def _giver() -> "Giver":
+def giver_here() -> "Giver":
+    """Return whoever administers the machine, who may give cards to everybody."""
     from cardservice.cards.life.service import Giver
     from cardservice.cards.service import By
     from cardservice.web.reach import EVERYWHERE
@@ -111,7 +112,8 @@ def _giver() -> "Giver":
     return Giver(By(_HERE), (EVERYWHERE,))
 
 
-def _content(file: Path) -> bytes:
+def content_of(file: Path) -> bytes:
+    """Return what is in a list. Raises SettingsError."""
     from cardservice.cards.bulk.rules import MAX_BYTES
 
     try:

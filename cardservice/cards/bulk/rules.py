@@ -75,7 +75,7 @@ def read_list(content: bytes) -> tuple[list[Wanted], list[Fault]]:
     """
     if len(content) > MAX_BYTES:
         raise ListRefused(f"the file has {len(content)} bytes; at most {MAX_BYTES} are read")
-    rows = _rows(_text(content))
+    rows = rows_of(text_of(content))
     number, head = next(rows, (0, ()))
     columns = [_GERMAN.get(name.strip().casefold(), name.strip().casefold()) for name in head]
     if sorted(columns) not in (sorted(_COLUMNS), sorted(_COLUMNS[:2])):
@@ -99,7 +99,8 @@ def read_list(content: bytes) -> tuple[list[Wanted], list[Fault]]:
     return found, faults[:MAX_FAULTS]
 
 
-def _text(content: bytes) -> str:
+def text_of(content: bytes) -> str:
+    """Return the text of a list: UTF-8, else Latin-1. Raises ListRefused."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -109,8 +110,8 @@ def _text(content: bytes) -> str:
     return text
 
 
-def _rows(text: str) -> Iterator[tuple[int, Sequence[str]]]:
-    """Yield the lines that say something, with their numbers."""
+def rows_of(text: str) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield the lines that say something, with their numbers. Raises ListRefused."""
     first = text.lstrip("\r\n").partition("\n")[0]
     separator = max(_SEPARATORS, key=first.count)
     # A quoted field may not go on for the rest of the file: each is bounded.
@@ -137,14 +138,14 @@ def _line(line: int, row: Mapping[str, str] | None) -> Wanted | Fault:
     if fields["profile"] not in PROFILES or fields["profile"] == TEMPORARY:
         return fault(line, "profile", NO_PROFILE, allowed=", ".join(sorted(PROFILES.keys() - {TEMPORARY})))
     try:
-        from_ms = _day(fields.get("valid_from", ""))
+        from_ms = day_ms(fields.get("valid_from", ""))
     except ValueError:
         return fault(line, "valid_from", NO_DAY)
     return Wanted(line, fields["person"], fields["profile"], from_ms)
 
 
-def _day(text: str) -> int | None:
-    """Return when a day begins in the city; none: from now on."""
+def day_ms(text: str) -> int | None:
+    """Return when a day begins in the city; none: from now on. Raises ValueError."""
     if not text:
         return None
     german = text.split(".")

@@ -88,7 +88,7 @@ def look_at(connection: Connection, content: bytes, giver: Giver) -> Understood:
     lines: list[tuple[Wanted, int]] = []
     holders: dict[tuple[int, str], int] = {}
     for one in wanted:
-        found = _people(connection, one.person, giver)
+        found = people_called(connection, one.person, giver)
         if len(found) != 1:
             faults.append(fault(one.line, "person", rules.SEVERAL if found else rules.UNKNOWN))
         elif found[0] == giver.by.person:
@@ -264,7 +264,8 @@ def _store(connection: Connection, batch: int, line: int, card_id: int | None = 
     connection.execute(sa.update(card_batch_line).where(here).values(card_id=card_id, fault=fault))
 
 
-def _people(connection: Connection, called: str, giver: Giver) -> list[int]:
+def people_called(connection: Connection, called: str, giver: Giver) -> list[int]:
+    """Return who has this personnel number or login, within reach; two of them when there are several."""
     chosen = sa.select(person.c.id).join(organisation, person.c.organisation_id == organisation.c.id)
     meant = sa.or_(person.c.personnel_number == called, person.c.login == called)
     found = connection.execute(chosen.where(meant, person.c.present, within(giver.reaches)).limit(2))

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum, unique
 from typing import Final
 
-# Of the twelve bytes of a number the first are these: no number that the service makes for itself begins so.
-_MARK: Final = b"\x00OLD"
+from cardservice.cards.rules import OLD_MARK
+
 _UID_LENGTHS: Final = (4, 7)
 _MAX_TEXT: Final = 40
 _HEX: Final = re.compile(r"[0-9A-Fa-f]{2}(?:[ :.-]?[0-9A-Fa-f]{2})*")
@@ -47,7 +47,7 @@ class OldNumber:
 
     def number(self) -> bytes:
         """Return it as the number of a use, 12 bytes: its length goes with it, so that no two are one."""
-        return _MARK + bytes((len(self.value),)) + self.value.rjust(7, b"\0")
+        return OLD_MARK + bytes((len(self.value),)) + self.value.rjust(7, b"\0")
 
     def in_all_ways(self) -> Mapping[str, str]:
         """Return it as each reader and list would write it."""
