@@ -68,10 +68,12 @@ def test_opensc_finds_no_fault_but_the_random_numbers_no_piv_card_has(desk_with_
     """Its own test of everything a token does ends with the one complaint that PIV has no command for."""
     done = pkcs11_tool(desk_with_cards, "--test")
     said = done.stdout + done.stderr
-    assert re.findall(r"ERR: .*", said) == ["ERR: C_GenerateRandom failed: CKR_FUNCTION_NOT_SUPPORTED (0x54)"]
+    # Newer versions ask three times, each with the arguments of its call.
+    errors = [re.sub(r"\(buf[^)]*\)", "", line) for line in re.findall(r"ERR: .*", said)]
+    assert set(errors) == {"ERR: C_GenerateRandom failed: CKR_FUNCTION_NOT_SUPPORTED (0x54)"}
     assert said.count("SHA256-RSA-PKCS: OK") >= 1
     assert "RSA-PKCS-OAEP" in said
-    assert "1 errors" in said
+    assert f"{len(errors)} errors" in said
 
 
 def test_the_logon_key_signs_with_pss(desk_with_cards):
