@@ -50,9 +50,12 @@ class Office:
     def store_photo(self, login: str, data: bytes) -> None:
         section = tomllib.loads(self.files.config.read_text())["directory"]
         server = ldap3.Server(section["servers"][0], tls=ldap3.Tls(ca_certs_file=section["ca_file"]))
-        with ldap3.Connection(server, people.ADMIN_DN, ADMIN_PASSWORD, auto_bind=True) as connection:
+        connection = ldap3.Connection(server, people.ADMIN_DN, ADMIN_PASSWORD, auto_bind=True)
+        try:
             done = connection.modify(f"uid={login},{people.PEOPLE}", {"jpegPhoto": [(ldap3.MODIFY_REPLACE, [data])]})
             assert done, connection.result
+        finally:
+            connection.unbind()
 
 
 @pytest.fixture(scope="module")

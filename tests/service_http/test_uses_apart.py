@@ -57,8 +57,8 @@ OWN_PAGES = {
     "/my/time": Use.TIMECLOCK,
     "/my/time.csv": Use.TIMECLOCK,
 }
-# The question before a card is blocked, for every use at once; it names no point.
-ABOUT_ALL = {"/my/lost"}
+# The question before a card is blocked, and the one PIN, both for every use at once; they name no point.
+ABOUT_ALL = {"/my/lost", "/my/pin"}
 # Facts that say where the directory copy came from, the same for everybody at that moment.
 COMMON_FACTS = {"directory"}
 

@@ -108,7 +108,12 @@ def own_pin_pages(office: PinOffice, gate: Gate, pages: Pages) -> APIRouter:
         told |= {"least": MIN_DIGITS, "longest": MAX_DIGITS, **content}
         return pages.page("my_pin.html", language, actor=actor, **told)
 
-    @router.get("/pin", summary="My PIN: whether I have one, and a form for a new one", response_model=None)
+    @router.get(
+        "/pin",
+        summary="My PIN: whether I have one, and a form for a new one",
+        response_model=None,
+        response_class=HTMLResponse,
+    )
     async def form(
         request: Request, language: PageLanguage, actor: Annotated[Actor, Depends(gate.allows("my.card"))]
     ) -> Response:
