@@ -125,6 +125,8 @@ def test_a_list_with_a_fault_is_taken_in_no_part(office):
     assert office.tap("55667799", HERE) == "card_unknown"
     assert office.send("", f"schmidt;55667799;hex;bauamt;{UNTIL}", uses=("moon",)).status_code == 422
     assert office.ask("POST", "/nirgends/end").status_code == 404
+    for broken in ("z", "zzzzz", "z==="):
+        assert office.ask("POST", "", {"content": broken, "uses": ["door"]}).status_code == 422
     office.ask("POST", "/bauamt/end")
 
 

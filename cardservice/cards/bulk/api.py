@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from sqlalchemy.engine import Connection, Engine
 
 from cardservice.cards.bulk import service
@@ -35,9 +35,18 @@ class ListBody(Body):
 
     content: Annotated[str, Field(max_length=MAX_CONTENT, pattern=r"^[A-Za-z0-9+/]*={0,2}$")]
 
+    @field_validator("content")
+    @classmethod
+    def is_base64(cls, content: str) -> str:
+        """Refuse what no bytes are written as: of four characters one cannot stand alone."""
+        if len(content.rstrip("=")) % 4 == 1:
+            raise ValueError("Base64 (RFC 4648, section 4) of a file; a character is missing")
+        return content
+
     def read(self) -> bytes:
         """Return the bytes of the file."""
-        return b64decode(self.content + "=" * (-len(self.content) % 4))
+        plain = self.content.rstrip("=")
+        return b64decode(plain + "=" * (-len(plain) % 4))
 
 
 class LineFault(BaseModel):
