@@ -15,6 +15,7 @@ from cardservice.cards.desk import giver_of
 from cardservice.cards.life.forms import SEES_OTHER, key_of, require_sure, see_other
 from cardservice.cards.old.api import READ, Building
 from cardservice.cards.old.desk import OldDesk
+from cardservice.cards.old.rules import WAYS
 from cardservice.cards.old.service import USES, OldList
 from cardservice.cards.old.wording import said_of
 from cardservice.cards.pages import USES as USE_WORDS
@@ -57,7 +58,7 @@ class OldPages:
         told: dict[str, Any] = {"file": None, "message": None, "error": None, "cards": 0, "faults": (), "uses": "door"}
         told |= {"done": None, "ended": None, "key": secrets.token_hex(16), "heads": _HEADS, "most": MAX_FAULTS}
         told |= {"use_words": {use: USE_WORDS[use] for use in USES}, "left": self.desk.left(giver_of(actor, ISSUE))}
-        told |= {"may_change": allowed(OPERATIONS[ISSUE], actor.roles), **content}
+        told |= {"ways": WAYS, "may_change": allowed(OPERATIONS[ISSUE], actor.roles), **content}
         return self.pages.page("old_numbers.html", language, actor=actor, **told)
 
     def looked_at(self, actor: Actor, language: Language, file: str, uses: str) -> HTMLResponse:

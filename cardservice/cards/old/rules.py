@@ -28,6 +28,8 @@ from cardservice.cards.life.rules import shift_end_ms
 from cardservice.cards.numbers.rules import NumberRefused, Written, read_number
 
 COLUMNS: Final = ("person", "number", "written", "building", "until")
+# How a number may be written; of a decimal one it may be said that it has seven bytes, not four.
+WAYS: Final = (*map(str, Written), "decimal/7", "decimal_reversed/7")
 _GERMAN: Final[Mapping[str, str]] = {
     "personalnummer": "person",
     "nummer": "number",
@@ -107,7 +109,7 @@ def _line(line: int, row: Mapping[str, str] | None, now_ms: int) -> OldLine | Fa
 def _number(line: int, text: str, written: str) -> bytes | Fault:
     way, _, length = written.partition("/")
     if way not in set(Written) or length not in {"", "4", "7"}:
-        return fault(line, "written", NO_WAY, allowed=", ".join(Written) + ", decimal/7, decimal_reversed/7")
+        return fault(line, "written", NO_WAY, allowed=", ".join(WAYS))
     try:
         return read_number(text, Written(way), int(length or 4)).number()
     except NumberRefused as refused:
