@@ -281,7 +281,7 @@ class Service:
             city=self.city,
             directory=self.directory,
             keys=self._keys,
-            trust=parts.trust(self._settings.piv.trusted_ca_files),
+            trust=parts.trust(self._settings.piv.trusted_ca_files, self.city.knows),
             recorder=self.recorder,
             journal=self._journal,
             metrics=self.metrics,
@@ -298,7 +298,7 @@ class Service:
         desks = Desks(self._taps, self._events, self.live, self.metrics, self._clock)
         self._hub = AgentHub(Agents(self._databases.state, self._clock), desks, self._prompts_of)
         self._encoding = EncodingBench(
-            self._databases.state, CardKeys(self._keys), self._clock, self._hub.encoders, self.city.catch_up
+            self._databases.state, CardKeys(self._keys, taps.trust), self._clock, self._hub.encoders, self.city.catch_up
         )
         passwords = parts.passwords(self._databases.state, self._clock, self._ldap)
         self._sign_in = SignIn(passwords, self._clock, parts.login_limits(self._settings.sign_in))

@@ -15,7 +15,7 @@ from cardservice import __version__
 from cardservice.access_commands import access
 from cardservice.backup.commands import backup, restore
 from cardservice.cards.bulk.commands import batch
-from cardservice.cards.encoding.commands import add_encoding_commands
+from cardservice.cards.encoding.commands import Around, add_encoding_commands
 from cardservice.cards.life.commands import add_life_commands
 from cardservice.cards.pin.commands import pin
 from cardservice.console import (
@@ -41,6 +41,8 @@ from cardservice.web.accounts.commands import accounts
 from cardservice.webhooks.commands import webhooks
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
     from cardservice.cards.encoding.works import CardKeys
     from cardservice.cards.service import CardView
 
@@ -98,7 +100,13 @@ def _card_keys(config: Path | None) -> "CardKeys":
     return CardKeys(key_file(load_settings(config)).load())
 
 
-add_encoding_commands(cards, _card_keys)
+def _zones(connection: "Connection") -> dict[str, int]:
+    from cardservice.access.store import zone_numbers
+
+    return zone_numbers(connection)
+
+
+add_encoding_commands(cards, Around(_card_keys, _zones))
 
 
 @app.command()

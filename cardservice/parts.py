@@ -17,7 +17,8 @@ from cardservice.cards.pki.authorities import Authorities, AuthorityFile
 from cardservice.cards.pki.ports import CaToken
 from cardservice.cards.pki.rules import PkiRules
 from cardservice.cards.ports import TokenKeys
-from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer
+from cardservice.cards.proven import Known, trust_of
+from cardservice.chip.piv_certificate import CardAuthTrust
 from cardservice.clock import Clock
 from cardservice.console import needs
 from cardservice.doors.openings import KEPT_REQUESTS_MS
@@ -470,22 +471,16 @@ def pki_rules(settings: Settings) -> PkiRules:
     )
 
 
-def trust(files: tuple[Path, ...]) -> CardAuthTrust:
-    """Return the CAs of PIV cards; their revocation lists come with the life cycle of certificates.
+def trust(files: tuple[Path, ...], known: Known) -> CardAuthTrust:
+    """Return which PIV cards are believed: of these CAs, as the register knows at the moment of the tap.
 
     Raises:
         SettingsError: a file cannot be read or holds no certificates.
     """
-    issuers = []
+    authorities: list[x509.Certificate] = []
     for file in files:
         try:
-            certificates = x509.load_pem_x509_certificates(file.read_bytes())
+            authorities += x509.load_pem_x509_certificates(file.read_bytes())
         except (OSError, ValueError) as error:
             raise SettingsError(f"piv.trusted_ca_files: {file}: {error}") from error
-        issuers += [TrustedIssuer(certificate, _never_revoked) for certificate in certificates]
-    return CardAuthTrust(tuple(issuers))
-
-
-def _never_revoked(_: int) -> bool:
-    # A lost PIV card is refused by its own state in the card table; no CA's list is read yet.
-    return False
+    return trust_of(authorities, known)

@@ -111,7 +111,7 @@ def resource_routers(around: Surroundings, gate: Gate, pages: Pages) -> Iterator
     state, clock = around.databases.state, around.clock
     once, publish = Once(state, clock), partial(_publish, around.catch_up)
     register = CardRegister(state, clock)
-    people, cards = PeopleRegister(state), CardDesk(register, once, publish)
+    people, cards = PeopleRegister(state), CardDesk(register, once, publish, agents_serving)
     life = LifeDesk(state, register, once, clock, publish, agents_serving)
     yield people_router(people, gate, around.keep_look)
     yield directories_router(around.directories, gate)

@@ -21,6 +21,7 @@ from cardservice.access.review.record import through_recorder
 from cardservice.access.review.service import Reviews
 from cardservice.access.rules import PointRecord, Use
 from cardservice.access.service import City, house_rules
+from cardservice.access.store import zone_numbers
 from cardservice.agents.hub import AgentHub
 from cardservice.agents.live import LiveFeed
 from cardservice.agents.live_taps import LiveTaps
@@ -200,7 +201,7 @@ def _management_routers(service: Assembly, gate: Gate, pages: Pages) -> Iterator
     yield webhooks_router(service.webhooks, gate)
     yield from pki_routers(service.pki, gate, pages, lookups.look)
     yield from resource_routers(around, gate, pages)
-    yield from encoding_routers(service.encoding, (state, clock), service.streams, gate, pages)
+    yield from encoding_routers(service.encoding, (state, clock, zone_numbers), service.streams, gate, pages)
     yield from watching_routers(_watched(service), gate, pages)
     trail = AuditTrail(service.databases, service.secret, service.journal, clock)
     steps = keeps_steps(service.recorder, service.journal, clock)

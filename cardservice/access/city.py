@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection
 
 from cardservice.access import store
 from cardservice.access.options.rules import Options
+from cardservice.access.revoked import all_revoked, revoked_of
 from cardservice.access.rules import (
     NEVER_MS,
     REFUSED,
@@ -187,8 +188,9 @@ def people_named_directly(connection: Connection) -> frozenset[int]:
 def all_cards(
     connection: Connection, compiler: CardCompiler, direct: frozenset[int]
 ) -> Iterator[tuple[bytes, CardRecord]]:
-    """Yield the record of every credential in the city."""
+    """Yield the record of every credential in the city, and of what was revoked."""
     yield from compiler.records(connection.execute(_CARDS.where(~credential.c.retired)), direct)
+    yield from all_revoked(connection)
 
 
 def cards_of(
@@ -211,6 +213,8 @@ def cards_of(
             found.update(compiler.records(connection.execute(_CARDS.where(of_these, ~credential.c.retired)), direct))
             gone = connection.execute(sa.select(credential.c.key).join(card).where(of_these, credential.c.retired))
             found.update((bytes(row.key), None) for row in gone)
+    for start in range(0, len(cards), 500):
+        found.update(revoked_of(connection, cards[start : start + 500]))
     return found
 
 

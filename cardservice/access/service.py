@@ -69,6 +69,10 @@ class City:
         caught_up_ns = self._caught_up_ns
         return UNKNOWN_AGE_MS if caught_up_ns is None else (self._clock.monotonic_ns() - caught_up_ns) // 1_000_000
 
+    def knows(self, key: bytes) -> bool:
+        """Tell whether a card is known under this key, or a certificate as revoked."""
+        return self.snapshot.card(key) is not None
+
     def build(self) -> None:
         """Compile the whole city.
 

@@ -18,7 +18,8 @@ from cardservice.access.rules import Level, PointRecord, Reason, Use
 from cardservice.agents.card_details import CardDetail, detail_of
 from cardservice.agents.messages import CardPresent
 from cardservice.cards.ports import TokenTrouble
-from cardservice.cards.rules import desfire_credential, is_old_number, old_credential, piv_credential
+from cardservice.cards.proven import credential_of
+from cardservice.cards.rules import desfire_credential, is_old_number, old_credential
 from cardservice.chip import errors as chip
 from cardservice.chip.conversation import Conversation
 from cardservice.chip.layout import CardUse
@@ -164,8 +165,7 @@ class CardProver:
         try:
             if method == "piv":
                 card = await self._run(self._piv(point, present), exchange, watch)
-                credential = piv_credential(card.issuer_key, card.card_uuid.bytes)
-                return Proof(credential, Level.CARD, method=method, evidence=card.evidence)
+                return Proof(credential_of(card), Level.CARD, method=method, evidence=card.evidence)
             number = await self._run(self._desfire(point.use), exchange, watch)
             credential = desfire_credential(point.use, number.number)
             self._proved(credential, number.generation)

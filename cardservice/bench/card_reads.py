@@ -100,7 +100,10 @@ def _timed_us(work: Callable[[], object]) -> float:
 def _beginnings(authority: Path) -> dict[str, Callable[[], Conversation[Any]]]:
     """Return how a read begins, by kind of card: the keys and certificates of the city that is measured."""
     masters = [CardMaster("door", what, 1, seed.master("door", what)) for what in PURPOSES]
-    keys, issuers = SealedKeyStore(bytes(32), seed.SYSTEM_ID, masters).ring("door"), trust((authority,))
+    keys, issuers = (
+        SealedKeyStore(bytes(32), seed.SYSTEM_ID, masters).ring("door"),
+        trust((authority,), bool),
+    )
     return {
         "desfire": lambda: identify(CardUse.DOOR, keys, system_id=seed.SYSTEM_ID),
         "piv": lambda: authenticate_card(_CONTEXT, issuers, at=datetime.now(UTC)),

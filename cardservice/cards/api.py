@@ -33,15 +33,27 @@ class StateBody(Body):
     suspended_until_ms: Annotated[int | None, Field(ge=0, lt=MAX_INSTANT_MS, examples=[1_806_530_400_000])] = None
 
 
+class StepEffects(BaseModel):
+    """What followed from a step at once: uses that ended, certificates that changed, and the agents to inform.
+
+    Their readers refuse the card with the next tap.
+    """
+
+    uses_ended: tuple[str, ...]
+    certificates_changed: int
+    agents: tuple[str, ...]
+
+
 class Card(BaseModel):
     """One card, and what it can become now: state -> the reasons of which one is needed, none: no reason.
 
-    `known_as` names the uses that know it by a number of their own, and "piv".
+    `known_as` names the uses that know it by a number of their own, and "piv". `effects` is told by a step alone.
     """
 
     line: CardLine
     known_as: tuple[str, ...]
     next_states: dict[CardState, tuple[str, ...]]
+    effects: StepEffects | None = None
 
 
 class CardPage(BaseModel):

@@ -6,7 +6,7 @@ a holder only if no department bounds it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from cardservice.cards import store
 from cardservice.cards.rules import CardState, next_states, state_at, use_of
-from cardservice.cards.service import By, NewState, change_state_in
+from cardservice.cards.service import By, Effects, NewState, change_state_in
 from cardservice.clock import Clock
 from cardservice.database import read
 from cardservice.errors import NotFound
@@ -45,12 +45,14 @@ class CardLine:
 class CardLife:
     """One card with what it is known by, and what it can become now: state -> the reasons that fit, none: any.
 
-    `known_as` names uses, or "piv" for a certificate; never a number.
+    `known_as` names uses, or "piv" for a certificate; never a number. `effects` is what followed from the step that has
+    just been made, None where it was only looked at.
     """
 
     line: CardLine
     known_as: tuple[str, ...]
     next_states: Mapping[CardState, tuple[str, ...]]
+    effects: Effects | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,8 @@ class CardRegister:
             Conflict: the life cycle does not allow the step, or the reason or the end does not fit.
         """
         self.one_in(connection, reference, reaches)
-        change_state_in(connection, reference, new, self._clock.now_ms(), by)
-        return self.one_in(connection, reference, reaches)
+        effects = change_state_in(connection, reference, new, self._clock.now_ms(), by)
+        return replace(self.one_in(connection, reference, reaches), effects=effects)
 
     def one_in(self, connection: Connection, reference: str, reaches: tuple[Reach, ...]) -> CardLife:
         """Return one card as the caller's transaction sees it.

@@ -94,6 +94,9 @@ FOR_GOOD: Final = frozenset({CardState.REVOKED, CardState.EXPIRED, CardState.ERA
 # One byte before the identifier, so that a number of one use can never be mistaken for another's.
 _USE_PREFIX: Final = {"door": 0x01, "timeclock": 0x02, "printer": 0x03, "canteen": 0x04}
 _PIV_PREFIX: Final = 0x10
+_PIV_KEY_PREFIX: Final = 0x11
+# A certificate that was revoked while its card is still in use: nobody's credential.
+_REVOKED_PREFIX: Final = 0x1F
 
 
 def suspension_end_ms(state: str, suspended_until_ms: int | None) -> int | None:
@@ -121,18 +124,24 @@ def use_of(credential: bytes) -> str:
 
 def uses_among(credentials: Iterable[bytes]) -> tuple[str, ...]:
     """Return the uses, and "piv", that know a card by these credentials; one that begins otherwise is of none."""
-    known = {_PIV_PREFIX, *_USE_PREFIX.values()}
+    known = {_PIV_PREFIX, _PIV_KEY_PREFIX, *_USE_PREFIX.values()}
     return tuple(sorted({use_of(one) for one in credentials if one[0] in known}))
 
 
 def first_bytes(use: str) -> tuple[int, ...]:
     """Return how the credentials begin that count at points of `use`: its own numbers', and those of all PIV cards."""
-    return (_USE_PREFIX[use], _PIV_PREFIX) if use in _USE_PREFIX else (_PIV_PREFIX,)
+    piv = (_PIV_PREFIX, _PIV_KEY_PREFIX)
+    return (_USE_PREFIX[use], *piv) if use in _USE_PREFIX else piv
 
 
 def is_piv(credential: bytes) -> bool:
     """Tell whether a credential is a PIV card, which has no number of its own for each use."""
-    return credential[:1] == bytes((_PIV_PREFIX,))
+    return credential[:1] == bytes((_PIV_PREFIX,)) or is_pinned(credential)
+
+
+def is_pinned(credential: bytes) -> bool:
+    """Tell whether a credential is the key of a PIV card itself, whoever made its certificate."""
+    return credential[:1] == bytes((_PIV_KEY_PREFIX,))
 
 
 def desfire_credential(use: str, number: bytes) -> bytes:
@@ -180,3 +189,19 @@ def piv_credential(issuer_key: bytes, card_uuid: bytes) -> bytes:
     if len(issuer_key) != ISSUER_KEY_BYTES or len(card_uuid) != UUID_BYTES:
         raise ValueError(f"an issuer's key has {ISSUER_KEY_BYTES} bytes and a card UUID {UUID_BYTES}")
     return bytes((_PIV_PREFIX,)) + issuer_key[:16] + card_uuid
+
+
+def pinned_credential(key: bytes) -> bytes:
+    """Return the key under which a PIV card is known by its own public key: SHA-256 of it, 32 bytes.
+
+    Raises:
+        ValueError: of another length.
+    """
+    if len(key) != ISSUER_KEY_BYTES:
+        raise ValueError(f"the digest of a key has {ISSUER_KEY_BYTES} bytes")
+    return bytes((_PIV_KEY_PREFIX,)) + key
+
+
+def revoked_certificate(issuer_key: bytes, serial: bytes) -> bytes:
+    """Return the key under which it is known that a certificate is revoked: who issued it, and its serial number."""
+    return bytes((_REVOKED_PREFIX,)) + issuer_key[:16] + serial

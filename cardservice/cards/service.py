@@ -2,6 +2,7 @@
 """What administrators do with cards: register, suspend, revoke. One transaction each."""
 
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,7 +14,6 @@ from cardservice import changes
 from cardservice.cards import store
 from cardservice.cards.life.rules import needs_second
 from cardservice.cards.pki.effects import CertificateEffects, follow
-from cardservice.cards.pki.rules import CertificateState
 from cardservice.cards.pki.store import certificate
 from cardservice.cards.rules import TRANSITIONS, CardState, Transition, next_states, state_at, uses_among
 from cardservice.database import read, write
@@ -79,7 +79,7 @@ SERVICE: Final = By("the service")
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What followed from a step at once: which uses ended, and how many certificates ceased or came back."""
+    """What followed from a step at once: which uses ended, and how many certificates came into another state."""
 
     uses_ended: tuple[str, ...]
     certificates_changed: int
@@ -231,9 +231,10 @@ def _make(connection: Connection, found: sa.Row[Any], step: Transition, new: New
         store.retire(connection, found.id)
     if step.end is CardState.STOCK:
         store.back_to_stock(connection, found)
-    good = _certificates_good(connection, found.id)
+    before = _certificates(connection, found.id)
     follow(CertificateEffects(lambda: now_ms), connection, found, step.end, new.reason)
-    changed = abs(_certificates_good(connection, found.id) - good)
+    # Whatever left one state has come into another.
+    changed = (before - _certificates(connection, found.id)).total()
     return Effects(uses if step.start is CardState.ACTIVE else (), changed)
 
 
@@ -247,6 +248,7 @@ def list_cards(engine: Engine, limit: int = 1_000) -> list[CardView]:
         ]
 
 
-def _certificates_good(connection: Connection, number: int) -> int:
-    here = sa.and_(certificate.c.card_id == number, certificate.c.state == CertificateState.GOOD.value)
-    return connection.execute(sa.select(sa.func.count()).select_from(certificate).where(here)).scalar_one()
+def _certificates(connection: Connection, number: int) -> Counter[str]:
+    """Return how many certificates of a card are in each state."""
+    chosen = sa.select(certificate.c.state, sa.func.count()).where(certificate.c.card_id == number)
+    return Counter({row[0]: row[1] for row in connection.execute(chosen.group_by(certificate.c.state))})

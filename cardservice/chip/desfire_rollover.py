@@ -2,9 +2,10 @@
 """New keys for one application of a card in use (`docs/card-layout.md`, "New keys on a card in use").
 
 With key sets there are two conversations, because the caller stores something between them: `prepare_rollover` writes
-the next generation into the set that is not in force, which changes nothing for a tap; then the caller notes the
-change, so that taps try the new proof key as well for exactly that card; `finish_rollover` puts the set in force,
-writes the new generation to the number file and proves that the old keys are dead. Applications that were made with one
+the next generation into the set that is not in force, which changes nothing for a tap; then the caller notes that the
+card may have either; `finish_rollover` puts the set in force, writes the new generation to the number file and proves
+that the old keys are dead. Pulled before the number file is written, the card claims the generation before: a tap tries
+the next one's proof key as well (`locate`). Applications that were made with one
 key set go through `replace_keys`. All may end at any command and are begun again.
 """
 

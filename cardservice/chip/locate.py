@@ -9,6 +9,9 @@ that very number; it comes last, and nothing is returned without it.
     exchange 2   its second pass
     exchange 3   ReadData · AuthenticateEV2NonFirst (proof key)
     exchange 4   its second pass
+
+A card that was pulled while it got new keys holds them already and still names the generation before. Where the next
+generation is known here, such a card is asked a second time, by the proof key of that one.
 """
 
 import secrets
@@ -73,7 +76,7 @@ class ProvenNumber:
 def identify(
     use: CardUse, keys: UseKeys, *, system_id: bytes, random_bytes: RandomBytes = secrets.token_bytes
 ) -> Conversation[ProvenNumber]:
-    """The whole tap: four exchanges, six when the card still has the older locate key.
+    """The whole tap: four exchanges, six when the card still has the older locate key, eight when it is half re-keyed.
 
     Args:
         use: the use of the point where the card was presented; no other application is touched.
@@ -94,22 +97,53 @@ def identify(
     return ProvenNumber(use, claim.number, claim.generation, transcript.digest())
 
 
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A session in which the card has claimed a number and begun to prove it."""
+
+    session: Session
+    claim: NumberFile
+    enciphered_rnd_b: bytes = field(repr=False)
+
+
 def _locate_and_prove(
     use: CardUse, keys: UseKeys, system_id: bytes, random_bytes: RandomBytes
 ) -> Conversation[NumberFile]:
-    session = yield from _open_with_any(use, keys.locate, random_bytes)
+    claimed = yield from _read_claim(use, keys, random_bytes)
+    candidates = _masters(claimed.claim, keys)
+    while True:
+        generation, master = candidates.pop(0)
+        number = claimed.claim.number
+        proof_key = master.diversify(diversification_input(number, use, system_id))
+        try:
+            yield from _prove(claimed, proof_key, random_bytes)
+        except ProofKeyRefused:
+            if not candidates:
+                raise
+            claimed = yield from _read_claim(use, keys, random_bytes)
+        else:
+            return NumberFile(generation, number)
 
+
+def _masters(claim: NumberFile, keys: UseKeys) -> list[tuple[int, MasterKey]]:
+    """Return whose proof key the card may have: of the generation it claims, and of the next; at least one."""
+    asked = [(one, keys.proof(one)) for one in (claim.generation, claim.generation + 1)]
+    known = [(generation, master) for generation, master in asked if master is not None]
+    if not known:
+        raise ProofKeyUnknown(claim.generation)
+    return known
+
+
+def _read_claim(use: CardUse, keys: UseKeys, random_bytes: RandomBytes) -> Conversation[_Claimed]:
+    session = yield from _open_with_any(use, keys.locate, random_bytes)
     read = session.read_data(NUMBER_FILE_NO, 0, NUMBER_FILE_BYTES, mode=CommMode.FULL)
     begin = session.authenticate_ev2_non_first(KEY_PROOF)
     read_answer, begin_answer = yield from exchange(read.apdu, begin.apdu)
-    claim = NumberFile.from_bytes(read.decode(read_answer))
-    enciphered_rnd_b = begin.decode(begin_answer)
+    return _Claimed(session, NumberFile.from_bytes(read.decode(read_answer)), begin.decode(begin_answer))
 
-    master = keys.proof(claim.generation)
-    if master is None:
-        raise ProofKeyUnknown(claim.generation)
-    proof_key = master.diversify(diversification_input(claim.number, use, system_id))
-    reply = session.prove(proof_key, enciphered_rnd_b, random_bytes=random_bytes)
+
+def _prove(claimed: _Claimed, proof_key: CardKey, random_bytes: RandomBytes) -> Conversation[None]:
+    reply = claimed.session.prove(proof_key, claimed.enciphered_rnd_b, random_bytes=random_bytes)
     (proof_answer,) = yield from exchange(reply.apdu)
     try:
         reply.decode(proof_answer)
@@ -117,7 +151,6 @@ def _locate_and_prove(
         raise ProofKeyRefused("the card does not accept the proof key of the number it claims") from refused
     except CardNotGenuine as failed:
         raise ProofWrong("the card did not return our random number under the proof key it claims") from failed
-    return claim
 
 
 def _open_with_any(use: CardUse, locate: Sequence[CardKey], random_bytes: RandomBytes) -> Conversation[Session]:

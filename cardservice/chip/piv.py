@@ -28,16 +28,18 @@ class ProvenCard:
     """A card that has proved to hold the key of an accepted certificate. The identifiers are not in the repr.
 
     Attributes:
-        card_uuid: the card's UUID.
-        issuer_key: SHA-256 of the public key of the CA that issued its certificate, 32 bytes.
+        card_uuid: the card's UUID; None where its key itself is pinned.
+        issuer_key: SHA-256 of the public key of the CA that issued its certificate, or of the pinned key, 32 bytes.
         certificate_fingerprint: SHA-256 of the certificate, 32 bytes.
         evidence: SHA-256 over every command and answer, 32 bytes, as `Transcript` defines it.
+        not_after: until when the certificate is valid.
     """
 
-    card_uuid: uuid.UUID = field(repr=False)
-    issuer_key: bytes
+    card_uuid: uuid.UUID | None = field(repr=False)
+    issuer_key: bytes = field(repr=False)
     certificate_fingerprint: bytes = field(repr=False)
     evidence: bytes = field(repr=False)
+    not_after: datetime
 
 
 def authenticate_card(
@@ -64,7 +66,13 @@ def authenticate_card(
         raise ValueError("the instant of the check needs a zone")
     transcript = Transcript()
     certificate = yield from transcript.record(_prove(context, trust, at, random_bytes))
-    return ProvenCard(certificate.card_uuid, certificate.issuer_key, certificate.fingerprint, transcript.digest())
+    return ProvenCard(
+        certificate.card_uuid,
+        certificate.issuer_key,
+        certificate.fingerprint,
+        transcript.digest(),
+        certificate.not_after,
+    )
 
 
 def _prove(

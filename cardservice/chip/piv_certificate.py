@@ -2,8 +2,10 @@
 """Which card authentication certificates (PIV slot 9E) are accepted, and why not.
 
 The certificate must be issued directly by one of the trusted CAs; longer chains are not built, because a city names the
-CA of its cards itself. The checks are written out rather than left to `x509.verification`, which follows the rules of
-the web PKI and reports every refusal as the same error, while here each refusal has its own cause.
+CA of its cards itself. A token that was bought has a certificate of nobody whom the city trusts: it counts if its very
+key was registered here (it is pinned), and then for that key alone. The checks are written out rather than left to
+`x509.verification`, which follows the rules of the web PKI and reports every refusal as the same error, while here each
+refusal has its own cause.
 """
 
 import hashlib
@@ -60,11 +62,22 @@ class TrustedIssuer:
     revoked_serials: Callable[[int], bool] = field(repr=False)
 
 
+def _nothing_pinned(_key: bytes) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class CardAuthTrust:
-    """Everything that decides whether a card authentication certificate is accepted."""
+    """Everything that decides whether a card authentication certificate is accepted.
+
+    Attributes:
+        issuers: the CAs whose certificates are accepted.
+        pinned: whether the key with this SHA-256 was registered by itself; asked of certificates that name none of
+            `issuers` as theirs.
+    """
 
     issuers: tuple[TrustedIssuer, ...]
+    pinned: Callable[[bytes], bool] = field(default=_nothing_pinned, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +85,20 @@ class CardAuthCertificate:
     """An accepted certificate: what it says about the card. The identifiers are not in the repr.
 
     Attributes:
-        card_uuid: the card's UUID, the GUID of its CHUID.
-        issuer_key: the `issuer_key` of the CA that signed it; a UUID is unique only among the cards of one issuer.
+        card_uuid: the card's UUID, the GUID of its CHUID; None where the key itself is pinned.
+        issuer_key: the `key_digest` of the CA that signed it; a UUID is unique only among the cards of one issuer.
+            Of a pinned key: of itself.
         fingerprint: SHA-256 of the DER encoding as the card gave it, 32 bytes. For the record, not an identity: the
             CA's signature can be encoded in more than one valid way, so block a card by its UUID or serial number.
         public_key: P-256, or RSA with 2048 or 3072 bits.
+        not_after: until when it is valid.
     """
 
-    card_uuid: uuid.UUID = field(repr=False)
-    issuer_key: bytes
+    card_uuid: uuid.UUID | None = field(repr=False)
+    issuer_key: bytes = field(repr=False)
     fingerprint: bytes = field(repr=False)
     public_key: CardPublicKey = field(repr=False)
+    not_after: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +135,11 @@ def check_card_auth_certificate(der: bytes, trust: CardAuthTrust, *, at: datetim
         raise ValueError("the instant of the check needs a zone")
     certificate = _load(der)
     claims = _read_claims(certificate)
+    if _names_none_of(trust, claims) and trust.pinned(own := issuer_key(certificate)):
+        _check_validity(claims, at)
+        _refuse_unknown_critical(claims.critical_extensions)
+        accepted = _accepted_key(claims.public_key)
+        return CardAuthCertificate(None, own, hashlib.sha256(der).digest(), accepted, claims.not_after)
     issuer = _find_issuer(certificate, claims, trust)
     _check_issuer(issuer.certificate, at)
     _check_validity(claims, at)
@@ -130,12 +151,20 @@ def check_card_auth_certificate(der: bytes, trust: CardAuthTrust, *, at: datetim
         issuer_key(issuer.certificate),
         hashlib.sha256(der).digest(),
         _accepted_key(claims.public_key),
+        claims.not_after,
     )
 
 
 def issuer_key(certificate: x509.Certificate) -> bytes:
-    """SHA-256 of a CA's SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), 32 bytes: names the CA whatever it calls itself."""
-    public_key = certificate.public_key()
+    """SHA-256 of a SubjectPublicKeyInfo (RFC 5280 §4.1.2.7), 32 bytes: names a CA whatever it calls itself.
+
+    Raises:
+        CertificateRefused: the key cannot be read.
+    """
+    try:
+        public_key = certificate.public_key()
+    except _UNREADABLE as error:
+        raise CertificateRefused(CertificateCause.UNREADABLE, "its key cannot be read") from error
     return hashlib.sha256(public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()
 
 
@@ -168,6 +197,10 @@ def _read_claims(certificate: x509.Certificate) -> _Claims:
         )
     except (*_UNREADABLE, x509.UnsupportedGeneralNameType) as error:
         raise CertificateRefused(CertificateCause.UNREADABLE, "a field of it cannot be read") from error
+
+
+def _names_none_of(trust: CardAuthTrust, claims: _Claims) -> bool:
+    return all(issuer.certificate.subject != claims.issuer for issuer in trust.issuers)
 
 
 def _find_issuer(certificate: x509.Certificate, claims: _Claims, trust: CardAuthTrust) -> TrustedIssuer:

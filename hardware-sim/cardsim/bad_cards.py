@@ -62,12 +62,14 @@ class OnRecord:
         state_reason: of a suspended or revoked card.
         holder: "entitled" may enter; "blocked", "left", "disabled", "expired", "without_grant", or "nobody".
         valid: "now", "not_yet" or "no_more", by the card's own dates.
+        revoked_serial: the serial number of a certificate of this card that was revoked, though the card is in use.
     """
 
     state: str = "active"
     state_reason: str | None = None
     holder: str = "entitled"
     valid: str = "now"
+    revoked_serial: int | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from cardsim.bad_cards import (
     BadCard,
     Description,
     Maker,
+    OnRecord,
     Town,
     issued_piv,
     order_of,
@@ -36,6 +37,7 @@ from cardsim.piv_objects import CERTIFICATES
 
 CERTIFICATE_9E = CERTIFICATES[0x9E].hex().upper()
 _DAY = timedelta(days=1)
+_SUPERSEDED = 0x2BAD_CE27
 
 
 def _flawed(flaw: Flaw) -> Maker:
@@ -47,7 +49,9 @@ def _flawed(flaw: Flaw) -> Maker:
     return describe
 
 
-def _certificate(town: Town, card_uuid: UUID, key: SlotKey, *, signer: Issuer | None = None) -> bytes:
+def _certificate(
+    town: Town, card_uuid: UUID, key: SlotKey, *, signer: Issuer | None = None, serial: int | None = None
+) -> bytes:
     """A 9E certificate for any kind of key, by the town's authority or by ``signer`` under a name of its own."""
     authority = signer or town.authority
     public_key = key.public_key()
@@ -56,7 +60,7 @@ def _certificate(town: Town, card_uuid: UUID, key: SlotKey, *, signer: Issuer | 
         .subject_name(x509.Name([x509.NameAttribute(NameOID.SERIAL_NUMBER, str(card_uuid))]))
         .issuer_name(authority.certificate.subject)
         .public_key(public_key)
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial or x509.random_serial_number())
         .not_valid_before(town.today)
         .not_valid_after(town.today + 365 * _DAY)
         .add_extension(signature_alone(), critical=True)
@@ -96,6 +100,12 @@ def _unknown_authority(town: Town, name: str) -> Description:
     key = ec.generate_private_key(ec.SECP256R1())
     stranger = make_issuer("Some other authority", town.today)
     return piv_with(uuid_of(name), PivSlot(key, _certificate(town, uuid_of(name), key, signer=stranger)))
+
+
+def _superseded(town: Town, name: str) -> Description:
+    key = ec.generate_private_key(ec.SECP256R1())
+    certificate = _certificate(town, uuid_of(name), key, serial=_SUPERSEDED)
+    return piv_with(uuid_of(name), PivSlot(key, certificate))
 
 
 def _logon_certificate(town: Town, name: str) -> Description:
@@ -152,6 +162,16 @@ CERTIFICATE_CARDS = (
         "certificate_refused",
         "certificate_not_yet_valid",
         _flawed(Flaw.NOT_YET_VALID),
+        piv=True,
+    ),
+    BadCard(
+        "certificate-revoked",
+        "an old key, copied before it was renewed, opens as long as the card is in use",
+        "a 9E certificate that was superseded and revoked; the card itself is in use, with a newer one",
+        "certificate_refused",
+        "certificate_revoked",
+        _superseded,
+        OnRecord(revoked_serial=_SUPERSEDED),
         piv=True,
     ),
     BadCard(

@@ -8,6 +8,7 @@
      "cards": [{"name", "threat", "made": text, "piv": true where the door has to accept PIV cards,
                 "reason": code for the holder, "detail": code for the administrator,
                 "on_record": null or {"state", "state_reason": or null, "holder", "valid",
+                                      "revoked_serial": of a certificate, or null,
                                       "numbers": {use: hex}, "card_uuid": UUID},
                 "card": the virtual card, as an element of a deck (`cardsim.deck`),
                 "script": {"atr": hex, "stopped": text, "steps": [{"command", "answer": hex}]}}]}

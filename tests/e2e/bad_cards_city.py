@@ -21,10 +21,13 @@ from support.waiting import wait_until
 from cardservice import changes
 from cardservice.access.setup import AccessSetup, RuleSetup, apply
 from cardservice.access.store import point_class
+from cardservice.cards.pki.mapping import serial_bytes
+from cardservice.cards.pki.store import certificate
 from cardservice.cards.rules import CardState, desfire_credential, piv_credential
 from cardservice.cards.service import NewCard, register
+from cardservice.cards.store import find_card
 from cardservice.chip.piv_certificate import issuer_key
-from cardservice.database import read, write
+from cardservice.database import Databases, read, write
 from cardservice.journal.store import journal_entry
 from cardservice.people.store import organisation, person
 from cardsim.bad_cards import VICTIM, BadCard, OnRecord, Town, UseMasters, good_card, good_piv_card, number_of, uuid_of
@@ -163,7 +166,28 @@ class BadCardCity:
             good = [self._new_card(here, logins, name, OnRecord()) for name in (*GOOD, GOOD_PIV, VICTIM)]
             bad = [self._new_card(here, logins, card.name, card.on_record or OnRecord()) for card in known]
             references = register(databases.state, good + bad)
+            self._revoke(databases, dict(zip([card.name for card in known], references[len(good) :], strict=True)))
         self.references = dict(zip([card.name for card in known], references[len(good) :], strict=True))
+
+    def _revoke(self, databases: Databases, references: Mapping[str, str]) -> None:
+        """Have the certificates revoked of which the city says so, as if newer ones had superseded them."""
+        at_ms = int(time.time() * 1000)
+        always = {"authority": "card-1", "slot": "9E", "state": "revoked", "reason": "superseded", "changed_ms": at_ms}
+        with write(databases.state) as connection:
+            for card in BAD_CARDS:
+                if card.on_record is None or card.on_record.revoked_serial is None:
+                    continue
+                found = find_card(connection, references[card.name])
+                assert found is not None
+                values = {
+                    "card_id": found.id,
+                    "issuer_key": issuer_key(self._authority.certificate),
+                    "serial": serial_bytes(card.on_record.revoked_serial).hex(),
+                    "not_before_ms": at_ms - DAY_MS,
+                    "not_after_ms": at_ms + DAY_MS,
+                }
+                connection.execute(sa.insert(certificate).values(**always, **values))
+                changes.append(connection, "card", [found.id])
 
     def _new_card(self, here: int, logins: Mapping[str, int], name: str, record: OnRecord) -> NewCard:
         now_ms = int(time.time() * 1000)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, Page, expect
+from support.bought_token import bought_token
 from support.browser import complaints_of, press
 from support.encoder_agent import READER, EncoderAgent, blank
 from support.service import CityFiles, ServiceThread, directory_in_thread
@@ -55,11 +56,15 @@ class Place:
     def agent(self) -> EncoderAgent:
         return EncoderAgent(self.service.agents_url, AGENT, self.key)
 
-    def order(self, login: str) -> str:
-        """Order a card for somebody."""
+    def number_of(self, login: str) -> int:
         with Visitor(self.service.url).sign_in(ADMINISTRATOR) as visitor:
             found = visitor.request("GET", f"/api/v1/people?text={login}").json()["people"]
-            number = next(one["person"] for one in found if one["login"] == login)
+            return int(next(one["person"] for one in found if one["login"] == login))
+
+    def order(self, login: str) -> str:
+        """Order a card for somebody."""
+        number = self.number_of(login)
+        with Visitor(self.service.url).sign_in(ADMINISTRATOR) as visitor:
             headers = {"X-Form-Token": visitor.form_token(), "Idempotency-Key": uuid.uuid4().hex}
             body = {"profile": "canteen_guest"}
             answer = visitor.request("POST", f"/api/v1/people/{number}/cards", headers=headers, json=body)
@@ -122,6 +127,76 @@ def test_a_card_is_encoded_by_keyboard(
         expect(bench).to_contain_text(ours)
         expect(bench).to_contain_text("DESFire EV2")
         assert complaints == []
+
+
+@pytest.mark.parametrize(
+    ("locale", "login", "words"),
+    [
+        ("de-DE", "schmidt", ("Vorhandene Karte erfassen", "ihrem eigenen Schlüssel", "Aushändigen", "aktiv")),
+        ("en-GB", "nowak", ("Register a card that they have", "its own key", "Hand it out", "active")),
+    ],
+    ids=["de", "en"],
+)
+def test_a_token_that_they_have_is_registered_in_two_clicks(
+    browser: Browser, place: Place, locale: str, login: str, words: tuple[str, ...]
+) -> None:
+    """From the page of a person: registered as it lies there, handed out; and it is theirs."""
+    register, known_by, hand_out, active = words
+    with place.agent() as agent, browser.new_context(locale=locale) as context:
+        agent.lay(bought_token())
+        page = context.new_page()
+        open_encoder(page, place)
+        page.goto(f"{place.service.url}/people/{place.number_of(login)}")
+        complaints = complaints_of(page)
+        press(page, page.get_by_role("button", name=register))
+        bench = page.locator("#bench")
+        expect(bench).to_contain_text(known_by)
+        press(page, page.get_by_role("button", name=hand_out))
+        expect(page.get_by_role("main")).to_contain_text(active)
+        assert complaints == []
+
+
+def test_a_card_that_proves_nothing_counts_by_its_number_where_somebody_says(browser: Browser, place: Place) -> None:
+    """The page says what that means, and asks for a building and a day."""
+    with place.agent() as agent, browser.new_context(locale="de-DE") as context:
+        agent.lay(blank())
+        page = context.new_page()
+        open_encoder(page, place)
+        page.goto(f"{place.service.url}/people/{place.number_of('weber')}")
+        press(page, page.get_by_role("button", name="Vorhandene Karte erfassen"))
+        bench = page.locator("#bench")
+        expect(bench).to_contain_text("die jeder kopieren kann")
+        page.get_by_label("Gebäude").select_option("rathaus")
+        page.get_by_label("Letzter Tag").fill("2099-01-31")
+        press(page, page.get_by_role("button", name="Nummer erfassen"))
+        expect(bench).to_contain_text("ihrer Nummer, die jeder kopieren kann")
+        expect(page.get_by_role("button", name="Aushändigen")).to_have_count(1)
+
+
+def test_a_card_gets_new_keys_from_its_page(browser: Browser, place: Place) -> None:
+    """Encoded first; its page sends whoever helps to the reader, where it is done at once: it lies there."""
+    card = place.order("krueger")
+    with place.agent() as agent, browser.new_context(locale="de-DE") as context:
+        agent.lay(blank())
+        page = context.new_page()
+        open_encoder(page, place)
+        press(page, page.get_by_role("button", name=f"Kodieren: {card}"))
+        bench = page.locator("#bench")
+        expect(bench).to_contain_text("Fertig.")
+        page.goto(f"{place.service.url}/people/{place.number_of('krueger')}")
+        press(page, page.get_by_role("link", name=card))
+        press(page, page.get_by_role("button", name="Neue Schlüssel, am Kodierplatz"))
+        expect(page.get_by_role("heading", name=f"Neue Schlüssel {card}")).to_have_count(1)
+        expect(bench).to_contain_text("Fertig.")
+
+
+def test_without_a_reader_nothing_is_ordered(browser: Browser, place: Place) -> None:
+    with browser.new_context(locale="de-DE") as context:
+        page = context.new_page()
+        open_encoder(page, place)
+        page.goto(f"{place.service.url}/people/{place.number_of('schmidt')}")
+        press(page, page.get_by_role("button", name="Vorhandene Karte erfassen"))
+        expect(page.get_by_role("alert").first).to_contain_text("Es wurde nichts bestellt")
 
 
 def test_a_job_is_cancelled_and_a_reader_that_is_away_is_said_so(browser: Browser, place: Place) -> None:

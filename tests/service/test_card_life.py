@@ -168,6 +168,10 @@ def test_what_was_lost_meanwhile_does_not_come_back_with_the_temporary_card(desk
     desk.step(main, REVOKED, "stolen")
     assert desk.hand_back(temporary) is None
     assert desk.now(main) == ("revoked", "stolen")
+    ended = desk.give(anna)
+    temporary = desk.lend(ended)
+    desk.step(temporary, CardState.EXPIRED)
+    assert desk.hand_back(temporary) == ended, "one that has ended by itself is taken back like any other"
     over = desk.give(anna, until_ms=NOW_MS + 2 * DAY_MS)
     temporary = desk.lend(over)
     desk.now_ms = NOW_MS + 3 * DAY_MS

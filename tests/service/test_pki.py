@@ -5,6 +5,7 @@ import subprocess
 import sys
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from service.fake_clock import FakeClock
 from support.command import python_environment
 from support.pki import PASSPHRASE, RULES, SID, OpenSsl, authorities, key_for, proven, rsa_key, signed
 
+from cardservice.access.service import City
 from cardservice.cards.pki.authorities import Authorities, AuthorityFile
 from cardservice.cards.pki.delegated import DelegatedEcKey
 from cardservice.cards.pki.lists import Lists
@@ -35,9 +37,12 @@ from cardservice.cards.pki.rules import (
 from cardservice.cards.pki.service import Certificates
 from cardservice.cards.pki.views import CertificateView
 from cardservice.cards.ports import TokenTrouble
+from cardservice.cards.proven import trust_of
 from cardservice.cards.rules import CardState, piv_credential
 from cardservice.cards.service import NewCard, NewState, change_state, register
 from cardservice.cards.store import find_card, keys_of_card
+from cardservice.chip.errors import CertificateCause, CertificateRefused
+from cardservice.chip.piv_certificate import check_card_auth_certificate
 from cardservice.database import Databases, read
 from cardservice.errors import CardServiceError, Conflict, NotFound
 
@@ -61,8 +66,10 @@ class Desk:
     def issue(self, slot: Slot) -> x509.Certificate:
         return self.certificates.issue(self.card, slot, proven(key_for(slot)))
 
-    def become(self, state: CardState, reason: str | None = None, until_ms: int | None = None) -> None:
-        change_state(self.databases.state, self.card, NewState(state, reason, until_ms), self.clock.now_ms())
+    def become(self, state: CardState, reason: str | None = None, until_ms: int | None = None) -> int:
+        """Move the card; return how many certificates changed with it."""
+        new = NewState(state, reason, until_ms)
+        return change_state(self.databases.state, self.card, new, self.clock.now_ms()).certificates_changed
 
     def states(self) -> set[tuple[CertificateState, Reason | None]]:
         return {(one.state, one.reason) for one in self.certificates.of_card(self.card)}
@@ -118,6 +125,50 @@ def test_a_card_gets_its_four_certificates(desk: Desk) -> None:
     assert piv_credential(desk.found.of_kind(AuthorityKind.CARD).issuer_key, card_uuid.bytes) in keys
     # The next one is about the same card.
     assert desk.issue(Slot.CARD).subject == made[Slot.CARD].subject
+
+
+def tapped(desk: Desk, city: City, certificate: x509.Certificate) -> CertificateCause | None:
+    """Why a reader refuses a certificate now, None if it believes it."""
+    authority = desk.found.of_kind(AuthorityKind.CARD)
+    assert authority is not None
+    trust, at = trust_of([authority.certificate], city.knows), datetime.fromtimestamp(desk.clock.now_ms() / 1000, UTC)
+    try:
+        check_card_auth_certificate(certificate.public_bytes(Encoding.DER), trust, at=at)
+    except CertificateRefused as refused:
+        return refused.cause
+    return None
+
+
+def test_a_superseded_certificate_opens_nothing(desk: Desk) -> None:
+    """It is refused from the next tap on, without any list; the card's own end is told by the card's state."""
+    city = City(desk.databases.state, desk.clock)
+    city.build()
+    old, new = desk.issue(Slot.CARD), desk.issue(Slot.CARD)
+    city.catch_up()
+    assert (tapped(desk, city, old), tapped(desk, city, new)) == (None, None)
+    assert desk.certificates.retire_older(desk.card, Slot.CARD) == 1
+    city.catch_up()
+    anew = City(desk.databases.state, desk.clock)
+    anew.build()
+    for one in (city, anew):
+        assert (tapped(desk, one, old), tapped(desk, one, new)) == (CertificateCause.REVOKED, None)
+    assert city.snapshot.content_hash() == anew.snapshot.content_hash()
+    desk.become(CardState.REVOKED, "lost")
+    city.catch_up()
+    anew.build()
+    assert city.snapshot.content_hash() == anew.snapshot.content_hash()
+    assert tapped(desk, city, old) is None, "what ended is the card"
+
+
+def test_what_came_into_another_state_is_counted(desk: Desk) -> None:
+    """On hold, off it, on it again, and from there revoked: each certificate each time."""
+    for slot in (Slot.CARD, Slot.SIGNATURE):
+        desk.issue(slot)
+    assert desk.become(CardState.SUSPENDED, "missing") == 2
+    assert desk.become(CardState.ACTIVE) == 2
+    assert desk.become(CardState.SUSPENDED, "investigation") == 2
+    assert desk.become(CardState.REVOKED, "lost") == 2
+    assert desk.become(CardState.RETURNED) == 0
 
 
 def test_two_cards_never_share_a_uuid(desk: Desk) -> None:

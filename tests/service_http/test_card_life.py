@@ -145,6 +145,20 @@ def test_a_loss_ends_everything_by_one_request(office):
     assert told(office.ask(HELPDESK, "POST", "/people/999999/lost")) == (404, "not_found")
 
 
+def test_a_step_tells_what_followed_from_it(office):
+    """Uses and certificates that ended, and the agents to inform; looking at the card tells none of it."""
+    card = office.give("weber")
+    asked = {"state": "suspended", "reason": "missing"}
+    answer = office.ask(HELPDESK, "POST", f"/cards/{card}/state", asked).json()
+    ended = {"uses_ended": ["door"], "certificates_changed": 0, "agents": [OTHER_AGENT, AGENT]}
+    assert answer["effects"] == ended
+    assert office.ask(HELPDESK, "GET", f"/cards/{card}").json()["effects"] is None
+    back = office.ask(HELPDESK, "POST", f"/cards/{card}/state", {"state": "active"}).json()
+    assert back["effects"] == {"uses_ended": [], "certificates_changed": 0, "agents": []}
+    expired = office.ask(ISSUER, "POST", f"/cards/{card}/step", {"state": "expired"}).json()
+    assert expired["effects"] == ended
+
+
 def test_nobody_gives_a_card_to_themselves(office):
     """Whatever their role."""
     own = office.person(login_of(ISSUER))

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Encoding over HTTP: jobs ordered, followed and cancelled by whoever may, at the encoder of a connected agent."""
 
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import httpx2
 import pytest
+from support.bought_token import bought_token
 from support.command import run_cli
 from support.encoder_agent import READER, EncoderAgent, blank
 from support.office import login_of, running_office
@@ -18,6 +20,8 @@ from support.waiting import wait_until
 from cardservice.cards.encoding.store import encoding_job
 from cardservice.database import read
 from cardservice.web.operations import Role
+from cardsim.card import VirtualCard
+from cardsim.personalise import factory_desfire
 
 ISSUER, HELPDESK = Role.ISSUER, Role.HELPDESK
 NAME = "counter"
@@ -126,6 +130,55 @@ def test_a_card_that_is_pulled_is_wanted_again_and_another_one_is_refused(office
         encoder.lay(begun)
         assert office.until(job, "done")["trouble"] is None
     assert office.state(card) == "produced"
+
+
+async def test_a_bought_token_is_registered_and_taps(office):
+    """Ordered, laid on, handed out: then it proves itself by its key at a door that asks PIV cards."""
+    card, token = office.ordered("employee"), bought_token()
+    with office.encoder() as encoder:
+        encoder.lay(token)
+        done = office.until(office.order("register", card), "done")
+    assert done["found"] == {"family": None, "level": "card", "uses": ["piv"]}
+    assert office.state(card) == "ready_for_pickup"
+    assert office.ask("GET", f"/cards/{card}").json()["known_as"] == ["piv"]
+    agent = ScriptedAgent(office.service.agents_url, AGENT, office.city_key)
+    await agent.join()
+    decision = await agent.tap(token, "besuchereingang.aussen")
+    assert decision.reason == "card_not_issued"
+    assert office.ask("POST", f"/cards/{card}/step", {"state": "active"}).status_code == 200
+    decision = await agent.tap(token, "besuchereingang.aussen")
+    assert (decision.level, decision.reason in {"granted", "no_grant"}) == ("card", True)
+    assert (await agent.tap(bought_token(), "besuchereingang.aussen")).reason == "certificate_refused"
+    await agent.socket.close()
+
+
+def test_a_bare_number_is_registered_for_a_building_and_to_a_day(office):
+    """Not without both; the zone has to be there; what is told of the job names no number."""
+    card, uid = office.ordered("external"), bytes.fromhex("04a1b2c3d4e5f6")
+    until_ms = int(time.time() * 1000) + 86_400_000
+    with office.encoder() as encoder:
+        encoder.lay(VirtualCard("plain", "plain", desfire=factory_desfire(uid=uid)))
+        refused = office.until(office.order("register", card), "failed")
+        assert refused["trouble"] == "number_alone"
+        body = {"kind": "register", "agent": NAME, "reader": READER, "card": card}
+        nowhere = body | {"number": {"building": "nirgends", "until_ms": until_ms}}
+        assert told(office.ask("POST", "/encoding-jobs", nowhere)) == (404, "not_found")
+        over = body | {"number": {"building": "rathaus", "until_ms": 1}}
+        assert told(office.ask("POST", "/encoding-jobs", over)) == (409, "encoding_refused")
+        job = office.order("register", card, number={"building": "rathaus", "until_ms": until_ms})
+        done = office.until(job, "done")
+        config = str(office.files.config)
+        known = run_cli("cards", "register", office.ordered(), "--at", f"{NAME}:{READER}", "--config", config)
+        assert (known.returncode, "number_alone" in known.stdout) == (65, True)
+        number = ("--number", "rathaus:2099-01-31")
+        again = run_cli("cards", "register", office.ordered(), "--at", f"{NAME}:{READER}", *number, "--config", config)
+        assert (again.returncode, "failed: known" in again.stdout) == (65, True), again.stdout
+    assert done["found"] == {"family": "DESFire EV2", "level": "uid", "uses": ["canteen", "door", "printer"]}
+    line = office.ask("GET", f"/cards/{card}").json()["line"]
+    assert (line["state"], line["valid_until_ms"]) == ("ready_for_pickup", until_ms)
+    assert uid.hex() not in str(done)
+    bad = run_cli("cards", "register", card, "--at", f"{NAME}:{READER}", "--number", "rathaus", "--config", config)
+    assert (bad.returncode, "a zone, a colon and a day" in bad.stderr) == (78, True), bad
 
 
 def test_an_agent_that_goes_away_does_not_end_a_job(office):

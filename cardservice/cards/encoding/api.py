@@ -8,13 +8,14 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field, StringConstraints
 
 from cardservice.cards.desk import giver_of
-from cardservice.cards.encoding.desk import EncodingDesk, document
+from cardservice.cards.encoding.desk import EncodingDesk, NumberWish, document
 from cardservice.cards.encoding.rules import EncoderName, JobKind, JobState, Trouble
 from cardservice.cards.encoding.service import MAX_LISTED, Wish
 from cardservice.cards.rules import ISSUE
+from cardservice.instants import MAX_INSTANT_MS
 from cardservice.web.gate import Actor, Gate
 from cardservice.web.repeats import asked_by
-from cardservice.web.requests import PROBLEMS, Body, IdempotencyKey
+from cardservice.web.requests import CODE_PATTERN, PROBLEMS, Body, IdempotencyKey
 
 READ = "encoding.read"
 ORDER = "encoding.order"
@@ -25,10 +26,18 @@ AgentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$
 ReaderName = Annotated[str, StringConstraints(min_length=1, max_length=127, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
+class NumberBody(Body):
+    """In one building (the code of a zone), until an instant."""
+
+    building: Annotated[str, StringConstraints(pattern=CODE_PATTERN)]
+    until_ms: Annotated[int, Field(ge=0, lt=MAX_INSTANT_MS)]
+
+
 class JobBody(Body):
     """What is to be done, at which encoder, and for which card (a probe: null).
 
-    `blank` is a card that was erased and whose blank is used again, null: a blank from the factory.
+    `blank` is a card that was erased and whose blank is used again, null: a blank from the factory. `number` is for a
+    card that is registered as it is: where its bare number may count if it proves nothing.
     """
 
     kind: Annotated[str, Field(pattern="^(" + "|".join(JobKind) + ")$", examples=["encode"])]
@@ -36,6 +45,7 @@ class JobBody(Body):
     reader: ReaderName
     card: Reference | None = None
     blank: Reference | None = None
+    number: NumberBody | None = None
 
     def wish(self) -> Wish:
         """Return what is asked for."""
@@ -61,7 +71,7 @@ class Job(BaseModel):
     """A job: `step` of `steps` is under way or was the last one. `trouble`: why its card is wanted, or it failed.
 
     `found` is what the chip told: its family, whether its maker signed it; of a probe also the room on it, and whether
-    it is ours.
+    it is ours; of a card that was registered what it proves (`level`) and for which uses.
     """
 
     job: str
@@ -120,10 +130,13 @@ def encoding_router(desk: EncodingDesk, gate: Gate) -> APIRouter:
 
 
 def _add_changes(router: APIRouter, desk: EncodingDesk, gate: Gate) -> None:
-    @router.post("/encoding-jobs", status_code=201, summary="Have a card encoded, erased, re-keyed, or looked at")
+    @router.post(
+        "/encoding-jobs", status_code=201, summary="Have a card encoded, registered, erased, re-keyed, looked at"
+    )
     async def order(body: JobBody, key: IdempotencyKey, actor: Annotated[Actor, Depends(gate.allows(ORDER))]) -> Job:
         asked = asked_by(actor, key, ORDER, body.model_dump(mode="json"))
-        answer = await asyncio.to_thread(desk.order, asked, body.wish(), giver_of(actor, ISSUE))
+        number = None if body.number is None else NumberWish(body.number.building, body.number.until_ms)
+        answer = await asyncio.to_thread(desk.order, asked, body.wish(), giver_of(actor, ISSUE), number)
         return Job.model_validate(answer)
 
     @router.post("/encoding-jobs/{job}/cancel", summary="End a job; a card that was begun stays as it is")

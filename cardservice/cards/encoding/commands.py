@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""`cardservice cards encode|erase|rekey|probe`: a job for the running service, followed until it is over."""
+"""`cardservice cards encode|register|erase|rekey|probe`: a job for the running service, followed until it is over."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
 from cardservice.console import ConfigOption, clearly, open_stores, traced
-from cardservice.errors import Conflict, SettingsError
+from cardservice.errors import Conflict, NotFound, SettingsError
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection
+
+    from cardservice.cards.encoding.rules import NumberUse
     from cardservice.cards.encoding.service import Job
     from cardservice.cards.encoding.works import CardKeys
     from cardservice.database import Databases
@@ -22,15 +25,30 @@ _LOOK_S: Final = 0.5
 AtOption = Annotated[str, typer.Option("--at", help="AGENT:READER, as `encoder_readers` of the agent names it.")]
 BlankOption = Annotated[str | None, typer.Option("--blank", help="An erased card whose blank is used again.")]
 ForOption = Annotated[int, typer.Option("--for", min=0, max=3_600, help="How many seconds to wait for the end.")]
-OpenKeys = Callable[[Path | None], "CardKeys"]
-_open_keys: list[OpenKeys] = []
+NumberOption = Annotated[
+    str | None,
+    typer.Option("--number", help="ZONE:DAY, as altbau:2027-09-30: where its bare number counts if it proves nothing."),
+]
 
 
-def add_encoding_commands(cards: typer.Typer, open_keys: OpenKeys) -> None:
-    """Add the commands to `cardservice cards`; `open_keys` opens the key store that the settings name."""
-    _open_keys[:] = [open_keys]
-    for name, command in (("encode", encode), ("erase", erase), ("rekey", rekey), ("probe", probe)):
-        cards.command(name)(command)
+class Around(NamedTuple):
+    """What the commands are given by whoever puts the program together.
+
+    `open_keys` opens the key store that the settings name; `zones` are the row numbers of the zones by code.
+    """
+
+    open_keys: Callable[[Path | None], "CardKeys"]
+    zones: Callable[["Connection"], Mapping[str, int]]
+
+
+_around: list[Around] = []
+
+
+def add_encoding_commands(cards: typer.Typer, around: Around) -> None:
+    """Add the commands to `cardservice cards`."""
+    _around[:] = [around]
+    for command in (encode, register, erase, rekey, probe):
+        cards.command(command.__name__)(command)
 
 
 @clearly
@@ -43,31 +61,52 @@ def encode(
     config: ConfigOption = None,
 ) -> None:
     """Have the ordered CARD written to the blank that is laid on the encoder; it is produced then."""
-    _do("encode", at, (card, blank), wait_s, config)
+    _do("encode", at, _Which(card, blank), wait_s, config)
+
+
+@clearly
+@traced("encoding.order")
+def register(
+    card: str,
+    at: AtOption,
+    number: NumberOption = None,
+    wait_s: ForOption = 300,
+    config: ConfigOption = None,
+) -> None:
+    """Have the ordered CARD be the one that lies on the encoder, as it is: a bought PIV token, or one of before."""
+    _do("register", at, _Which(card, number=number), wait_s, config)
 
 
 @clearly
 @traced("encoding.order")
 def erase(card: str, at: AtOption, wait_s: ForOption = 300, config: ConfigOption = None) -> None:
     """Have the CARD that was taken back, or only half made, erased at the encoder."""
-    _do("erase", at, (card, None), wait_s, config)
+    _do("erase", at, _Which(card), wait_s, config)
 
 
 @clearly
 @traced("encoding.order")
 def rekey(card: str, at: AtOption, wait_s: ForOption = 300, config: ConfigOption = None) -> None:
     """Have the CARD in use get the newest keys of each of its uses at the encoder."""
-    _do("rekey", at, (card, None), wait_s, config)
+    _do("rekey", at, _Which(card), wait_s, config)
 
 
 @clearly
 @traced("encoding.order")
 def probe(at: AtOption, wait_s: ForOption = 300, config: ConfigOption = None) -> None:
     """Have whatever is laid on the encoder looked at: its family, its room, whether it is ours. Nothing is written."""
-    _do("probe", at, (None, None), wait_s, config)
+    _do("probe", at, _Which(), wait_s, config)
 
 
-def _do(kind: str, at: str, which: tuple[str | None, str | None], wait_s: int, config: Path | None) -> None:
+class _Which(NamedTuple):
+    """Which card, on which blank, and where its bare number counts."""
+
+    card: str | None = None
+    blank: str | None = None
+    number: str | None = None
+
+
+def _do(kind: str, at: str, which: _Which, wait_s: int, config: Path | None) -> None:
     from cardservice.cards.encoding import service
     from cardservice.cards.encoding.rules import EncoderName, JobKind
     from cardservice.cards.service import By
@@ -77,12 +116,31 @@ def _do(kind: str, at: str, which: tuple[str | None, str | None], wait_s: int, c
     agent, _, reader = at.partition(":")
     if not agent or not reader:
         raise SettingsError(f"--at {at!r}: an agent, a colon and one of its encoder_readers")
-    databases, keys = open_stores(config), _open_keys[0](config)
-    wish = service.Wish(JobKind(kind), EncoderName(agent, reader), *which)
+    databases, keys = open_stores(config), _around[0].open_keys(config)
     with write(databases.state) as connection:
+        number = None if which.number is None else _number_use(connection, which.number)
+        wish = service.Wish(JobKind(kind), EncoderName(agent, reader), which.card, which.blank, number)
         job = service.order(connection, wish, By(_HERE), keys, SystemClock().now_ms())
     typer.echo(f"job {job.reference}: lay the card on {wish.encoder.reader} of {wish.encoder.agent}")
     _follow(partial(_look, databases, job.reference), wait_s)
+
+
+def _number_use(connection: "Connection", text: str) -> "NumberUse":
+    from cardservice.cards.bulk.rules import day_ms
+    from cardservice.cards.encoding.rules import NumberUse
+    from cardservice.cards.life.rules import shift_end_ms
+
+    building, _, day = text.partition(":")
+    try:
+        begins_ms = day_ms(day)
+    except ValueError:
+        begins_ms = None
+    if begins_ms is None:
+        raise SettingsError(f"--number {text!r}: a zone, a colon and a day as 2027-09-30")
+    zone = _around[0].zones(connection).get(building)
+    if zone is None:
+        raise NotFound(f"there is no zone {building}")
+    return NumberUse(zone, shift_end_ms(begins_ms))
 
 
 def _look(databases: "Databases", reference: str) -> "Job":

@@ -2,8 +2,8 @@
 """Jobs at encoders for whoever may send a request twice, and what of them somebody may see. Everything blocks."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -11,8 +11,10 @@ from sqlalchemy.engine import Connection, Engine
 from cardservice.cards import store as cards
 from cardservice.cards.encoding import service, store
 from cardservice.cards.encoding.bench import EncodingBench
+from cardservice.cards.encoding.rules import EncoderName, JobKind, JobState, NumberUse
 from cardservice.cards.encoding.service import MAX_LISTED, Job, Wish
-from cardservice.cards.life.service import Giver
+from cardservice.cards.life.service import Gift, Giver, give
+from cardservice.cards.old.service import Zones
 from cardservice.cards.register import CardLine, CardRegister, CardsWanted
 from cardservice.cards.rules import CardState
 from cardservice.clock import Clock
@@ -26,33 +28,67 @@ from cardservice.web.reach import Reach
 MAX_WAITING = 50
 
 
+class NumberWish(NamedTuple):
+    """Where a bare number may count: the code of a zone, and until when."""
+
+    building: str
+    until_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class EncodingDesk:
-    """The state store, what makes a change once, and the bench that does the work."""
+    """The state store, what makes a change once, the bench that does the work, and the zones by their codes."""
 
     state: Engine
     once: Once
     clock: Clock
     bench: EncodingBench
+    zones: Zones
 
-    def order(self, asked: Asked, wish: Wish, giver: Giver) -> dict[str, Any]:
+    def order(self, asked: Asked, wish: Wish, giver: Giver, number: NumberWish | None = None) -> dict[str, Any]:
         """Store a job, once; return it as JSON has it.
 
         Raises:
             AgentAway: no connected agent has this encoder.
-            NotFound: there is no such card within reach.
+            NotFound: there is no such card within reach, or no such zone.
             Conflict: as `service.order`.
         """
 
         def make(connection: Connection) -> dict[str, Any]:
-            known = [one.encoder for one in self.bench.lines if one.usable]
-            if wish.encoder not in known:
-                here = ", ".join(f"{one.agent}: {one.reader}" for one in known) or "none"
-                raise AgentAway(f"no such encoder is connected; usable now are: {here}")
+            self._require_usable(wish.encoder)
             _require_reach(connection, (wish.card, wish.blank), giver.reaches)
-            return document(service.order(connection, wish, giver.by, self.bench.keys, self.clock.now_ms()))
+            wanted = replace(wish, number_use=self._number_use(connection, number))
+            return document(service.order(connection, wanted, giver.by, self.bench.keys, self.clock.now_ms()))
 
         return self._run(asked, make)
+
+    def register(self, asked: Asked, gift: Gift, encoder: EncoderName, giver: Giver) -> dict[str, Any]:
+        """Order a card for somebody and have it be the one that lies on an encoder, once; return the job.
+
+        Raises:
+            AgentAway: no connected agent has this encoder; no card was ordered.
+            NotFound, Conflict: as `life.service.give` and `service.order`.
+        """
+
+        def make(connection: Connection) -> dict[str, Any]:
+            self._require_usable(encoder)
+            now_ms = self.clock.now_ms()
+            wish = Wish(JobKind.REGISTER, encoder, give(connection, gift, giver, now_ms))
+            return document(service.order(connection, wish, giver.by, self.bench.keys, now_ms))
+
+        return self._run(asked, make)
+
+    def registered(self, job: Job, reaches: tuple[Reach, ...]) -> CardLine | None:
+        """Return the card that a job has just registered and that is to be handed out, None if it has not."""
+        if job.kind is not JobKind.REGISTER or job.state is not JobState.DONE or job.card is None:
+            return None
+        line = CardRegister(self.state, self.clock).one(job.card, reaches).line
+        return line if line.state is CardState.READY_FOR_PICKUP else None
+
+    def buildings(self) -> list[str]:
+        """Return the codes of the zones in which a bare number may count."""
+        with read(self.state) as connection:
+            return sorted(self.zones(connection))
 
     def cancel(self, asked: Asked, reference: str, giver: Giver) -> dict[str, Any]:
         """End a job that is not over, once. Raises as `service.cancel`; NotFound also for cards out of reach."""
@@ -91,6 +127,20 @@ class EncodingDesk:
         with read(self.state) as connection:
             ours = store.encoded_here(connection, [line.card for line in lines])
         return [line for line in lines if line.card in ours]
+
+    def _require_usable(self, encoder: EncoderName) -> None:
+        known = [one.encoder for one in self.bench.lines if one.usable]
+        if encoder not in known:
+            here = ", ".join(f"{one.agent}: {one.reader}" for one in known) or "none"
+            raise AgentAway(f"no such encoder is connected; usable now are: {here}")
+
+    def _number_use(self, connection: Connection, number: NumberWish | None) -> NumberUse | None:
+        if number is None:
+            return None
+        building = self.zones(connection).get(number.building)
+        if building is None:
+            raise NotFound(f"there is no zone {number.building}")
+        return NumberUse(building, number.until_ms)
 
     def _cards(self, state: CardState, reaches: tuple[Reach, ...]) -> list[CardLine]:
         return CardRegister(self.state, self.clock).list(CardsWanted(state=state), reaches, limit=MAX_WAITING)[0]

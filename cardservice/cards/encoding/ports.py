@@ -7,6 +7,7 @@ from typing import Protocol
 from cardservice.cards.encoding.rules import EncoderName
 from cardservice.cards.ports import KeyName
 from cardservice.chip.keys import WritableKey
+from cardservice.chip.locate import UseKeys
 
 
 class CardOnEncoder(Protocol):
@@ -35,6 +36,15 @@ class CardOnEncoder(Protocol):
 
 class EncodingKeys(Protocol):
     """What encoding needs of the key store (`cards.ports.KeyStore`); it hands out use, never masters."""
+
+    @property
+    def system_id(self) -> bytes:
+        """The installation's constant in every diversification."""
+        ...
+
+    def ring(self, use: str) -> UseKeys:
+        """Return the keys of one use that a tap needs. Raises KeyStoreError where there are none."""
+        ...
 
     def newest(self, use: str) -> int:
         """Return the generation that new cards get. Raises KeyStoreError where there is none."""

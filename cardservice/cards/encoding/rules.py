@@ -25,6 +25,8 @@ class JobKind(StrEnum):
     """A card in use gets the keys of the newest generation of each of its uses."""
     PROBE = "probe"
     """Whatever lies there is asked what it is. Needs no key and writes nothing."""
+    REGISTER = "register"
+    """A card that is not of ours, or that the register has lost, becomes the card that was ordered. Writes nothing."""
 
 
 @unique
@@ -48,6 +50,7 @@ OPEN: Final = frozenset({JobState.WAITING, JobState.RUNNING, JobState.INTERRUPTE
 FOR_CARDS: Final[Mapping[JobKind, frozenset[CardState]]] = MappingProxyType(
     {
         JobKind.ENCODE: frozenset({CardState.IN_PRODUCTION}),
+        JobKind.REGISTER: frozenset({CardState.IN_PRODUCTION}),
         JobKind.ERASE: frozenset({CardState.RETURNED, CardState.IN_PRODUCTION}),
         JobKind.REKEY: frozenset(
             {CardState.PRODUCED, CardState.READY_FOR_PICKUP, CardState.ACTIVE, CardState.SUSPENDED}
@@ -78,6 +81,14 @@ class Trouble(StrEnum):
     """A generation of keys that is needed is not there any more."""
     CARD_CHANGED = "card_changed"
     """The card became something else meanwhile: the job is over."""
+    NOTHING_STABLE = "nothing_stable"
+    """It proves nothing that is known here and shows no number that stays: there is nothing to know it by."""
+    NUMBER_ALONE = "number_alone"
+    """It shows a number that anybody can copy, and proves nothing: that counts in one building alone, to a day."""
+    KNOWN = "known"
+    """It is in the register already, or was."""
+    USELESS = "useless"
+    """What it could be known by is for none of the uses that the card is ordered for."""
     SERVICE = "service"
     """The service could not go on; its log says why."""
 
@@ -90,7 +101,16 @@ _OF_CAUSE: Final[Mapping[UnfitCause, Trouble]] = MappingProxyType(
     }
 )
 # A job that met one of these is over; after any other the card is wanted again.
-FINAL: Final = frozenset({Trouble.NO_KEYS, Trouble.CARD_CHANGED})
+FINAL: Final = frozenset(
+    {
+        Trouble.NO_KEYS,
+        Trouble.CARD_CHANGED,
+        Trouble.NOTHING_STABLE,
+        Trouble.NUMBER_ALONE,
+        Trouble.KNOWN,
+        Trouble.USELESS,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +119,14 @@ class EncoderName:
 
     agent: str
     reader: str
+
+
+@dataclass(frozen=True, slots=True)
+class NumberUse:
+    """Where a bare number may count, which anybody can copy: in one building (a zone, by its row number), to a day."""
+
+    building: int
+    until_ms: int
 
 
 def trouble_of(error: ChipError) -> Trouble:

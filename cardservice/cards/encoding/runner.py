@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from cardservice.cards.encoding import service, store, works
 from cardservice.cards.encoding.ports import CardOnEncoder
+from cardservice.cards.encoding.recognising import CardUnknowable, recognise
 from cardservice.cards.encoding.rules import MAX_DETAIL, JobKind, JobState, Trouble, state_after, trouble_of
 from cardservice.cards.encoding.service import Job
 from cardservice.cards.encoding.works import CardKeys, Looked, converse
@@ -61,6 +62,7 @@ class Runner:
             JobKind.ERASE: self._erase,
             JobKind.REKEY: self._rekey,
             JobKind.PROBE: self._probe,
+            JobKind.REGISTER: self._register,
         }
 
     def run(self, job: Job, card: CardOnEncoder) -> Job:
@@ -79,6 +81,8 @@ class Runner:
             self._trouble(job, Trouble.KEYS_AWAY, str(error))
         except KeyStoreError as error:
             self._trouble(job, Trouble.NO_KEYS, str(error))
+        except CardUnknowable as error:
+            self._trouble(job, error.trouble, str(error))
         except Conflict as error:
             self._trouble(job, Trouble.CARD_CHANGED, str(error))
         except CardServiceError as error:
@@ -165,6 +169,12 @@ class Runner:
         with write(self._tools.state) as connection:
             values = {"found": json.dumps(facts)}
             service.finish_probe(connection, job, self._tools.clock.now_ms(), values)
+        self._finished(job)
+
+    def _register(self, job: Job, card: CardOnEncoder) -> None:
+        recognised = recognise(card, self._tools.keys, self._tools.clock.now_ms(), job.number_use)
+        with write(self._tools.state) as connection:
+            service.finish_registering(connection, job, recognised, self._tools.clock.now_ms())
         self._finished(job)
 
     def _look(self, card: CardOnEncoder, picc: WritableKey) -> Looked:

@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection
 from cardservice import changes
 from cardservice.cards import store as cards
 from cardservice.cards.encoding import store
-from cardservice.cards.encoding.rules import FOR_CARDS, OPEN, EncoderName, JobKind, JobState, Trouble
+from cardservice.cards.encoding.recognising import CardUnknowable, Recognised
+from cardservice.cards.encoding.rules import FOR_CARDS, OPEN, EncoderName, JobKind, JobState, NumberUse, Trouble
 from cardservice.cards.encoding.works import Application, Badge, CardKeys, renewed
 from cardservice.cards.keys.rules import CARD, USES
 from cardservice.cards.keys.store import note
@@ -47,13 +48,15 @@ class Wish:
     """A job to be done: what, where, for which card.
 
     `card` is its reference, None for a probe; `blank` the reference of a card in stock whose blank is used again, None
-    for a blank from the factory.
+    for a blank from the factory. `number_use`: where a card that is registered may count by its bare number, if it
+    proves nothing.
     """
 
     kind: JobKind
     encoder: EncoderName
     card: str | None = None
     blank: str | None = None
+    number_use: NumberUse | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,7 @@ class Job:
     made_ms: int
     begun_ms: int | None
     ended_ms: int | None
+    number_use: NumberUse | None = None
 
     @property
     def is_open(self) -> bool:
@@ -114,6 +118,7 @@ def job_of(row: sa.Row[Any]) -> Job:
         row.made_ms,
         row.begun_ms,
         row.ended_ms,
+        None if row.building is None else NumberUse(row.building, row.until_ms),
     )
 
 
@@ -129,6 +134,8 @@ def order(connection: Connection, wish: Wish, by: By, keys: CardKeys, now_ms: in
     """
     if store.open_job_at(connection, wish.encoder) is not None:
         raise EncoderBusy(f"the encoder {wish.encoder.reader!r} of {wish.encoder.agent} has a job: end or cancel it")
+    if wish.number_use is not None and (wish.kind is not JobKind.REGISTER or wish.number_use.until_ms <= now_ms):
+        raise EncodingRefused("building, until: of a card that is registered, and to a day that is not over")
     found = None if wish.kind is JobKind.PROBE else _card_for(connection, wish, by, now_ms)
     if found is not None:
         _prepare(connection, wish, found, keys)
@@ -144,6 +151,8 @@ def order(connection: Connection, wish: Wish, by: By, keys: CardKeys, now_ms: in
             state=JobState.WAITING.value,
             actor=by.name,
             made_ms=now_ms,
+            building=None if wish.number_use is None else wish.number_use.building,
+            until_ms=None if wish.number_use is None else wish.number_use.until_ms,
         )
     except sa.exc.IntegrityError as error:
         raise EncoderBusy("the encoder, or the card, has got another job at this moment: look again") from error
@@ -212,6 +221,28 @@ def finish_encoding(connection: Connection, job: Job, now_ms: int, values: Mappi
     change_state_in(connection, str(job.card), NewState(CardState.PRODUCED), now_ms, By(job.actor))
 
 
+def finish_registering(connection: Connection, job: Job, recognised: Recognised, now_ms: int) -> None:
+    """The card is known by what it has proved: whoever ordered it can have it now.
+
+    Raises:
+        CardUnknowable: it is in the register already, or its profile is for nothing that it can do.
+        Conflict: the card, or its job, became something else meanwhile.
+    """
+    found = None if job.card_id is None else cards.card_numbered(connection, job.card_id)
+    profile = None if found is None else PROFILES.get(found.profile or "")
+    keys = {key: one for key, one in recognised.keys.items() if profile is None or use_of(key) in profile.uses}
+    if not keys:
+        raise CardUnknowable(Trouble.USELESS, "the card is ordered for none of the uses that this one can have")
+    if store.are_known(connection, keys):
+        raise CardUnknowable(Trouble.KNOWN, "the card is in the register already, or was")
+    facts = recognised.facts | {"uses": sorted({use_of(key) for key in keys})}
+    card_id = _require_running(connection, job, now_ms, {"found": json.dumps(facts)})
+    store.know_as(connection, card_id, keys, recognised.until_ms)
+    note(connection, {key: generation for key, generation in keys.items() if generation is not None})
+    for state in (CardState.PRODUCED, CardState.READY_FOR_PICKUP):
+        change_state_in(connection, str(job.card), NewState(state), now_ms, By(job.actor))
+
+
 def finish_erasing(connection: Connection, job: Job, now_ms: int) -> None:
     """The card is blank: one that was taken back is `erased`; one that was being made is made anew.
 
@@ -265,6 +296,9 @@ def _card_for(connection: Connection, wish: Wish, by: By, now_ms: int) -> sa.Row
 
 
 def _prepare(connection: Connection, wish: Wish, found: sa.Row[Any], keys: CardKeys) -> None:
+    if wish.kind is JobKind.REGISTER:
+        _require_unwritten(connection, wish, found)
+        return
     if wish.kind is not JobKind.ENCODE:
         if store.badge_of(connection, found.id) is None:
             raise EncodingRefused(f"card {wish.card} was not encoded here: its badge number is not known")
@@ -279,6 +313,11 @@ def _prepare(connection: Connection, wish: Wish, found: sa.Row[Any], keys: CardK
         else:
             # Begun with older keys and never finished: what is there is made anew.
             store.set_generation(connection, found.id, use, keys.newest(use), None)
+
+
+def _require_unwritten(connection: Connection, wish: Wish, found: sa.Row[Any]) -> None:
+    if store.badge_of(connection, found.id) is not None or wish.blank is not None:
+        raise EncodingRefused(f"card {wish.card} was begun on a blank: go on with that one, or order another card")
 
 
 def _keep_badge(connection: Connection, wish: Wish, found: sa.Row[Any], keys: CardKeys) -> None:

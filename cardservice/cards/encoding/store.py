@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Tables of encoding: what is on which card, kept before it is written, and the jobs at the encoders."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -56,6 +56,9 @@ encoding_job = sa.Table(
     sa.Column("detail", sa.String(200)),
     # What was found out of the chip, as JSON; nothing that tells one card from another.
     sa.Column("found", sa.Text),
+    # A card that is registered: in which building (a zone) its bare number may count, and until when.
+    sa.Column("building", sa.BigInteger),
+    sa.Column("until_ms", sa.BigInteger),
     sa.Column("actor", sa.String(200), nullable=False),
     sa.Column("made_ms", sa.BigInteger, nullable=False),
     sa.Column("begun_ms", sa.BigInteger),
@@ -135,6 +138,21 @@ def register_numbers(connection: Connection, card_id: int) -> dict[bytes, int]:
         connection.execute(sa.insert(credential).values(card_id=card_id, key=key))
         known[key] = row.generation
     return known
+
+
+def are_known(connection: Connection, keys: Collection[bytes]) -> bool:
+    """Tell whether any card is, or was, known by one of these."""
+    here = credential.c.key.in_(list(keys))
+    return connection.execute(sa.select(credential.c.id).where(here).limit(1)).first() is not None
+
+
+def know_as(connection: Connection, card_id: int, keys: Collection[bytes], until_ms: int | None) -> None:
+    """Let a card be known by these, until `until_ms` at most."""
+    connection.execute(sa.insert(credential), [{"card_id": card_id, "key": key} for key in sorted(keys)])
+    if until_ms is not None:
+        later = sa.or_(card.c.valid_until_ms.is_(None), card.c.valid_until_ms > until_ms)
+        ends = sa.update(card).where(card.c.id == card_id, later)
+        connection.execute(ends.values(valid_until_ms=until_ms))
 
 
 def add_job(connection: Connection, **values: Any) -> int:

@@ -10,6 +10,7 @@ from cardservice.cards.encoding.api import encoding_router
 from cardservice.cards.encoding.bench import EncodingBench
 from cardservice.cards.encoding.desk import EncodingDesk
 from cardservice.cards.encoding.pages import encoding_pages
+from cardservice.cards.old.service import Zones
 from cardservice.clock import Clock
 from cardservice.web.gate import Gate
 from cardservice.web.once import Once
@@ -18,10 +19,10 @@ from cardservice.web.streams import Streams
 
 
 def encoding_routers(
-    bench: EncodingBench, around: tuple[Engine, Clock], streams: Streams, gate: Gate, pages: Pages
+    bench: EncodingBench, around: tuple[Engine, Clock, Zones], streams: Streams, gate: Gate, pages: Pages
 ) -> Iterator[APIRouter]:
     """Yield the REST routes and the page."""
-    state, clock = around
-    desk = EncodingDesk(state, Once(state, clock), clock, bench)
+    state, clock, zones = around
+    desk = EncodingDesk(state, Once(state, clock), clock, bench, zones)
     yield encoding_router(desk, gate)
     yield encoding_pages(desk, streams, gate, pages)

@@ -19,11 +19,14 @@ from cardservice.chip.desfire_rollover import RolloverPlan, finish_rollover, pre
 from cardservice.chip.errors import CardGone, CardUnfit, ProtocolError, StatusError, UnfitCause
 from cardservice.chip.keys import WritableKey
 from cardservice.chip.layout import CardUse
+from cardservice.chip.locate import UseKeys
+from cardservice.chip.piv_certificate import CardAuthTrust
 from cardservice.randomness import random_bytes
 
 T = TypeVar("T")
 _CHIP_BYTES: Final = 16
 _CHIP_PURPOSE: Final = "encoding chip"
+_NOBODY: Final = CardAuthTrust(())
 
 
 class Application(NamedTuple):
@@ -120,10 +123,13 @@ def _opens(level: CardLevel, picc: WritableKey) -> Conversation[bool]:
 
 
 class CardKeys:
-    """The keys of single cards, out of the key store. Whatever it returns may raise KeyStoreError."""
+    """The keys of single cards, out of the key store, and which PIV cards are believed.
 
-    def __init__(self, keys: EncodingKeys) -> None:
-        self._keys = keys
+    Whatever it returns may raise KeyStoreError.
+    """
+
+    def __init__(self, keys: EncodingKeys, trust: CardAuthTrust = _NOBODY) -> None:
+        self._keys, self.trust = keys, trust
 
     @property
     def chip_secret(self) -> bytes:
@@ -133,6 +139,15 @@ class CardKeys:
     def newest(self, use: str) -> int:
         """Return the generation that new cards get; of the card level for the use `card`."""
         return self._keys.newest(use)
+
+    @property
+    def system_id(self) -> bytes:
+        """The installation's constant in every diversification."""
+        return self._keys.system_id
+
+    def ring(self, use: str) -> UseKeys:
+        """Return the keys of one use that a tap needs."""
+        return self._keys.ring(use)
 
     def picc(self, badge: Badge) -> WritableKey:
         """Return the card level's key."""

@@ -20,6 +20,10 @@ from cardservice.web.looks import KeepLook, Look
 from cardservice.web.operations import OPERATIONS, allowed
 from cardservice.web.pages import Language, Pages
 
+# What the encoder gives new keys (`encoding/rules.py`).
+_WITH_KEYS: Final = frozenset({CardState.PRODUCED, CardState.READY_FOR_PICKUP, CardState.ACTIVE, CardState.SUSPENDED})
+# What a temporary card may be when it is taken back.
+_BACK: Final = frozenset({CardState.ACTIVE, CardState.REVOKED, CardState.EXPIRED})
 _IN_USE: Final = frozenset({CardState.ACTIVE, CardState.SUSPENDED, CardState.REVOKED, CardState.EXPIRED})
 
 
@@ -51,6 +55,7 @@ class CardPage:
         events = await asyncio.to_thread(self.desk.history, card, actor.reaches)
         await asyncio.to_thread(self.keep_look, Look("cards_read", actor, person))
         content: dict[str, Any] = {"person": person, "life": life, "events": events, "message": message}
+        content |= {"agents": await asyncio.to_thread(self.desk.agents_of, life)}
         content |= {"said": SAID, "key": secrets.token_hex(16)}
         return self.pages.page("card_life.html", language, actor=actor, **content, **_may(life, actor))
 
@@ -68,6 +73,11 @@ def may_lend_for(life: CardLife) -> bool:
     return life.line.profile != TEMPORARY and (state is CardState.ACTIVE or forgotten)
 
 
+def _has_keys(life: CardLife) -> bool:
+    """Tell whether a card may have keys of ours that can become older ones."""
+    return life.line.state in _WITH_KEYS and bool(set(life.known_as) - {"piv"})
+
+
 def _may(life: CardLife, actor: Actor) -> dict[str, Any]:
     """Return the steps that somebody may make with a card now; `for_good` are those that are asked about first."""
     rights = {of for of in (HELP, ISSUE, LEND) if allowed(OPERATIONS[of], actor.roles)}
@@ -80,5 +90,6 @@ def _may(life: CardLife, actor: Actor) -> dict[str, Any]:
         "may_replace": ISSUE in rights and life.line.state in _IN_USE and not temporary,
         "may_lend": LEND in rights and may_lend_for(life),
         "may_print": allowed(OPERATIONS["cards.badge"], actor.roles) and life.line.state not in ENDED,
-        "may_hand_back": LEND in rights and temporary and life.line.state in {CardState.ACTIVE, CardState.REVOKED},
+        "may_rekey": allowed(OPERATIONS["encoding.order"], actor.roles) and _has_keys(life),
+        "may_hand_back": LEND in rights and temporary and life.line.state in _BACK,
     }

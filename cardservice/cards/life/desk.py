@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """The life of cards for whoever may send a request twice: done once, and the next tap sees it. Everything blocks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, NamedTuple
 
@@ -9,12 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from cardservice.cards import store
+from cardservice.cards.desk import AgentsServing, step_document
 from cardservice.cards.life import service, stock
 from cardservice.cards.life.loss import end_cards
 from cardservice.cards.life.persons import as_holder
 from cardservice.cards.life.service import Gift, Giver
 from cardservice.cards.life.undo import Hindrance, hindrances
-from cardservice.cards.register import CardRegister
+from cardservice.cards.register import CardLife, CardRegister
 from cardservice.cards.service import NewState
 from cardservice.clock import Clock
 from cardservice.database import read
@@ -52,7 +53,7 @@ class LifeDesk:
     once: Once
     clock: Clock
     publish: Callable[[], None]
-    agents_serving: Callable[[Connection, Sequence[str]], list[str]]
+    agents_serving: AgentsServing
 
     def give(self, asked: Asked, gift: Gift, giver: Giver) -> dict[str, Any]:
         """Give somebody a card, once; return it as JSON has it. Raises as `service.give`."""
@@ -80,7 +81,8 @@ class LifeDesk:
         def make(connection: Connection) -> dict[str, Any]:
             before = self.register.one_in(connection, reference, giver.reaches)
             by = as_holder(connection, giver.by, before.line.person)
-            return asdict(self.register.change(connection, reference, new, giver.reaches, by))
+            changed = self.register.change(connection, reference, new, giver.reaches, by)
+            return step_document(connection, changed, self.agents_serving)
 
         return self._run(asked, make)
 
@@ -110,6 +112,11 @@ class LifeDesk:
         with read(self.state) as connection:
             rows = store.events_of(connection, reference, service.MAX_EVENTS)
             return [EventLine(*(getattr(row, name) for name in EventLine._fields)) for row in rows]
+
+    def agents_of(self, life: CardLife) -> list[str]:
+        """Return the agents whose readers know a card, or refuse it by now."""
+        with read(self.state) as connection:
+            return self.agents_serving(connection, life.known_as)
 
     def hindrances(self, reference: str, giver: Giver) -> tuple[Hindrance, ...]:
         """Return what stands against ending a card's suspension.

@@ -155,7 +155,7 @@ def hand_back(connection: Connection, reference: str, giver: Giver, now_ms: int)
         raise Conflict(f"card {reference} stands in for no other card")
     if is_same(connection, by.person, temporary.person_id):
         raise OwnCard("nobody hands a card back to themselves: a colleague takes it")
-    if temporary.state != CardState.REVOKED:
+    if temporary.state not in {CardState.REVOKED, CardState.EXPIRED}:
         change_state_in(connection, reference, _REPLACED, now_ms, by)
     change_state_in(connection, reference, NewState(CardState.RETURNED), now_ms, by)
     main = store.card_numbered(connection, temporary.stands_in_for_id)

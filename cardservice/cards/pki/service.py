@@ -29,7 +29,7 @@ from cardservice.cards.pki.rules import (
 )
 from cardservice.cards.pki.signing import Validity, sign_certificate
 from cardservice.cards.pki.views import CertificateView, Ending, Waiting, view_of, waiting_of
-from cardservice.cards.rules import CardState, is_piv, piv_credential, state_at
+from cardservice.cards.rules import CardState, is_pinned, is_piv, piv_credential, state_at
 from cardservice.cards.store import card as card_table
 from cardservice.cards.store import credential, keys_of_card
 from cardservice.clock import Clock
@@ -288,7 +288,7 @@ class Certificates:
 
 def _known_uuid(connection: Connection, card_id: int) -> uuid.UUID:
     """Return the UUID that a card has already, or a new one."""
-    known = [key for key in keys_of_card(connection, card_id) if is_piv(key)]
+    known = [key for key in keys_of_card(connection, card_id) if is_piv(key) and not is_pinned(key)]
     return uuid.UUID(bytes=known[0][-16:]) if known else uuid.uuid4()
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.chip.hostile import Script, scripts
-from unit.chip.virtual import PICC_KEY, Field, keys, number, plan, pulled_everywhere, tap
+from unit.chip.virtual import PICC_KEY, SYSTEM_ID, Field, UseKeys, keys, number, plan, pulled_everywhere, tap
 
 from cardservice.chip.conversation import drive
 from cardservice.chip.desfire_application import CardApplication
@@ -26,12 +26,13 @@ from cardservice.chip.errors import (
     CardUnfit,
     ChipError,
     IntegrityRefused,
-    ProofKeyUnknown,
+    ProofKeyRefused,
     StatusError,
     UnfitCause,
 )
 from cardservice.chip.keys import SoftwareWritableKey
 from cardservice.chip.layout import CardUse, NumberFile
+from cardservice.chip.locate import identify
 
 DOOR = CardUse.DOOR
 
@@ -50,6 +51,11 @@ def in_use() -> Field:
 
 def has_generation(field: Field, generation: int) -> bool:
     return tap(field, DOOR, generation) == number(DOOR)
+
+
+def still_opens(field: Field) -> bool:
+    """Whether the door opens to a card while both generations count."""
+    return tap(field, DOOR, 2, 1) == number(DOOR)
 
 
 def test_the_next_generation_is_prepared_beside_the_one_in_force():
@@ -84,12 +90,15 @@ def test_a_card_changes_its_keys_again_and_again():
 
 
 def test_a_change_pulled_at_any_command_is_finished_the_next_time():
-    """Before or after InitializeKeySet, each ChangeKeyEV2, FinalizeKeySet, RollKeySet and the number file."""
+    """Before or after InitializeKeySet, each ChangeKeyEV2, FinalizeKeySet, RollKeySet and the number file.
+
+    Pulled anywhere, the card opens until then: while both generations count, a tap finds the one that is in force.
+    """
 
     def work(field: Field) -> None:
         drive(roll_over(rollover()), field)
 
-    assert pulled_everywhere(in_use, work, lambda field: has_generation(field, 2)) > 50
+    assert pulled_everywhere(in_use, work, lambda field: has_generation(field, 2), still_opens) > 50
 
 
 def test_preparing_a_second_time_writes_nothing():
@@ -100,8 +109,8 @@ def test_preparing_a_second_time_writes_nothing():
     assert not {apdu[1] for apdu in field.sent} & {0x55, 0x56, 0x57, 0xC6}
 
 
-def test_between_rolling_and_the_number_file_the_file_names_the_generation_before():
-    """That is why the service notes the change first: until then a tap finds the old generation's number file."""
+def test_between_rolling_and_the_number_file_the_next_generation_proves_the_card():
+    """The file names the generation before, whose keys are dead: the next one's are tried, even if it is withdrawn."""
     field = in_use()
     drive(prepare_rollover(rollover()), field)
     roll = iter(range(100))
@@ -109,13 +118,26 @@ def test_between_rolling_and_the_number_file_the_file_names_the_generation_befor
         drive(finish_rollover(rollover()), lambda apdu: b"" if apdu[1] == 0x3D and next(roll) == 0 else field(apdu))
     except ChipError:
         field.activate()
-    with pytest.raises(ProofKeyUnknown) as unknown:
-        tap(field, DOOR, 2)
-    assert unknown.value.generation == 1
+    for generations in ((2, 1), (2,)):
+        field.activate()
+        proven = drive(identify(DOOR, UseKeys(DOOR, *generations), system_id=SYSTEM_ID), field)
+        assert (proven.number, proven.generation) == (number(DOOR), 2)
+    with pytest.raises(AuthenticationRefused):
+        tap(field, DOOR, 1)
     field.activate()
     assert drive(prepare_rollover(rollover()), field) is RolloverState.ROLLED
     drive(finish_rollover(rollover()), field)
     assert has_generation(field, 2)
+
+
+def test_a_card_that_refuses_both_generations_is_refused():
+    """Neither the proof key that it claims nor the next one is its own."""
+    field = in_use()
+    field.activate()
+    known = UseKeys(DOOR, 1)
+    known.proof = UseKeys(CardUse.CANTEEN, 1, 2).proof
+    with pytest.raises(ProofKeyRefused):
+        drive(identify(DOOR, known, system_id=SYSTEM_ID), field)
 
 
 def test_nothing_is_rolled_that_was_not_prepared():
@@ -167,7 +189,7 @@ def test_keys_without_key_sets_are_replaced_from_anywhere_on_the_way():
     def work(field: Field) -> None:
         drive(replace_keys(rollover()), field)
 
-    assert pulled_everywhere(with_one_key_set, work, lambda field: has_generation(field, 2)) > 40
+    assert pulled_everywhere(with_one_key_set, work, lambda field: has_generation(field, 2), still_opens) > 40
 
 
 def test_keys_of_neither_generation_are_not_replaced():

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unit.chip.authority import CARD_AUTH, CARD_UUID, NOW, Authority, Request, der, key_usage, name
 
 from cardservice.chip.errors import CertificateCause, CertificateRefused
-from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer, check_card_auth_certificate
+from cardservice.chip.piv_certificate import CardAuthTrust, TrustedIssuer, check_card_auth_certificate, issuer_key
 
 CITY = Authority()
 GOOD = Request()
@@ -82,6 +82,54 @@ def test_one_flaw_is_one_cause(changes, cause):
 def test_an_unknown_issuer_is_refused():
     assert refusal(der(Authority("Another CA").issue(GOOD))) is CertificateCause.ISSUER_UNKNOWN
     assert refusal(GOOD_DER, CardAuthTrust(())) is CertificateCause.ISSUER_UNKNOWN
+
+
+BOUGHT = Authority("A token's own")
+OWN = Request(usage=None, extended_usage=(), uris=(), subject=name((NameOID.COMMON_NAME, "Token 4711")))
+
+
+def pinning(*certificates: x509.Certificate) -> CardAuthTrust:
+    """The city's CA, and the keys of these certificates by themselves."""
+    keys = {issuer_key(one) for one in certificates}
+    return replace(trust(), pinned=keys.__contains__)
+
+
+def test_a_pinned_key_is_accepted_whatever_its_certificate_says():
+    """A token that was bought: no UUID, no usage, nobody's CA. It is known by its key, whoever certifies it next."""
+    certificate = BOUGHT.issue(OWN)
+    accepted = check_card_auth_certificate(der(certificate), pinning(certificate), at=NOW)
+    assert (accepted.card_uuid, accepted.issuer_key) == (None, issuer_key(certificate))
+    assert accepted.public_key == OWN.key.public_key()
+    renewed = der(Authority("Somebody else").issue(OWN))
+    assert check_card_auth_certificate(renewed, pinning(certificate), at=NOW).issuer_key == issuer_key(certificate)
+
+
+def test_another_key_is_not_pinned_with_it():
+    """Neither a copy of the certificate's words under another key, nor one that claims to be of the city's CA."""
+    copied = der(BOUGHT.issue(replace(OWN, key=ec.generate_private_key(ec.SECP256R1()))))
+    assert refusal(copied, pinning(BOUGHT.issue(OWN))) is CertificateCause.ISSUER_UNKNOWN
+    of_ours = Authority().issue(OWN)
+    assert refusal(der(of_ours), pinning(of_ours)) is CertificateCause.SIGNATURE_WRONG
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"not_after": NOW - timedelta(seconds=1)}, CertificateCause.EXPIRED),
+        ({"not_before": NOW + timedelta(seconds=1)}, CertificateCause.NOT_YET_VALID),
+        ({"unknown_critical": True}, CertificateCause.CRITICAL_EXTENSION),
+        ({"key": ec.generate_private_key(ec.SECP384R1())}, CertificateCause.KEY_TYPE),
+    ],
+)
+def test_a_pinned_key_is_refused_all_the_same(changes, cause):
+    certificate = BOUGHT.issue(replace(OWN, **changes))
+    assert refusal(der(certificate), pinning(certificate)) is cause
+
+
+def test_a_revoked_certificate_of_the_city_is_not_saved_by_its_key():
+    certificate = CITY.issue(GOOD)
+    trusted = replace(trust(revoked=frozenset({GOOD.serial})), pinned={issuer_key(certificate)}.__contains__)
+    assert refusal(der(certificate), trusted) is CertificateCause.REVOKED
 
 
 def test_a_forged_issuer_name_is_refused():

@@ -62,32 +62,43 @@ def plan(*uses: CardUse, generation: int = 1) -> CardPlan:
 
 
 class UseKeys:
-    """The keys of a tap, out of a plan: the proof key is not derived here, it is simply there."""
+    """The keys of a tap, out of a plan, the newest generation first; proof keys are not derived here."""
 
-    def __init__(self, use: CardUse, generation: int = 1) -> None:
-        mine = keys(generation, use)
-        self.locate, self._generation, self._proof = [mine.locate], generation, mine.proof
+    def __init__(self, use: CardUse, *generations: int) -> None:
+        mine = [keys(generation, use) for generation in generations]
+        self.locate = [one.locate for one in mine]
+        self._proofs = {one.generation: Derived(one.proof) for one in mine}
 
     def proof(self, generation: int):
-        return self if generation == self._generation else None
+        return self._proofs.get(generation)
+
+
+class Derived:
+    """A master of which every card has the same key."""
+
+    def __init__(self, key: SoftwareWritableKey) -> None:
+        self._key = key
 
     def diversify(self, _: bytes):
-        return self._proof
+        return self._key
 
 
-def tap(field: Field, use: CardUse, generation: int = 1) -> bytes:
-    """Activates the card and taps it; returns the number that it has proved."""
+def tap(field: Field, use: CardUse, *generations: int) -> bytes:
+    """Activates the card and taps it, with the keys of these generations; returns the number that it has proved."""
     field.activate()
-    return drive(identify(use, UseKeys(use, generation), system_id=SYSTEM_ID), field).number
+    return drive(identify(use, UseKeys(use, *(generations or (1,))), system_id=SYSTEM_ID), field).number
 
 
 def pulled_everywhere(
-    prepare: Callable[[], Field], work: Callable[[Field], None], check: Callable[[Field], bool]
+    prepare: Callable[[], Field],
+    work: Callable[[Field], None],
+    check: Callable[[Field], bool],
+    meanwhile: Callable[[Field], bool] = lambda _: True,
 ) -> int:
     """Does `work` on a card that is pulled at each of its commands in turn, and then again; counts the pulls.
 
     Each command is cut off once before and once after the card has carried it out. `check` looks at what became of
-    the card in the end.
+    the card in the end, `meanwhile` at the card as it was pulled.
     """
     whole = prepare()
     work(whole)
@@ -102,6 +113,8 @@ def pulled_everywhere(
                 field.activate()
             else:
                 raise AssertionError(f"the card was not pulled at command {at}")
+            assert meanwhile(field), (at, carries_out)
+            field.activate()
             work(field)
             assert check(field), (at, carries_out)
     return 2 * count

@@ -12,7 +12,7 @@ from service.fake_clock import FakeClock
 
 from cardservice.cards import store as cards
 from cardservice.cards.encoding import service, store
-from cardservice.cards.encoding.rules import EncoderName, JobKind
+from cardservice.cards.encoding.rules import EncoderName, JobKind, NumberUse
 from cardservice.cards.encoding.runner import Runner, Tools
 from cardservice.cards.encoding.service import Job, Wish
 from cardservice.cards.encoding.works import CardKeys, look
@@ -124,9 +124,18 @@ class Desk:
             cards.add_card(connection, reference, here, None, (), state="in_production", profile=profile)
         return reference
 
-    def order(self, kind: JobKind, card: str | None = None, *, blank: str | None = None, by: By = BY) -> Job:
+    def order(
+        self,
+        kind: JobKind,
+        card: str | None = None,
+        *,
+        blank: str | None = None,
+        number_use: NumberUse | None = None,
+        by: By = BY,
+    ) -> Job:
+        wish = Wish(kind, HERE, card, blank, number_use)
         with write(self.databases.state) as connection:
-            return service.order(connection, Wish(kind, HERE, card, blank), by, self.card_keys, self.clock.now_ms())
+            return service.order(connection, wish, by, self.card_keys, self.clock.now_ms())
 
     def job(self, job: Job) -> Job:
         with read(self.databases.state) as connection:
