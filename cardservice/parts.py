@@ -16,6 +16,9 @@ from cardservice.cards.keys.keyfile import KeyFile
 from cardservice.cards.pki.authorities import Authorities, AuthorityFile
 from cardservice.cards.pki.ports import CaToken
 from cardservice.cards.pki.rules import PkiRules
+from cardservice.cards.pki.signer.client import SignerToken
+from cardservice.cards.pki.signer.policy import Signer, SignerRules
+from cardservice.cards.pki.signer.server import SigningProcess
 from cardservice.cards.ports import TokenKeys
 from cardservice.cards.proven import Known, trust_of
 from cardservice.chip.piv_certificate import CardAuthTrust
@@ -413,10 +416,21 @@ def authority_file(settings: Settings) -> AuthorityFile:
 
 
 def _ca_token(section: PkiSection) -> CaToken | None:
-    if section.logon != "pkcs11":
+    if section.logon != "signer":
         return None
+    if section.signer_socket is None:
+        raise SettingsError('pki.signer_socket: must be set where pki.logon is "signer"')
+    return SignerToken(section.signer_socket)
+
+
+def signing_process(section: PkiSection, clock: Clock) -> SigningProcess:
+    """Return the process that has the logon authority's key; it opens no store and knows no card.
+
+    Raises:
+        SettingsError: no token is named, or what talks to tokens is not installed.
+    """
     if section.pkcs11_module is None or section.pkcs11_token is None:
-        raise SettingsError('pki.pkcs11_module and pki.pkcs11_token must be set where pki.logon is "pkcs11"')
+        raise SettingsError("pki.pkcs11_module and pki.pkcs11_token: must name the token with the authority's key")
     with needs("pkcs11"):
         from integrations.pkcs11 import Token, TokenSettings  # noqa: PLC0415  # an optional extra
         from integrations.pkcs11.authorities import TokenAuthorities  # noqa: PLC0415  # an optional extra
@@ -424,7 +438,9 @@ def _ca_token(section: PkiSection) -> CaToken | None:
     def pin() -> str:
         return read_secret_text(section.pin_file, "pki.pin_file")
 
-    return TokenAuthorities(Token(TokenSettings(section.pkcs11_module, section.pkcs11_token, pin)))
+    token = TokenAuthorities(Token(TokenSettings(section.pkcs11_module, section.pkcs11_token, pin)))
+    rules = SignerRules(frozenset(section.never_for), section.logon_days, section.logons_per_hour)
+    return SigningProcess(token, Signer(rules), clock)
 
 
 def authorities(settings: Settings) -> Authorities:

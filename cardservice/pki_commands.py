@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from cardservice.console import ConfigOption, JsonOption, clearly, load_settings, open_stores, show, traced
-from cardservice.errors import Conflict
+from cardservice.errors import Conflict, SettingsError
 from cardservice.instants import instant
 
 if TYPE_CHECKING:
@@ -61,6 +61,27 @@ def init(
     typer.echo(f"made authority {made.name}; restart the service to use it")
     if made.kind is AuthorityKind.LOGON:
         typer.echo(_NTAUTH, err=True)
+
+
+@pki.command("signer")
+@clearly
+def signer(config: ConfigOption = None) -> None:
+    """Run the process that has the logon authority's key, until ctrl-C or SIGTERM; it has settings of its own."""
+    import signal
+    import threading
+
+    from cardservice.clock import SystemClock
+    from cardservice.parts import signing_process
+
+    settings = load_settings(config)
+    if settings.pki.signer_socket is None:
+        raise SettingsError("pki.signer_socket: must name the UNIX socket at which the service asks")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    process = signing_process(settings.pki, SystemClock())
+    path = settings.pki.signer_socket
+    process.serve(path, lambda: typer.echo(f"signs logons at {path}"), stop)
 
 
 @pki.command("list")

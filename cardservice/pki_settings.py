@@ -2,9 +2,12 @@
 """What can be set of certificates on cards (a part of `settings.py`)."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+# A principal name, or a SID.
+ACCOUNT_PATTERN: Final = r"^(S-1-[0-9]{1,14}(-[0-9]{1,10}){1,15}|[^@\x00-\x20]{1,100}@[^@\x00-\x20]{1,100})$"
 
 
 class PkiSection(BaseModel):
@@ -24,15 +27,29 @@ class PkiSection(BaseModel):
         description="Where others reach /pki of this service, by plain HTTP and often through a proxy, for example "
         "http://pki.example.org; it stands in every certificate.",
     )
-    logon: Literal["outside", "pkcs11", "software"] = Field(
+    logon: Literal["outside", "signer", "software"] = Field(
         "outside",
-        description="Who signs logon certificates: the city's own PKI, an authority with its key in a PKCS#11 token, "
-        "or (in the demonstration alone) one with its key in the sealed file.",
+        description="Who signs logon certificates: the city's own PKI, an authority whose key a process of its own has "
+        "in a PKCS#11 token (cardservice cards pki signer), or (in the demonstration alone) one with its key in the "
+        "sealed file.",
     )
-    pkcs11_module: Path | None = Field(None, description="Library of the token for the logon authority.")
-    pkcs11_token: str | None = Field(None, description="That token's label.", max_length=32)
+    signer_socket: Path | None = Field(
+        None, description="UNIX socket of that process, for example /run/cardservice-signer/socket."
+    )
+    pkcs11_module: Path | None = Field(None, description="For that process: library of the logon authority's token.")
+    pkcs11_token: str | None = Field(None, description="For that process: the token's label.", max_length=32)
     pin_file: Path = Field(
-        Path("/run/credentials/cardservice.service/pki-token"), description="File with that token's user PIN."
+        Path("/run/credentials/cardservice-signer.service/token"),
+        description="For that process: file with the token's user PIN.",
+    )
+    never_for: tuple[Annotated[str, Field(pattern=ACCOUNT_PATTERN)], ...] = Field(
+        (),
+        max_length=1_000,
+        description="For that process: accounts (UPN or SID) that get no certificate whoever asks; domain "
+        "administrators above all.",
+    )
+    logons_per_hour: int = Field(
+        500, ge=1, le=100_000, description="For that process: at most so many logon certificates an hour."
     )
     outside_ca_files: tuple[Path, ...] = Field(
         (),
@@ -54,7 +71,7 @@ class PkiSection(BaseModel):
     renew_days: int = Field(30, ge=1, le=365, description="How long before its end a certificate is to be renewed.")
     ticket_hours: int = Field(10, ge=1, le=168, description="How long Kerberos tickets of the domain live.")
 
-    @field_validator("store", "url", "pkcs11_module", "pkcs11_token", "realm", mode="before")
+    @field_validator("store", "url", "signer_socket", "pkcs11_module", "pkcs11_token", "realm", mode="before")
     @classmethod
     def _empty_is_not_set(cls, value: Any) -> Any:
         """Read an empty text as "not set": TOML has no word for it."""

@@ -78,10 +78,10 @@ def _pki_contradictions(settings: Settings) -> list[str]:
     if pki.logon == "software" and not settings.demonstration:
         found.append(
             'pki.logon: "software" is for the demonstration alone: who copies that file can log on as anybody. Let '
-            'your own PKI sign ("outside"), or keep the key in a token ("pkcs11")'
+            'your own PKI sign ("outside"), or have a process of its own keep the key ("signer")'
         )
-    if pki.logon == "pkcs11" and (pki.pkcs11_module is None or pki.pkcs11_token is None):
-        found.append('pki.pkcs11_module and pki.pkcs11_token must be set where pki.logon is "pkcs11"')
+    if pki.logon == "signer" and pki.signer_socket is None:
+        found.append('pki.signer_socket: must be set where pki.logon is "signer"')
     if pki.store is not None and pki.url is None:
         found.append("pki.url: must be set where pki.store is: certificates say where their revocation list is")
     if pki.crl_every_hours * 2 > pki.crl_hours:

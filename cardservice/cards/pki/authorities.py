@@ -112,7 +112,7 @@ class AuthorityFile:
         in_token = kind is AuthorityKind.LOGON and not self.software_logon
         if in_token and self.token is None:
             raise Conflict(
-                'an authority for logon keeps its key in a token: set pki.logon to "pkcs11" and name the token, or let '
+                'an authority for logon keeps its key in a process of its own: set pki.logon to "signer", or let '
                 'your own PKI sign: pki.logon = "outside"'
             )
         if not self.path.exists():

@@ -7,7 +7,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class CaToken(Protocol):
-    """A token with keys of authorities, P-256, by their names. Every method may raise KeyStoreError."""
+    """A token with keys of authorities, P-256, by their names.
+
+    Every method may raise KeyStoreError, or Conflict where it will not do what is asked.
+    """
 
     def public_key(self, name: str) -> ec.EllipticCurvePublicKey:
         """Return the public half of an authority's key."""
