@@ -4,7 +4,7 @@
 import json
 import os
 import sys
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -41,8 +41,11 @@ from cardservice.web.accounts.commands import accounts
 from cardservice.webhooks.commands import webhooks
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.engine import Connection
 
+    from cardservice.cards.encoding.ports import CardInReader
     from cardservice.cards.encoding.works import CardKeys
     from cardservice.cards.service import CardView
 
@@ -106,7 +109,19 @@ def _zones(connection: "Connection") -> dict[str, int]:
     return zone_numbers(connection)
 
 
-add_encoding_commands(cards, Around(_card_keys, _zones))
+@contextmanager
+def _card_here(reader: str | None) -> "Iterator[CardInReader]":
+    with needs("pcsc"):
+        from readers.errors import ReaderFault
+        from readers.here import card_here
+    try:
+        with card_here(reader) as card:
+            yield card
+    except ReaderFault as error:
+        raise NotFound(str(error)) from error
+
+
+add_encoding_commands(cards, Around(_card_keys, _zones, _card_here))
 
 
 @app.command()

@@ -1,20 +1,22 @@
 # SPDX-License-Identifier: EUPL-1.2
-"""`cardservice cards encode|register|erase|rekey|probe`: a job for the running service, followed until it is over."""
+"""`cardservice cards encode|register|erase|rekey|probe|privacy-scan`: a job for the service, followed to its end."""
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
 import typer
 
-from cardservice.console import ConfigOption, clearly, open_stores, traced
+from cardservice.console import ConfigOption, JsonOption, clearly, open_stores, show, traced
 from cardservice.errors import Conflict, NotFound, SettingsError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
+    from cardservice.cards.encoding.ports import CardInReader
     from cardservice.cards.encoding.rules import NumberUse
     from cardservice.cards.encoding.service import Job
     from cardservice.cards.encoding.works import CardKeys
@@ -34,11 +36,14 @@ NumberOption = Annotated[
 class Around(NamedTuple):
     """What the commands are given by whoever puts the program together.
 
-    `open_keys` opens the key store that the settings name; `zones` are the row numbers of the zones by code.
+    `open_keys` opens the key store that the settings name; `zones` are the row numbers of the zones by code;
+    `card_here` is for whoever has a reader and no service.
     """
 
     open_keys: Callable[[Path | None], "CardKeys"]
     zones: Callable[["Connection"], Mapping[str, int]]
+    # The card in a reader of this machine, by the reader's name; none: the first in which a card lies.
+    card_here: Callable[[str | None], AbstractContextManager["CardInReader"]]
 
 
 _around: list[Around] = []
@@ -47,8 +52,8 @@ _around: list[Around] = []
 def add_encoding_commands(cards: typer.Typer, around: Around) -> None:
     """Add the commands to `cardservice cards`."""
     _around[:] = [around]
-    for command in (encode, register, erase, rekey, probe):
-        cards.command(command.__name__)(command)
+    for command in (encode, register, erase, rekey, probe, privacy_scan):
+        cards.command(command.__name__.replace("_", "-"))(command)
 
 
 @clearly
@@ -98,6 +103,38 @@ def probe(at: AtOption, wait_s: ForOption = 300, config: ConfigOption = None) ->
     _do("probe", at, _Which(), wait_s, config)
 
 
+@clearly
+def privacy_scan(
+    at: Annotated[
+        str | None, typer.Option("--at", help="At this encoder (AGENT:READER) of the running service.")
+    ] = None,
+    reader: Annotated[str | None, typer.Option("--reader", help="In this PC/SC reader of this machine.")] = None,
+    wait_s: ForOption = 300,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read a card twice without any key and list every byte that was the same: could somebody follow it by that?
+
+    Without --at, a card in a reader of this machine is read: neither service nor settings are needed.
+    """
+    from cardservice.cards.encoding.scanning import findings_document, followed_by, scan
+    from cardservice.chip.errors import ChipError
+
+    if at is not None:
+        facts = _do("probe", at, _Which(), wait_s, config).facts or {}
+        stable = list(facts.get("stable", ()))
+    else:
+        with _around[0].card_here(reader) as card:
+            try:
+                stable = findings_document(scan(card)[1])
+            except ChipError as error:
+                raise Conflict(f"the card could not be read to the end: {error}") from error
+    lines = [f"{one['where']}, from byte {one['offset']}: {one['bytes']} bytes, {one['tells']}" for one in stable]
+    show(stable, "\n".join(lines) or "no byte was the same, beyond the type of the chip", as_json=as_json)
+    if found := followed_by(stable):
+        raise Conflict(f"the card could be followed by: {', '.join(found)}")
+
+
 class _Which(NamedTuple):
     """Which card, on which blank, and where its bare number counts."""
 
@@ -106,7 +143,7 @@ class _Which(NamedTuple):
     number: str | None = None
 
 
-def _do(kind: str, at: str, which: _Which, wait_s: int, config: Path | None) -> None:
+def _do(kind: str, at: str, which: _Which, wait_s: int, config: Path | None) -> "Job":
     from cardservice.cards.encoding import service
     from cardservice.cards.encoding.rules import EncoderName, JobKind
     from cardservice.cards.service import By
@@ -122,7 +159,7 @@ def _do(kind: str, at: str, which: _Which, wait_s: int, config: Path | None) -> 
         wish = service.Wish(JobKind(kind), EncoderName(agent, reader), which.card, which.blank, number)
         job = service.order(connection, wish, By(_HERE), keys, SystemClock().now_ms())
     typer.echo(f"job {job.reference}: lay the card on {wish.encoder.reader} of {wish.encoder.agent}")
-    _follow(partial(_look, databases, job.reference), wait_s)
+    return _follow(partial(_look, databases, job.reference), wait_s)
 
 
 def _number_use(connection: "Connection", text: str) -> "NumberUse":
@@ -151,7 +188,7 @@ def _look(databases: "Databases", reference: str) -> "Job":
         return service.one(connection, reference)
 
 
-def _follow(look: "Callable[[], Job]", wait_s: int) -> None:
+def _follow(look: "Callable[[], Job]", wait_s: int) -> "Job":
     """Say what changes until the job is over, or `wait_s` seconds are; the job goes on without anybody who looks.
 
     Raises:
@@ -166,12 +203,14 @@ def _follow(look: "Callable[[], Job]", wait_s: int) -> None:
         raise Conflict(f"job {job.reference} is not over after {wait_s} s; it goes on when its card is laid on")
     if job.state != "done":
         raise Conflict(f"job {job.reference} is {job.state}" + (f": {job.detail}" if job.detail else ""))
+    return job
 
 
 def _say(job: "Job", said: Any) -> str:
     step = f", step {job.step} of {job.steps} ({job.step_name})" if job.steps and job.is_open else ""
     trouble = f": {job.trouble}" if job.trouble else ""
-    facts = "" if job.facts is None else "".join(f"\n  {name}: {value}" for name, value in job.facts.items())
+    told = {name: value for name, value in (job.facts or {}).items() if name != "stable"}
+    facts = "".join(f"\n  {name}: {value}" for name, value in told.items())
     line = f"{job.state}{step}{trouble}{facts}"
     if line != said:
         typer.echo(line)

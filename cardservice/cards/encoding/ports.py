@@ -10,16 +10,11 @@ from cardservice.chip.keys import WritableKey
 from cardservice.chip.locate import UseKeys
 
 
-class CardOnEncoder(Protocol):
-    """A card from when it is laid on an encoder until it leaves. Used from one thread at a time, never the event loop.
+class CardInReader(Protocol):
+    """A card from when it is laid on a reader until it leaves. Used from one thread at a time, never the event loop.
 
     Every `begin` powers the card up anew.
     """
-
-    @property
-    def encoder(self) -> EncoderName:
-        """Where it lies."""
-        ...
 
     def begin(self) -> None:
         """Let the next exchange be the first of a new activation of the card."""
@@ -31,6 +26,15 @@ class CardOnEncoder(Protocol):
 
     def release(self) -> None:
         """Power the card off; it may be taken away."""
+        ...
+
+
+class CardOnEncoder(CardInReader, Protocol):
+    """A card on an encoder."""
+
+    @property
+    def encoder(self) -> EncoderName:
+        """Where it lies."""
         ...
 
 

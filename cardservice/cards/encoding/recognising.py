@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cardservice.cards.encoding.ports import CardOnEncoder
+from cardservice.cards.encoding.ports import CardInReader
 from cardservice.cards.encoding.rules import NumberUse, Trouble
 from cardservice.cards.encoding.works import CardKeys, converse
 from cardservice.cards.numbers.rules import NumberRefused, Written, read_number
@@ -54,7 +54,7 @@ class Recognised:
     facts: dict[str, Any]
 
 
-def recognise(card: CardOnEncoder, keys: CardKeys, at_ms: int, number: NumberUse | None) -> Recognised:
+def recognise(card: CardInReader, keys: CardKeys, at_ms: int, number: NumberUse | None) -> Recognised:
     """Ask a card everything it can prove. Blocks.
 
     Raises:
@@ -79,7 +79,7 @@ def recognise(card: CardOnEncoder, keys: CardKeys, at_ms: int, number: NumberUse
     return _by_number(probe, number, facts, refused)
 
 
-def _numbers(probe: Probe, card: CardOnEncoder, keys: CardKeys) -> Iterator[tuple[bytes, int]]:
+def _numbers(probe: Probe, card: CardInReader, keys: CardKeys) -> Iterator[tuple[bytes, int]]:
     for use in probe.uses:
         card.begin()
         try:
@@ -91,7 +91,7 @@ def _numbers(probe: Probe, card: CardOnEncoder, keys: CardKeys) -> Iterator[tupl
         yield desfire_credential(use.value, found.number), found.generation
 
 
-def _piv(card: CardOnEncoder, keys: CardKeys, at_ms: int) -> tuple[bytes, int]:
+def _piv(card: CardInReader, keys: CardKeys, at_ms: int) -> tuple[bytes, int]:
     """Return under which key a PIV card is known, and when its certificate ends: here any key may be pinned."""
     card.begin()
     trust = replace(keys.trust, pinned=lambda _: True)

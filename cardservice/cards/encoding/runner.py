@@ -17,6 +17,7 @@ from cardservice.cards.encoding import service, store, works
 from cardservice.cards.encoding.ports import CardOnEncoder
 from cardservice.cards.encoding.recognising import CardUnknowable, recognise
 from cardservice.cards.encoding.rules import MAX_DETAIL, JobKind, JobState, Trouble, state_after, trouble_of
+from cardservice.cards.encoding.scanning import findings_document, followed_by, scan
 from cardservice.cards.encoding.service import Job
 from cardservice.cards.encoding.works import CardKeys, Looked, converse
 from cardservice.cards.ports import TokenTrouble
@@ -25,7 +26,7 @@ from cardservice.chip.desfire_layout import Step
 from cardservice.chip.desfire_personalise import EncodedCard, personalise
 from cardservice.chip.errors import CardUnfit, ChipError, UnfitCause
 from cardservice.chip.keys import WritableKey
-from cardservice.chip.open_reading import FREE_MEMORY, Place, read_openly
+from cardservice.chip.open_reading import FREE_MEMORY, Place
 from cardservice.chip.originality import is_original
 from cardservice.chip.privacy_scan import has_random_uid
 from cardservice.chip.probe import conclude
@@ -153,8 +154,8 @@ class Runner:
             service.rolled(connection, job, one.use, following)
 
     def _probe(self, job: Job, card: CardOnEncoder) -> None:
-        card.begin()
-        reading = converse(read_openly(), card)
+        reading, findings = scan(card)
+        stable = findings_document(findings)
         found, memory = conclude(reading), reading.values.get(Place(FREE_MEMORY), b"")
         facts = {
             "family": None if found.family is None else found.family.value,
@@ -165,6 +166,8 @@ class Runner:
             "random_uid": has_random_uid(reading),
             "can_be_encoded": found.can_be_personalised,
             "level": found.level.value,
+            "followed_by": followed_by(stable),
+            "stable": stable,
         }
         with write(self._tools.state) as connection:
             values = {"found": json.dumps(facts)}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple, TypeVar
 
-from cardservice.cards.encoding.ports import CardOnEncoder, EncodingKeys
+from cardservice.cards.encoding.ports import CardInReader, EncodingKeys
 from cardservice.cards.ports import KeyName
 from cardservice.chip.conversation import MAX_EXCHANGES, Conversation
 from cardservice.chip.desfire_card import PICC_KEY_NO, CardLevel
@@ -62,7 +62,7 @@ class Looked:
     foreign: int
 
 
-def converse(conversation: Conversation[T], card: CardOnEncoder) -> T:
+def converse(conversation: Conversation[T], card: CardInReader) -> T:
     """Run a conversation against a card on an encoder and return its result. Blocks.
 
     Raises:
@@ -183,7 +183,7 @@ def renewed(badge: Badge, newest: int) -> Badge:
     return badge if newest == badge.generation else Badge(badge.number, newest, badge.generation)
 
 
-def roll(plan: RolloverPlan, card: CardOnEncoder, note: Callable[[], None], progress: Progress) -> None:
+def roll(plan: RolloverPlan, card: CardInReader, note: Callable[[], None], progress: Progress) -> None:
     """Put the next generation of one application in force; `note` is called before the old one may cease to count.
 
     Raises:
