@@ -65,7 +65,7 @@ class UseKeys:
     """The keys of a tap, out of a plan, the newest generation first; proof keys are not derived here."""
 
     def __init__(self, use: CardUse, *generations: int) -> None:
-        mine = [keys(generation, use) for generation in generations]
+        mine = [keys(generation, use) for generation in generations or (1,)]
         self.locate = [one.locate for one in mine]
         self._proofs = {one.generation: Derived(one.proof) for one in mine}
 
@@ -86,7 +86,7 @@ class Derived:
 def tap(field: Field, use: CardUse, *generations: int) -> bytes:
     """Activates the card and taps it, with the keys of these generations; returns the number that it has proved."""
     field.activate()
-    return drive(identify(use, UseKeys(use, *(generations or (1,))), system_id=SYSTEM_ID), field).number
+    return drive(identify(use, UseKeys(use, *generations), system_id=SYSTEM_ID), field).number
 
 
 def pulled_everywhere(
