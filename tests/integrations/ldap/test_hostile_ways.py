@@ -2,6 +2,7 @@
 """What must not happen on the way to a real slapd: old TLS, no name, a referral followed, half a list believed."""
 
 import socket
+import subprocess
 import ssl
 import threading
 import warnings
@@ -68,7 +69,9 @@ class OldSlapd(Slapd):
     """It speaks TLS 1.1 and nothing newer."""
 
     def _config_text(self) -> str:
-        only = OPENSSL_FROM_1_1 if b"libssl.so" in SLAPD.read_bytes() else GNUTLS_ONLY_1_1
+        # Which library it is stands in libldap, not in the program.
+        linked = subprocess.run(["ldd", SLAPD], capture_output=True, text=True, timeout=30, check=True).stdout
+        only = OPENSSL_FROM_1_1 if "libssl.so" in linked else GNUTLS_ONLY_1_1
         text = super()._config_text().replace("TLSProtocolMin 3.3", only)
         assert only in text
         return text
