@@ -2,8 +2,8 @@
 """What must not happen on the way to a real slapd: old TLS, no name, a referral followed, half a list believed."""
 
 import socket
-import subprocess
 import ssl
+import subprocess
 import threading
 import warnings
 from collections.abc import Iterator
