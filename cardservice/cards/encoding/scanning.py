@@ -27,11 +27,17 @@ def scan(card: CardInReader) -> tuple[OpenReading, tuple[Finding, ...]]:
 def findings_document(findings: tuple[Finding, ...]) -> list[dict[str, Any]]:
     """Return findings as JSON has them: where, from which byte, how many, and whom they could tell."""
     return [
-        {"where": str(one.place), "offset": one.offset, "bytes": len(one.value), "tells": one.tells.value}
+        {
+            "where": str(one.place),
+            "place": one.place.name,
+            "offset": one.offset,
+            "bytes": len(one.value),
+            "tells": one.tells.value,
+        }
         for one in findings
     ]
 
 
 def followed_by(document: list[dict[str, Any]]) -> list[str]:
-    """Return where the bytes were read by which the card could be followed, each place once."""
-    return list(dict.fromkeys(one["where"] for one in document if one["tells"] == Tells.ONE_CARD.value))
+    """Return what the bytes are by which the card could be followed, each place's name once."""
+    return list(dict.fromkeys(one["place"] for one in document if one["tells"] == Tells.ONE_CARD.value))

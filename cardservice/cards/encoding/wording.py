@@ -68,6 +68,26 @@ USES: Final[Mapping[str, str]] = {
     "printer": marked("Printing"),
     "canteen": marked("Canteen"),
 }
+# What a stranger's reader finds, as `chip/open_reading.py` calls it.
+PLACES: Final[Mapping[str, str]] = {
+    "UID": marked("its number (UID)"),
+    "GetVersion: UID": marked("the number of the chip"),
+    "GetVersion: production": marked("the date of production"),
+    "originality signature": marked("the maker's signature"),
+    "application list": marked("the list of its applications"),
+    "free memory": marked("its free memory"),
+    "key settings of the card": marked("settings of its keys"),
+    "key version of the card": marked("the version of its key"),
+    "PIV selected by name": marked("its PIV application"),
+    "PIV CHUID": marked("the identifier for PIV (CHUID)"),
+    "PIV card authentication certificate": marked("its certificate"),
+    "key settings": marked("settings of the keys of an application"),
+    "key set versions": marked("versions of the keys of an application"),
+    "key version": marked("the version of a key of an application"),
+    "files": marked("the files of an application"),
+    "file settings": marked("settings of a file"),
+    "file content": marked("the content of a file"),
+}
 WORDS: Final[Mapping[str, Any]] = {
     "kinds": KINDS,
     "lay_on": LAY_ON,
@@ -76,4 +96,5 @@ WORDS: Final[Mapping[str, Any]] = {
     "step_words": STEPS,
     "use_words": USES,
     "all_uses": ALL_USES,
+    "places": PLACES,
 }

@@ -8,8 +8,10 @@ from unit.cards.encoding.encoder_desk import HERE, USES, CardInHand, key_store
 
 from cardservice.cards.encoding.rules import JobKind, JobState, Trouble
 from cardservice.cards.encoding.service import EncoderBusy, EncodingRefused
+from cardservice.cards.encoding.wording import PLACES
 from cardservice.cards.ports import KeyName
 from cardservice.cards.rules import CardState
+from cardservice.chip import open_reading
 from cardservice.chip.conversation import drive
 from cardservice.chip.desfire_application import CardApplication
 from cardservice.chip.desfire_card import CardLevel
@@ -115,9 +117,18 @@ def test_whatever_lies_there_is_told_without_a_key(desk):
     assert found["uses"] == []
     assert not written(hand)
     assert "uid" not in found
+    assert {"UID", "GetVersion: UID"} <= set(found["followed_by"])
+    assert {"where", "place", "offset", "bytes", "tells"} == set(found["stable"][0])
     _, ours = desk.encoded("employee")
     known = json.loads(desk.run(desk.order(JobKind.PROBE), ours.lay_on()).found or "")
-    assert (known["uses"], known["random_uid"]) == (list(USES), True)
+    assert (known["uses"], known["random_uid"], known["followed_by"]) == (list(USES), True, [])
+
+
+def test_every_place_of_a_keyless_reading_has_a_word_for_the_page():
+    """But for those that tell the type of the chip and nothing more."""
+    names = {value for name, value in vars(open_reading).items() if name.isupper() and isinstance(value, str)}
+    chip = {open_reading.ATS, open_reading.VERSION_HARDWARE, open_reading.VERSION_SOFTWARE, open_reading.DESFIRE_NAME}
+    assert names - chip == set(PLACES)
 
 
 def test_a_card_of_somebody_else_is_left_alone(desk):
