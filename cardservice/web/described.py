@@ -99,16 +99,19 @@ def complete(schema: dict[str, Any], operations: Mapping[tuple[str, str], Operat
 
 
 def methods_of(app: FastAPI, path: str) -> list[str]:
-    """Return the methods that are described for a path, in order; from the routes, as refusing has to be quick."""
-    found = {
-        method
-        for context in iter_route_contexts(app.routes)
-        if isinstance(context.original_route, APIRoute)
-        and context.original_route.include_in_schema
-        and re.fullmatch(_NAME.sub("[^/]+", str(context.path_format)), path)
-        for method in context.methods or ()
-    }
-    return sorted(found)
+    """Return the methods that are described for a path, in order; from the routes, as refusing has to be quick.
+
+    Where one is described word for word, what a name in its place would take is none of its own: `/lists/look` is no
+    `/lists/{list}`.
+    """
+    found: dict[str, set[str]] = {}
+    for context in iter_route_contexts(app.routes):
+        described, route = str(context.path_format), context.original_route
+        if not isinstance(route, APIRoute) or not route.include_in_schema:
+            continue
+        if re.fullmatch(_NAME.sub("[^/]+", described), path):
+            found.setdefault(described, set()).update(context.methods or ())
+    return sorted(found.get(path) or set().union(*found.values()))
 
 
 def _taken(method: str, route: Mapping[str, Any]) -> list[int]:

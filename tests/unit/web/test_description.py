@@ -44,3 +44,20 @@ async def _ask_while_it_is_made() -> None:
     assert made == [True]
     assert [one.status_code for one in answers] == [200, 200]
     assert answers[0].json()["paths"]["/door"]["get"]
+
+
+def test_what_is_described_word_for_word_is_no_name() -> None:
+    """`Allow` of `/lists/look` does not name what `/lists/{list}` takes; of another list it does."""
+    app = FastAPI()
+
+    @app.get("/lists/{name}")
+    async def one(name: str) -> str:
+        return name
+
+    @app.post("/lists/look")
+    async def look() -> str:
+        return "looked at"
+
+    assert described.methods_of(app, "/lists/look") == ["POST"]
+    assert described.methods_of(app, "/lists/mine") == ["GET"]
+    assert described.methods_of(app, "/lists/mine/more") == []
