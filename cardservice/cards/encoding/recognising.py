@@ -15,6 +15,7 @@ from cardservice.cards.encoding.ports import CardInReader
 from cardservice.cards.encoding.rules import NumberUse, Trouble
 from cardservice.cards.encoding.works import CardKeys, converse
 from cardservice.cards.numbers.rules import NumberRefused, Written, read_number
+from cardservice.cards.ports import TokenTrouble
 from cardservice.cards.proven import credential_of
 from cardservice.cards.rules import desfire_credential, old_credential
 from cardservice.chip.errors import CardGone, ChipError
@@ -84,7 +85,7 @@ def _numbers(probe: Probe, card: CardInReader, keys: CardKeys) -> Iterator[tuple
         card.begin()
         try:
             found = converse(identify(use, keys.ring(use.value), system_id=keys.system_id), card)
-        except CardGone:
+        except (CardGone, TokenTrouble):
             raise
         except (ChipError, KeyStoreError):
             continue  # somebody else's application under this name
