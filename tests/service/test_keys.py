@@ -5,14 +5,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from service.fake_clock import FakeClock
 
+from cardservice.cards.encoding.store import add_badge
 from cardservice.cards.keys import sealing, store
 from cardservice.cards.keys.keyfile import KeyFile
 from cardservice.cards.keys.service import CardsLeft, Closing, close_now, listed, status
 from cardservice.cards.keys.upkeep import COUNT_S, KeyUpkeep
-from cardservice.cards.rules import CardState, desfire_credential
-from cardservice.cards.store import add_card, set_state
+from cardservice.cards.numbers.rules import Written, read_number
+from cardservice.cards.rules import CardState, desfire_credential, old_credential
+from cardservice.cards.store import add_card, credential, set_state
+from cardservice.cards.store import card as card_table
 from cardservice.database import Databases, read, write
 from cardservice.errors import Conflict
 from cardservice.people.store import ensure_organisation
@@ -69,7 +73,30 @@ def test_what_cards_prove_is_counted(world: World) -> None:
     doors = world.doors()
     assert (doors.cards, doors.moved, doors.unseen) == (10, 6, 4)
     assert next(one for one in world.upkeep.status if one.use == "canteen").unseen == 10
-    assert next(one for one in world.upkeep.status if one.use == "card").cards is None
+    assert next(one for one in world.upkeep.status if one.use == "card").cards == 0
+
+
+def test_keys_of_the_card_level_are_counted_by_the_cards_that_need_them(world: World) -> None:
+    """A used blank that is not finished may have the one before; what was destroyed needs none."""
+    with write(world.databases.state) as connection:
+        numbers = connection.execute(sa.select(card_table.c.id).order_by(card_table.c.id).limit(4)).scalars().all()
+        for number, (generation, former) in zip(numbers, ((1, None), (2, None), (2, 1), (1, None)), strict=True):
+            add_badge(connection, number, bytes([number]) * 12, generation, former)
+        connection.execute(sa.update(card_table).where(card_table.c.id == numbers[3]).values(state="destroyed"))
+        assert store.counts(connection, ("card",)) == {"card": {1: 2, 2: 1}}
+        assert len(store.cards_of(connection, "card", 1, 10)) == 2
+
+
+def test_a_number_of_before_is_no_card_that_has_yet_to_move(world: World) -> None:
+    """It has no keys at all: it would be counted as unseen for ever."""
+    world.look()
+    before = world.doors().cards
+    with write(world.databases.state) as connection:
+        number = connection.execute(sa.select(card_table.c.id).limit(1)).scalar_one()
+        old = old_credential("door", read_number("04AABBCCDDEEFF", Written.HEX).number(), 1)
+        connection.execute(sa.insert(credential).values(card_id=number, key=old))
+    world.look()
+    assert world.doors().cards == before
 
 
 def test_a_card_that_moved_counts_as_moved(world: World) -> None:

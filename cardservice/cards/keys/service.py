@@ -61,7 +61,7 @@ def status(engine: Engine, generations: Sequence[Generation]) -> list[UseStatus]
         DatabaseUnavailable: the state store cannot be read.
     """
     with read(engine) as connection:
-        counted = store.counts(connection, USES)
+        counted = store.counts(connection, (*USES, CARD))
     return [_of(use, generations, counted.get(use)) for use in (*USES, CARD)]
 
 
@@ -87,7 +87,7 @@ def _of(use: str, generations: Sequence[Generation], counted: dict[int | None, i
 
 def cards_left(connection: Connection, use: str, generation: int) -> int:
     """Return how many cards a closing would shut out: those that have this generation, and those nobody knows of."""
-    counted = store.counts(connection, (use,))[use] if use in USES else {}
+    counted = store.counts(connection, (use,))[use]
     return counted.get(generation, 0) + counted.get(None, 0)
 
 

@@ -2,11 +2,14 @@
 """Which generation of keys each card's application has, and which generations were closed."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from cardservice.cards.rules import CardState, first_bytes
+from cardservice.cards.encoding.store import card_badge
+from cardservice.cards.keys.rules import CARD
+from cardservice.cards.rules import NUMBER_BYTES, CardState, first_bytes
 from cardservice.cards.store import card, credential
 from cardservice.database import STATE, RowNumber
 
@@ -59,19 +62,22 @@ def note(connection: Connection, seen: Mapping[bytes, int]) -> None:
 
 
 def counts(connection: Connection, uses: Iterable[str]) -> dict[str, dict[int | None, int]]:
-    """Return, by use and generation, how many applications of cards in use there are; None: not seen yet."""
+    """Return, by use and generation, how many applications of cards in use there are; None: not seen yet.
+
+    Of the card level (`CARD`): how many cards and blanks there are whose key is of a generation.
+    """
     found: dict[str, dict[int | None, int]] = {}
     for use in uses:
-        query = sa.select(card_generation.c.generation, sa.func.count()).select_from(_applications())
-        rows = connection.execute(query.where(_living(use)).group_by(card_generation.c.generation))
+        has, of, which = _having(use)
+        rows = connection.execute(sa.select(has, sa.func.count()).select_from(of).where(which).group_by(has))
         found[use] = {row[0]: row[1] for row in rows}
     return found
 
 
 def cards_of(connection: Connection, use: str, generation: int, limit: int) -> list[str]:
     """Return the references of cards that would be shut out: of this generation, or nobody knows of which."""
-    has = card_generation.c.generation
-    query = sa.select(card.c.reference).select_from(_applications()).where(_living(use))
+    has, of, which = _having(use)
+    query = sa.select(card.c.reference).select_from(of).where(which)
     query = query.where(sa.or_(has == generation, has.is_(None))).order_by(card.c.reference).limit(limit)
     return list(connection.execute(query).scalars())
 
@@ -94,6 +100,15 @@ def closings(connection: Connection) -> Sequence[tuple[str, int, int]]:
     return [(row.use, row.generation, row.closed_ms) for row in connection.execute(sa.select(*columns))]
 
 
+def _having(use: str) -> tuple[sa.ColumnElement[Any], sa.Join, sa.ColumnElement[bool]]:
+    """Return the generation that something has, where that stands, and which of them count."""
+    if use == CARD:
+        # Until a used blank is finished it may have the one before, without which nobody could finish or erase it.
+        has = sa.func.coalesce(card_badge.c.former_generation, card_badge.c.generation)
+        return has, card_badge.join(card, card.c.id == card_badge.c.card_id), card.c.state != CardState.DESTROYED.value
+    return card_generation.c.generation, _applications(), _living(use)
+
+
 def _applications() -> sa.Join:
     return credential.join(card, card.c.id == credential.c.card_id).outerjoin(
         card_generation, card_generation.c.credential_id == credential.c.id
@@ -104,4 +119,6 @@ def _living(use: str) -> sa.ColumnElement[bool]:
     # The number of this use alone: a PIV credential has no keys of ours.
     first = first_bytes(use)[0]
     own = sa.and_(credential.c.key >= bytes((first,)), credential.c.key < bytes((first + 1,)))
+    # A number of another system is longer, and has none either.
+    own = sa.and_(own, sa.func.length(credential.c.key) == 1 + NUMBER_BYTES)
     return sa.and_(own, ~credential.c.retired, card.c.state.not_in(_ENDED))
