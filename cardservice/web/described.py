@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.dependencies.models import Dependant
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.exceptions import HTTPException
@@ -66,17 +67,30 @@ def install(app: FastAPI) -> Description:
     async def document(_: Request) -> Response:
         return Response(await description.encoded(), media_type="application/json")
 
-    async def wrong_method(request: Request, error: Exception) -> JSONResponse:
-        if not isinstance(error, HTTPException):
-            raise error
-        allowed = ", ".join(methods_of(app, request.url.path))
-        headers = {"Allow": allowed} if allowed else dict(error.headers or {})
+    def refused(request: Request, headers: Mapping[str, str]) -> JSONResponse:
         detail = f"not {request.method} here"
         problem = Problem(title="method not allowed", status=405, detail=detail, code="method_not_allowed")
         return answer(problem, headers)
 
+    async def wrong_method(request: Request, error: Exception) -> JSONResponse:
+        if not isinstance(error, HTTPException):
+            raise error
+        allowed = ", ".join(methods_of(app, request.url.path))
+        return refused(request, {"Allow": allowed} if allowed else dict(error.headers or {}))
+
+    invalid = app.exception_handlers[RequestValidationError]
+
+    async def not_valid(request: Request, error: Exception) -> Response:
+        # `GET /lists/look` is asked of `/lists/{list}`, where "look" is no list: what is wrong is the method.
+        allowed = methods_of(app, request.url.path)
+        if allowed and request.method not in allowed:
+            return refused(request, {"Allow": ", ".join(allowed)})
+        answered = invalid(request, error)
+        return answered if isinstance(answered, Response) else await answered
+
     app.add_route(SOURCE, document, include_in_schema=False)
     app.add_exception_handler(405, wrong_method)
+    app.add_exception_handler(RequestValidationError, not_valid)
     return description
 
 

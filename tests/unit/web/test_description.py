@@ -50,14 +50,23 @@ def test_what_is_described_word_for_word_is_no_name() -> None:
     """`Allow` of `/lists/look` does not name what `/lists/{list}` takes; of another list it does."""
     app = FastAPI()
 
-    @app.get("/lists/{name}")
-    async def one(name: str) -> str:
-        return name
+    @app.get("/lists/{number}")
+    async def one(number: int) -> int:
+        return number
 
     @app.post("/lists/look")
     async def look() -> str:
         return "looked at"
 
     assert described.methods_of(app, "/lists/look") == ["POST"]
-    assert described.methods_of(app, "/lists/mine") == ["GET"]
-    assert described.methods_of(app, "/lists/mine/more") == []
+    assert described.methods_of(app, "/lists/7") == ["GET"]
+    assert described.methods_of(app, "/lists/7/more") == []
+    described.install(app)
+
+    async def answers(*paths: str) -> list[tuple[int, str | None]]:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://city") as client:
+            found = [await client.get(path) for path in paths]
+        return [(one.status_code, one.headers.get("allow")) for one in found]
+
+    asked = asyncio.run(answers("/lists/look", "/lists/7", "/lists/mine"))
+    assert asked == [(405, "POST"), (200, None), (422, None)]
