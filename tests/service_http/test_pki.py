@@ -175,11 +175,11 @@ def test_the_figures_are_shown(pki_city: City) -> None:
     assert "malformed" in outcomes
 
 
-def test_no_logon_authority_is_made_without_a_token(pki_city: City) -> None:
+def test_no_logon_authority_is_made_beside_the_service(pki_city: City) -> None:
     """The settings leave logons to the city's PKI; the command says what else there is."""
     code, said = cli(pki_city, "init", "logon")
     assert code != 0
-    assert "keeps its key in a token" in said
+    assert "keeps its key in a process of its own" in said
 
 
 def test_a_logon_request_waits_for_the_citys_pki(pki_city: City, tmp_path: Path) -> None:

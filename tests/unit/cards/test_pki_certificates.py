@@ -224,7 +224,7 @@ def test_no_software_signs_logons_outside_the_demonstration(tmp_path: Path) -> N
     with pytest.raises(KeyStoreError, match="for the demonstration alone"):
         file.load()
     fresh = AuthorityFile(tmp_path / "other.json", lambda: PASSPHRASE)
-    with pytest.raises(Conflict, match="in a token"):
+    with pytest.raises(Conflict, match="process of its own"):
         fresh.init(AuthorityKind.LOGON, "Stadt", NOW_MS)
     fresh.init(AuthorityKind.CARD, "Stadt", NOW_MS)
     assert [one.name for one in fresh.load()] == ["card-1"]
