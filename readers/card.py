@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from cardservice.chip.apdu import transmit_whole
 from readers.clock import Clock
 from readers.errors import CardGone, ReaderError, ReaderFault, WorkerBusy
 from readers.ports import CardConnection, ReaderDriver
@@ -112,18 +113,23 @@ class CardSide:
         total = 0
         try:
             for apdu in apdus:
-                if self._released or self._gone is not None:
-                    raise CardGone("the tap is over")
-                response = self._connection.transmit(apdu)
+                response = transmit_whole(apdu, self._one)
                 total += len(response)
-                if len(response) < MIN_RESPONSE_BYTES:
-                    raise CardGone("the answer has no status word")
                 if len(response) > MAX_RESPONSE_BYTES or total > MAX_BATCH_RESPONSE_BYTES:
                     raise ReaderFault(f"the card answered {len(response)} bytes at once, {total} to one batch")
                 exchange.responses.append(response)
         finally:
             exchange.took_us = self._clock.monotonic_us() - began_us
             self._disconnect_if_released()
+
+    def _one(self, apdu: bytes) -> bytes:
+        """Transmit one command; the tap may have ended since the one before."""
+        if self._connection is None or self._released or self._gone is not None:
+            raise CardGone("the tap is over")
+        response = self._connection.transmit(apdu)
+        if len(response) < MIN_RESPONSE_BYTES:
+            raise CardGone("the answer has no status word")
+        return response
 
     def _disconnect_if_released(self) -> None:
         if self._released:

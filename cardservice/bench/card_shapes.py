@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cardservice.agents.messages import CardApdus, CardResponses, encode
 from cardservice.bench.tap_echo import LENGTH_DIGITS
+from cardservice.chip.apdu import transmit_whole
 from cardservice.chip.conversation import Conversation, drive
 
 # As long as the name of a conversation, and about as long as a reader takes for a step.
@@ -46,8 +47,12 @@ def shape_of(conversation: Conversation[Any], transmit: Callable[[bytes], bytes]
     apdus: list[tuple[int, int]] = []
     frames: list[tuple[int, int]] = []
 
+    def one(command: bytes) -> bytes:
+        answer = transmit(command)
+        apdus.append((len(command), len(answer)))
+        return answer
+
     def step(commands: tuple[bytes, ...], answers: tuple[bytes, ...]) -> None:
-        apdus.extend((len(command), len(answer)) for command, answer in zip(commands, answers, strict=True))
         asked = CardApdus(conversation=_CONVERSATION, n=len(frames), apdus=tuple(one.hex() for one in commands))
         told = CardResponses(
             conversation=_CONVERSATION,
@@ -57,7 +62,8 @@ def shape_of(conversation: Conversation[Any], transmit: Callable[[bytes], bytes]
         )
         frames.append((len(encode(told)), len(encode(asked))))
 
-    drive(_steps(conversation, step), transmit)
+    # As an agent does it: answers that the card gives in parts cross the wire whole.
+    drive(_steps(conversation, step), lambda command: transmit_whole(command, one))
     return Shape(tuple(apdus), tuple(frames))
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """Command and response APDUs, command chaining and GET RESPONSE (ISO 7816-4 §5.1)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -10,13 +11,19 @@ from cardservice.chip.status import SUCCESS, iso_refusal
 
 MAX_ROUNDS: Final = 64
 MAX_COLLECTED_BYTES: Final = 65_536
+# What is fetched beside the card: more than any object has that a tap reads.
+MAX_FETCHED_PARTS: Final = 16
+MAX_FETCHED_BYTES: Final = 4_096
 
 _SHORT_LC_MAX: Final = 255
 _SHORT_LE_MAX: Final = 256
 _EXTENDED_LC_MAX: Final = 65_535
 _EXTENDED_LE_MAX: Final = 65_536
 _CHAINING_BIT: Final = 0x10
+_PROPRIETARY_BIT: Final = 0x80
 _INS_GET_RESPONSE: Final = 0xC0
+_SW1_MORE: Final = 0x61
+_SW1_WRONG_LE: Final = 0x6C
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,23 +154,53 @@ def transceive(name: str, command: CommandApdu) -> Conversation[ResponseApdu]:
     answers = yield from exchange(*(bytes(block) for block in blocks))
     for raw in answers[:-1]:
         accept(name, ResponseApdu.from_bytes(raw))
+    return (yield from collect(name, blocks[-1], answers[-1]))
 
-    sent, response = blocks[-1], ResponseApdu.from_bytes(answers[-1])
+
+def collect(name: str, command: CommandApdu, answer: bytes) -> Conversation[ResponseApdu]:
+    """Collects the whole response of a command that was sent, from the first `answer` on; see `transceive`."""
+    sent, response = command, ResponseApdu.from_bytes(answer)
     collected = bytearray()
     for _ in range(MAX_ROUNDS):
         sw1, sw2 = divmod(response.sw, 0x100)
-        if sw1 == 0x6C:
+        if sw1 == _SW1_WRONG_LE:
             sent = replace(sent, le=sw2 or _SHORT_LE_MAX)
         else:
             collected += response.data
             if len(collected) > MAX_COLLECTED_BYTES:
                 raise AnswerTooLong(name, f"the response exceeds {MAX_COLLECTED_BYTES} bytes")
-            if sw1 != 0x61:
+            if sw1 != _SW1_MORE:
                 return ResponseApdu(bytes(collected), response.sw)
             sent = CommandApdu(command.cla, _INS_GET_RESPONSE, 0, 0, le=sw2 or _SHORT_LE_MAX)
         (raw,) = yield from exchange(bytes(sent))
         response = ResponseApdu.from_bytes(raw)
     raise AnswerTooLong(name, f"the response is not complete after {MAX_ROUNDS} rounds")
+
+
+def transmit_whole(command: bytes, transmit: Callable[[bytes], bytes]) -> bytes:
+    """Transmits a command beside the card and fetches what the card holds back of its answer (`61xx`, ISO 7816-4 §7.6).
+
+    Over a network each part would cost a round trip. After 16 parts or 4,096 bytes the answer is handed on as it is,
+    with the card's `61xx`: whoever wants more asks for it. Commands of a proprietary class, and all but the last of a
+    chain, are left alone.
+
+    Args:
+        command: one command APDU.
+        transmit: sends one command APDU and returns the response APDU, never without a status word; what it raises
+            is raised here.
+    """
+    answer = transmit(command)
+    if command[0] & (_PROPRIETARY_BIT | _CHAINING_BIT):
+        return answer
+    for _ in range(MAX_FETCHED_PARTS):
+        if len(answer) > MAX_FETCHED_BYTES or answer[-2] != _SW1_MORE:
+            break
+        part = transmit(bytes((command[0], _INS_GET_RESPONSE, 0, 0, answer[-1])))
+        if part[-2] == _SW1_WRONG_LE:
+            # Nothing was lost: whoever asks again is told the length again.
+            break
+        answer = answer[:-2] + part
+    return answer
 
 
 def accept(name: str, response: ResponseApdu) -> bytes:

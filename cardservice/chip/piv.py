@@ -78,8 +78,7 @@ def authenticate_card(
 def _prove(
     context: bytes, trust: CardAuthTrust, at: datetime, random_bytes: RandomBytes
 ) -> Conversation[CardAuthCertificate]:
-    session = yield from PivSession.select()
-    content = yield from session.get_data(ObjectId.CARD_AUTHENTICATION_CERTIFICATE)
+    session, content = yield from PivSession.select_and_read(ObjectId.CARD_AUTHENTICATION_CERTIFICATE)
     certificate = check_card_auth_certificate(unwrap_certificate(content), trust, at=at)
 
     digest = challenge_digest(context, random_bytes(NONCE_BYTES))

@@ -12,8 +12,8 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from cardservice.chip.apdu import CommandApdu, accept, transceive
-from cardservice.chip.conversation import Conversation, RandomBytes
+from cardservice.chip.apdu import CommandApdu, ResponseApdu, accept, collect, transceive
+from cardservice.chip.conversation import Conversation, RandomBytes, exchange
 from cardservice.chip.errors import (
     ApplicationNotFound,
     AuthenticationRefused,
@@ -45,6 +45,10 @@ from cardservice.chip.tlv import build, descend
 
 _WITNESS, _CHALLENGE, _RESPONSE, _EXPONENTIATION = 0x80, 0x81, 0x82, 0x85
 _AUTHENTICATE: Final = "GENERAL AUTHENTICATE"
+_READ: Final = "GET DATA"
+_SELECT: Final = CommandApdu(0x00, 0xA4, 0x04, 0x00, PIV_AID, le=256)
+# A first answer that wants GET RESPONSE, or the command again with another length.
+_UNFINISHED: Final = frozenset({0x61, 0x6C})
 # How a card says that a management key is not its own: by the proof (6982, 6300), or by its kind (6A80, 6A86, 6A88).
 _WRONG_PROOF: Final = frozenset({0x6982, 0x6300})
 _WRONG_KIND: Final = frozenset({0x6A80, 0x6A86, 0x6A88})
@@ -78,7 +82,27 @@ class PivSession:
             ProtocolError: the answer is not the application property template of PIV.
             CardGone, StatusError: the card left, or refused.
         """
-        response = yield from transceive("SELECT", CommandApdu(0x00, 0xA4, 0x04, 0x00, PIV_AID, le=256))
+        return cls._selected((yield from transceive("SELECT", _SELECT)))
+
+    @classmethod
+    def select_and_read(cls, object_id: int) -> Conversation[tuple["PivSession", bytes]]:
+        """SELECT and GET DATA in one batch, for where every exchange is a round trip.
+
+        Raises:
+            ChipError: as `select` and `get_data`; a card without PIV refuses both, and the first counts.
+        """
+        read = _get_data(object_id)
+        selected, first = yield from exchange(bytes(_SELECT), bytes(read))
+        answer = ResponseApdu.from_bytes(selected)
+        if answer.sw >> 8 in _UNFINISHED:
+            # What it held back of its answer is gone since the command that followed.
+            session = yield from cls.select()
+            return session, (yield from session.get_data(object_id))
+        session = cls._selected(answer)
+        return session, _contained((yield from collect(_READ, read, first)), object_id)
+
+    @classmethod
+    def _selected(cls, response: ResponseApdu) -> "PivSession":
         try:
             template = accept("SELECT", response)
         except ObjectNotFound as missing:
@@ -96,9 +120,7 @@ class PivSession:
             SecurityStatusNotSatisfied: the object wants a PIN first, or the contacts.
             CardGone, ProtocolError, StatusError: the card left, talked nonsense, or refused.
         """
-        command = CommandApdu(0x00, 0xCB, 0x3F, 0xFF, _tag_list(object_id), le=256)
-        response = yield from transceive("GET DATA", command)
-        return descend(accept("GET DATA", response), container_tag(object_id))
+        return _contained((yield from transceive(_READ, _get_data(object_id))), object_id)
 
     def put_data(self, object_id: int, content: bytes) -> Conversation[None]:
         """PUT DATA: replaces the content of a data object, after the management key (Part 2 §3.3.1).
@@ -253,6 +275,14 @@ def _raise_if_key_refused(refused: StatusError, meant: frozenset[int]) -> None:
     if refused.sw in meant:
         meaning = "the card's management key is another one"
         raise AuthenticationRefused(refused.command, refused.sw, meaning) from refused
+
+
+def _get_data(object_id: int) -> CommandApdu:
+    return CommandApdu(0x00, 0xCB, 0x3F, 0xFF, _tag_list(object_id), le=256)
+
+
+def _contained(response: ResponseApdu, object_id: int) -> bytes:
+    return descend(accept(_READ, response), container_tag(object_id))
 
 
 def _tag_list(object_id: int) -> bytes:

@@ -6,22 +6,36 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ldap3
+from ldap3.core.exceptions import LDAPSessionTerminatedByServerError
+
+_TRIES = 3
 
 
 @contextmanager
 def signed_in(url: str, dn: str, password: str) -> Iterator[ldap3.Connection]:
     """A bound connection; failed operations raise. What the connection proves of the server is not what is tested."""
-    tls = ldap3.Tls(validate=ssl.CERT_NONE) if url.startswith("ldaps:") else None
-    connection = ldap3.Connection(
-        ldap3.Server(url, tls=tls, get_info=ldap3.NONE),
-        dn,
-        password,
-        auto_bind=ldap3.AUTO_BIND_NO_TLS,
-        auto_referrals=False,
-        raise_exceptions=True,
-        check_names=False,
-    )
+    connection = _bound(url, dn, password)
     try:
         yield connection
     finally:
         connection.unbind()
+
+
+def _bound(url: str, dn: str, password: str) -> ldap3.Connection:
+    tls = ldap3.Tls(validate=ssl.CERT_NONE) if url.startswith("ldaps:") else None
+    for tries_left in reversed(range(_TRIES)):
+        try:
+            return ldap3.Connection(
+                ldap3.Server(url, tls=tls, get_info=ldap3.NONE),
+                dn,
+                password,
+                auto_bind=ldap3.AUTO_BIND_NO_TLS,
+                auto_referrals=False,
+                raise_exceptions=True,
+                check_names=False,
+            )
+        except LDAPSessionTerminatedByServerError:
+            # On a busy machine a server now and then hangs up on one of thousands of sign-ins.
+            if not tries_left:
+                raise
+    raise AssertionError("never reached")

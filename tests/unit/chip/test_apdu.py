@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from unit.chip.card_double import Wire
 from unit.chip.hostile import Script, scripts
 
-from cardservice.chip.apdu import CommandApdu, ResponseApdu, accept, transceive
+from cardservice.chip.apdu import CommandApdu, ResponseApdu, accept, transceive, transmit_whole
 from cardservice.chip.errors import CardGone, ChipError, ObjectNotFound, ProtocolError, StatusError
 
 byte = st.integers(0, 255)
@@ -153,3 +153,48 @@ def test_arbitrary_answers_end_within_bounds(script):
         response = None
     assert len(wire.batches) <= 65
     assert response is None or len(response.data) <= 65_536
+
+
+READ = bytes.fromhex("00CB3FFF055C035FC10100")
+
+
+def whole(answers: list[bytes], command: bytes = READ) -> tuple[bytes, list[str]]:
+    script, sent = Script(answers), []
+
+    def transmit(apdu: bytes) -> bytes:
+        sent.append(apdu.hex().upper())
+        return script(apdu)
+
+    return transmit_whole(command, transmit), sent
+
+
+def test_beside_the_card_an_answer_in_parts_is_made_whole():
+    answer, sent = whole([b"one\x61\x03", b"two\x61\x00", b"three\x90\x00"])
+    assert answer == b"onetwothree\x90\x00"
+    assert sent == [READ.hex().upper(), "00C0000003", "00C0000000"]
+
+
+def test_the_status_of_the_last_part_is_the_answers():
+    assert whole([b"one\x61\x03", b"\x6f\x00"])[0] == b"one\x6f\x00"
+
+
+@pytest.mark.parametrize("command", ["90AF000000", "10DB3FFF01AA", "80CA000000"])
+def test_other_classes_and_the_links_of_a_chain_are_left_alone(command):
+    answer, sent = whole([b"\x61\x03"], bytes.fromhex(command))
+    assert answer == b"\x61\x03"
+    assert sent == [command]
+
+
+def test_a_wrong_le_is_left_to_whoever_asked():
+    """The card keeps what it has: asked again, it names the length again."""
+    answer, sent = whole([b"one\x61\x05", b"\x6c\x04"])
+    assert answer == b"one\x61\x05"
+    assert sent[1:] == ["00C0000005"]
+
+
+@pytest.mark.parametrize(("part", "asked"), [(b"\x61\xff", 17), (bytes(1_500) + b"\x61\xff", 3)])
+def test_a_card_that_never_finishes_is_given_up_beside_it_too(part, asked):
+    """What is handed on still says that there is more; the centre's own limits count from there."""
+    answer, sent = whole([part])
+    assert len(sent) == asked
+    assert answer[-2:] == b"\x61\xff"

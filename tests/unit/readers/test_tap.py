@@ -172,6 +172,31 @@ async def test_the_conversation_is_relayed_in_order_and_the_card_is_reset_after(
     assert event.stages_us.keys() == {"pcsc_connect", "store", "card", "centre", "output", "total"}
 
 
+async def test_what_the_card_holds_back_is_fetched_beside_it():
+    """Each part would cost a round trip; the centre gets one answer to one command."""
+    bench = await Bench().begun()
+    parts = iter([b"one\x61\x03", b"two\x90\x00", b"\x6a\x82"])
+    bench.card.answer = lambda _apdu: next(parts)
+    bench.tell(opening(), apdus(0, "00cb3fff00", "00a40400"))
+    assert (await bench.heard(CardResponses)).responses == (b"onetwo\x90\x00".hex(), "6a82")
+    assert [apdu.hex() for apdu in bench.card.apdus] == ["00cb3fff00", "00c0000003", "00a40400"]
+
+
+async def test_a_tap_that_ended_fetches_nothing_more():
+    """A card that holds something back for ever is let go with the tap."""
+    bench = await Bench().begun()
+
+    def answer(_apdu: bytes) -> bytes:
+        bench.tap.card_lost("pulled")
+        return b"one\x61\x03"
+
+    bench.card.answer = answer
+    bench.tell(opening(), apdus(0, "00cb3fff00"))
+    answered = await bench.heard(CardResponses)
+    assert (answered.responses, answered.gone) == ((), "pulled")
+    assert len(bench.card.apdus) == 1
+
+
 @pytest.mark.parametrize("late_ms", [300, 301, 5_000])
 async def test_a_decision_read_after_its_deadline_never_acts(late_ms):
     """Not even if the timer has not fired: the monotonic clock decides. The report says `late`, with the receipt."""
