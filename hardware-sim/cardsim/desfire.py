@@ -80,7 +80,9 @@ class DesfireApplet:
             if application.is_picc_level:
                 names = {SELECT_BY_NAME: ISO_AID, SELECT_BY_FILE_ID: ISO_MASTER_FILE}
             else:
-                names = {SELECT_BY_NAME: application.df_name, SELECT_BY_FILE_ID: application.iso_file_id or b""}
+                # ISO commands write an identifier as ISO 7816-4 does, DESFire's own least significant byte first.
+                file_id = (application.iso_file_id or b"")[::-1]
+                names = {SELECT_BY_NAME: application.df_name, SELECT_BY_FILE_ID: file_id}
             if name and names.get(p1) == name:
                 self.activation = Activation(application)
                 return True

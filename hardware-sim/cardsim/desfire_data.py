@@ -216,8 +216,9 @@ class Application:
         key_set_rules: None where the application has the one set only.
         set_version: version of the set in force, which always has number 0.
         prepared_sets: the other sets by their number, where they were initialised or once in force.
-        iso_file_id: 2 bytes, or None; ``df_name`` needs it.
+        iso_file_id: 2 bytes, least significant first, or None; ``df_name`` needs it.
         df_name: up to 16 bytes.
+        files_have_iso_ids: bit 5 of KeySett2; None: as the application itself has one.
     """
 
     aid: bytes
@@ -229,8 +230,11 @@ class Application:
     prepared_sets: dict[int, KeySet] = field(default_factory=dict)
     iso_file_id: bytes | None = None
     df_name: bytes = b""
+    files_have_iso_ids: bool | None = None
 
     def __post_init__(self) -> None:
+        if self.files_have_iso_ids is None:
+            self.files_have_iso_ids = self.iso_file_id is not None
         if len(self.aid) != AID_LENGTH:
             raise ValueError(f"an AID has 3 bytes, got {len(self.aid)}")
         if not 1 <= len(self.keys) <= MAX_KEYS:
@@ -249,7 +253,7 @@ class Application:
     def told_settings(self) -> bytes:
         """Answer of GetKeySettings."""
         rules = self.key_set_rules
-        flags = self.kind << 6 | (0x20 if self.iso_file_id else 0) | (0x10 if rules else 0)
+        flags = self.kind << 6 | (0x20 if self.files_have_iso_ids else 0) | (0x10 if rules else 0)
         told = bytes([self.key_settings, flags | len(self.keys)])
         if rules is not None:
             told += bytes([0x01, self.set_version, rules.count, rules.max_key_length, rules.roll_key])

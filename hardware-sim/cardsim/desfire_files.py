@@ -115,7 +115,7 @@ def _open_creation(
     """What all files are made from, and the rest of the command; ``more`` is its length."""
     state.require_application()
     state.require_creation()
-    iso_length = 2 if has_iso_id and state.selected.iso_file_id is not None else 0
+    iso_length = 2 if has_iso_id and state.selected.files_have_iso_ids else 0
     header = state.header_only(ins, body, 4 + iso_length + more)
     number, iso, settings = header[0], header[1 : 1 + iso_length], header[1 + iso_length : 4 + iso_length]
     if number > MAX_FILE_NUMBER:

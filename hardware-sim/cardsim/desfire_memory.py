@@ -213,6 +213,7 @@ def _from_application(application: Application) -> dict[str, Any]:
         },
         "iso_file_id": application.iso_file_id.hex() if application.iso_file_id else None,
         "df_name": application.df_name.hex(),
+        "files_have_iso_ids": application.files_have_iso_ids,
     }
 
 
@@ -231,6 +232,7 @@ def _to_application(saved: dict[str, Any]) -> Application:
         },
         bytes.fromhex(saved["iso_file_id"]) if saved["iso_file_id"] else None,
         bytes.fromhex(saved["df_name"]),
+        saved.get("files_have_iso_ids"),
     )
 
 

@@ -115,10 +115,9 @@ def _parse_application(card: CardMemory, description: bytes) -> Application:
     application = Application(aid, keys, key_settings=settings)
     if flags & KEY_SETTINGS_3_FOLLOW:
         rest = _take_key_sets(card, application, rest)
-    if flags & ISO_NAMES:
-        rest = _take_names(application, rest)
-    if rest:
-        raise DesfireError(DesfireStatus.LENGTH_ERROR)
+    application.files_have_iso_ids = bool(flags & ISO_NAMES)
+    if rest or application.files_have_iso_ids:
+        _take_names(application, rest)
     _refuse_duplicates(card, application)
     return application
 
@@ -144,11 +143,11 @@ def _take_key_sets(card: CardMemory, application: Application, rest: bytes) -> b
     return rest[5:]
 
 
-def _take_names(application: Application, rest: bytes) -> bytes:
+def _take_names(application: Application, rest: bytes) -> None:
+    """File identifier and DF name of the application itself, whether its files have identifiers or not."""
     if not 2 <= len(rest) <= 2 + MAX_DF_NAME:
         raise DesfireError(DesfireStatus.LENGTH_ERROR)
     application.iso_file_id, application.df_name = rest[:2], rest[2:]
-    return b""
 
 
 def _refuse_duplicates(card: CardMemory, new: Application) -> None:

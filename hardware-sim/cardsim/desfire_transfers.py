@@ -119,11 +119,17 @@ def write_length(state: Activation, ins: int, body: bytes) -> int:
     size = file.record_size if isinstance(file, RecordFile) else len(file.content)
     if offset + length > size:
         raise DesfireError(DesfireStatus.BOUNDARY_ERROR)
-    if isinstance(file, RecordFile) and not file.cyclic and len(file.records) >= file.capacity:
-        waiting = state.transaction.get(file.number)
-        if not (isinstance(waiting, PendingRecord) and waiting.clears):
-            raise DesfireError(DesfireStatus.BOUNDARY_ERROR)
+    if isinstance(file, RecordFile):
+        _require_room(state, file)
     return DATA_HEADER + (length if state.session is None else state.session.sealed_length(mode, length))
+
+
+def _require_room(state: Activation, file: RecordFile) -> None:
+    """Refuse a record for which there is no place; after ClearRecordFile there is none before the commit."""
+    waiting = state.transaction.get(file.number)
+    is_cleared = isinstance(waiting, PendingRecord) and waiting.clears
+    if is_cleared or (not file.cyclic and len(file.records) >= file.capacity):
+        raise DesfireError(DesfireStatus.BOUNDARY_ERROR)
 
 
 def _writable(state: Activation, ins: int, body: bytes) -> tuple[StandardFile | RecordFile, CommunicationMode]:

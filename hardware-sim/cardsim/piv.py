@@ -62,7 +62,7 @@ class PivApplet:
     random_bytes: RandomBytes = field(default=secrets.token_bytes, repr=False)
 
     def __post_init__(self) -> None:
-        self._pin_verified = self._pin_fresh = False
+        self._pin_verified = self._pin_fresh = self._pin_just_given = False
         self.objects = dict(self.objects)
         self.slots = dict(self.slots)
         self.administrator = Administrator(self.random_bytes)
@@ -95,6 +95,8 @@ class PivApplet:
         Raises:
             ApduError: with the status word of any other answer.
         """
+        # Whatever comes in between: a PIN counts for slot 9C immediately before (SP 800-73-4 part 1, 3.2.1).
+        self._pin_just_given, self._pin_fresh = self._pin_fresh, False
         if command.ins == SELECT:
             return self._select(command)
         handlers = self._instructions() if self._other is None else self._other
@@ -202,15 +204,14 @@ class PivApplet:
     def _change_reference_data(self, command: CommandApdu) -> bytes:
         self._require_reference(command, PIN_REFERENCE, PUK_REFERENCE)
         self._require_contact()
+        (self.puk if command.p2 == PUK_REFERENCE else self.pin).require_open()
         old, new = two_secrets(command)
         if command.p2 == PUK_REFERENCE:
-            self.puk.require_open()
             require_form(is_reference, old, new)
             if not self.puk.matches(old):
                 raise self.puk.failure()
             self.puk.replace(new)
             return b""
-        self.pin.require_open()
         require_form(self.variant.rules.is_pin, old, new)
         self._check_pin(old)
         self.pin.replace(new)
@@ -219,8 +220,8 @@ class PivApplet:
     def _reset_retry_counter(self, command: CommandApdu) -> bytes:
         """The PIN's security status stays as it is, unless the PUK is wrong."""
         self._require_reference(command, PIN_REFERENCE)
-        puk, new = two_secrets(command)
         self.puk.require_open()
+        puk, new = two_secrets(command)
         require_form(self.variant.rules.is_pin, new)
         if not self.puk.matches(puk):
             self._forget_pin()
@@ -229,7 +230,6 @@ class PivApplet:
         return b""
 
     def _general_authenticate(self, command: CommandApdu) -> bytes:
-        fresh, self._pin_fresh = self._pin_fresh, False
         if command.p2 == ADMINISTRATION:
             return self._authenticate_administrator(command)
         slot = self.slots.get(command.p2)
@@ -238,7 +238,7 @@ class PivApplet:
         policy = slot.pin_policy or pin_policy_of(command.p2)
         if policy is not PinPolicy.NEVER:
             self._require_contact()
-            if not (fresh if policy is PinPolicy.ALWAYS else self._pin_verified):
+            if not (self._pin_just_given if policy is PinPolicy.ALWAYS else self._pin_verified):
                 raise ApduError(StatusWord.SECURITY_STATUS_NOT_SATISFIED)
         return general_authenticate(self.variant.rules.use_of(command.p2), slot.private_key, command.data)
 

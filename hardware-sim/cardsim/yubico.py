@@ -15,7 +15,7 @@ from cardsim.piv import PIN_REFERENCE, PUK_REFERENCE, SELECT, PivApplet
 from cardsim.piv_administration import ADMINISTRATION, DES, ManagementKey
 from cardsim.piv_commands import mechanism_to_generate
 from cardsim.piv_keys import RETIRED_KEY_MANAGEMENT, KeyUse, PivSlot, generate_key
-from cardsim.piv_objects import CERTIFICATES
+from cardsim.piv_objects import CERTIFICATES, DISCOVERY, discovery
 from cardsim.piv_reference import ReferenceData, is_reference, padded_pin
 from cardsim.piv_variant import CardRules, Handler
 from cardsim.yubico_keys import imported_slot, pin_policy_from
@@ -89,9 +89,9 @@ class YubicoCard:
 
 
 def factory_card(serial: int = SERIAL) -> PivApplet:
-    """A card as it leaves the factory: no key, no object, well-known secrets."""
+    """A card as it leaves the factory: no key, the discovery object alone, well-known secrets."""
     pin, puk = ReferenceData(padded_pin(FACTORY_PIN)), ReferenceData(FACTORY_PUK)
-    return PivApplet({}, {}, pin, puk, FACTORY_MANAGEMENT_KEY, YubicoCard(serial))
+    return PivApplet({DISCOVERY: discovery()}, {}, pin, puk, FACTORY_MANAGEMENT_KEY, YubicoCard(serial))
 
 
 class _Instructions:

@@ -427,12 +427,25 @@ def test_an_ats_of_ones_own_changes_the_atr():
     assert card.power_on("contactless")[:-1] == bytes.fromhex("3B838001414243")
 
 
+@pytest.mark.parametrize("flags", ["01", "21"])
+def test_an_application_has_an_identifier_whether_its_files_have_or_not(flags):
+    """Bit 5 of KeySett2 is about the files; libfreefare's own tests of hardware create such applications."""
+    card = factory_card()
+    named = bytes.fromhex("01C1F50F" + flags + "1F114E414D45")
+    assert card.transmit(bytes([0x90, 0xCA, 0, 0, len(named)]) + named + b"\x00") == b"\x91\x00"
+    assert card.transmit(bytes.fromhex("906D000000")) == bytes.fromhex("01C1F51F114E414D459100")
+    assert card.transmit(bytes.fromhex("00A4000002111F00")) == b"\x90\x00"
+    file = bytes.fromhex("01" + ("03E1" if flags == "21" else "") + "00EEEE100000")
+    assert card.transmit(bytes([0x90, 0xCD, 0, 0, len(file)]) + file + b"\x00") == b"\x91\x00"
+    assert card.transmit(bytes.fromhex("9045000000"))[1] == int(flags, 16)
+
+
 @pytest.mark.parametrize(
     ("select", "aid"),
     [
         ("00A4040007D276000085010000", "000000"),
         ("00A40000023F0000", "000000"),
-        ("00A4000002123400", "01C1F5"),
+        ("00A4000002341200", "01C1F5"),
         ("00A40400044E414D4500", "01C1F5"),
     ],
 )

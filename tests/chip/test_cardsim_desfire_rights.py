@@ -369,9 +369,19 @@ def test_a_full_linear_file_takes_records_only_after_it_is_cleared():
         reader.command(*write)
     reader = opened(card, 0)
     reader.managed(0xEB, bytes([LINEAR]))
+    reader.managed(0xC7)
     reader.command(*write)
     reader.managed(0xC7)
     assert card.desfire.applications[0].files[LINEAR].records == [b"tri."]
+
+
+@pytest.mark.parametrize("number", [LINEAR, CYCLIC])
+def test_between_clearing_and_the_commit_no_record_is_written(number):
+    """Whether the file was full or not; whoever forgets the commit must not learn it from plastic."""
+    reader = opened(card_with(AccessRights(0, 0, 0, 0)), 0)
+    reader.managed(0xEB, bytes([number]))
+    with pytest.raises(CardRefused, match="91BE"):
+        reader.command(0x8B, bytes([number]) + FIRST + FOUR, b"tri.")
 
 
 @pytest.mark.parametrize("ending", ["select", "power", "abort"])

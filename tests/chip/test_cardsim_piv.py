@@ -313,6 +313,14 @@ def test_9c_wants_the_pin_before_every_use(card):
     assert authenticate(card, 0x11, 0x9C, digest)[1] == "6982"
 
 
+@pytest.mark.parametrize("between", ["00CB3FFF035C017E00", "0020008000", "00A4040009A00000030800001000", "00DB3FFF"])
+def test_9c_wants_the_pin_immediately_before(card, between):
+    """SP 800-73-4 part 1, 3.2.1: cards forget it at whatever else is asked, be it refused or not."""
+    verify(card)
+    card.transmit(bytes.fromhex(between))
+    assert authenticate(card, 0x11, 0x9C, bytes(32))[1] == "6982"
+
+
 def test_9d_agrees_on_a_secret_and_signs_nothing(card, slots):
     own = ec.generate_private_key(ec.SECP256R1())
     point = own.public_key().public_bytes(serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)

@@ -366,4 +366,5 @@ def test_a_blocked_pin_is_told_before_its_form_is(terminal):
         terminal.verify(b"000000\xff\xff")
     assert terminal.verify(b"short") == "6983"
     assert terminal.status("00240080", PIN + b"short\xff\xff\xff") == "6983"
+    assert terminal.status("00240080", b"short") == "6983"
     assert terminal.verify(b"") == "63C0"

@@ -36,15 +36,14 @@ class Model:
     pin_left: int = TRIES
     puk_left: int = TRIES
     verified: bool = False
-    fresh: bool = False
     administrator: bool = False
     contactless: bool = False
 
     def forget(self) -> None:
-        self.verified = self.fresh = self.administrator = False
+        self.verified = self.administrator = False
 
     def refused(self, left: int) -> str:
-        self.verified = self.fresh = False
+        self.verified = False
         return f"63C{left}"
 
     def present_pin(self, pin: bytes, *others: bytes) -> str:
@@ -58,7 +57,7 @@ class Model:
         if pin != self.pin:
             self.pin_left -= 1
             return self.refused(self.pin_left)
-        self.pin_left, self.verified, self.fresh = TRIES, True, True
+        self.pin_left, self.verified = TRIES, True
         return "9000"
 
 
@@ -102,7 +101,7 @@ class Counters(RuleBasedStateMachine):
         ended = self.terminal.status("0020FF80")
         assert ended == ("6982" if self.model.contactless else "9000")
         if not self.model.contactless:
-            self.model.verified = self.model.fresh = False
+            self.model.verified = False
 
     @rule(old=eight_bytes, new=eight_bytes)
     def change_pin(self, old: bytes, new: bytes) -> None:
@@ -151,16 +150,20 @@ class Counters(RuleBasedStateMachine):
     @rule(key=st.sampled_from([KEY, KEY, WRONG_KEY]))
     def administrate(self, key: ManagementKey) -> None:
         ended = self.terminal.administrate(key)
-        self.model.fresh = False
         self.model.administrator = not self.model.contactless and key is KEY
         assert ended == ("9000" if self.model.administrator else "6982")
 
     @rule(slot=st.sampled_from([0x9A, 0x9C, 0x9E]))
     def sign(self, slot: int) -> None:
-        model = self.model
-        free = {0x9A: model.verified, 0x9C: model.fresh, 0x9E: True}[slot]
-        model.fresh = False
+        """Between a PIN and this lies the question of the invariant, so that slot 9C has none right before it."""
+        free = {0x9A: self.model.verified, 0x9C: False, 0x9E: True}[slot]
         assert self.terminal.use(slot)[1] == ("9000" if free else "6982")
+
+    @rule(pin=any_pin)
+    def sign_right_after_a_pin(self, pin: bytes) -> None:
+        ended = self.model.present_pin(pin)
+        assert self.terminal.verify(pin) == ended
+        assert self.terminal.use(0x9C)[1] == ("9000" if ended == "9000" else "6982")
 
     @rule()
     def store(self) -> None:

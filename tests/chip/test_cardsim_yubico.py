@@ -65,6 +65,11 @@ def test_a_plain_card_knows_none_of_it(ins):
     assert at.send("00A40400", MANAGER) == (b"", "6A82")
 
 
+def test_a_new_card_has_its_discovery_object(terminal):
+    """It is loaded when the card is made: libraries take from it which PIN is meant."""
+    assert terminal.get(bytes.fromhex("7E")) == (bytes.fromhex("7E124F0BA0000003080000100001005F2F024000"), "9000")
+
+
 def test_version_and_serial_number(terminal):
     assert terminal.send("00FD0000") == (b"\x05\x04\x03", "9000")
     assert terminal.send("00F80000") == ((4_711).to_bytes(4, "big"), "9000")

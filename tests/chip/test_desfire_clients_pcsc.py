@@ -129,7 +129,7 @@ def _with_ndef_application(bench: Bench, chip: str) -> bytes:
     # pylibsdm 1.0.0a0.dev2 knows only the modes plain and MAC of a file.
     file = StandardFile(1, bytearray(32), CommunicationMode.MAC, AccessRights(0, 0, 0, 0))
     keys: list[CardKey] = [AesKey(bytes(16))] * 2
-    application = Application(b"\x56\x34\x12", keys, {1: file}, iso_file_id=b"\xe1\x10", df_name=NDEF_NAME)
+    application = Application(b"\x56\x34\x12", keys, {1: file}, iso_file_id=b"\x10\xe1", df_name=NDEF_NAME)
     memory.applications.append(application)
     saved = memory.to_bytes()
     (bench.folder / f"{chip}.json").write_bytes(saved)

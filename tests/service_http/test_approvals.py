@@ -336,7 +336,7 @@ def test_the_pages_form_says_what_is_missing(office: Office) -> None:
     assert "Please write day and time" in visitor.get("/audit?lang=en&from=2026-99-01").text
     with office.files.stores() as stores, read(stores.record) as connection:
         newest = connection.execute(sa.select(sa.func.max(journal_entry.c.at_ms))).scalar_one()
-    until = datetime.fromtimestamp(newest / 1_000 - 1, ZONE).isoformat(timespec="milliseconds")[:23]
+    until = datetime.fromtimestamp((newest + 2) / 1_000, ZONE).isoformat(timespec="milliseconds")[:23]
     sent = visitor.post("/audit", data=ranged | {"from": "2026-01-01T00:00", "until": until, "key": "b" * 32})
     assert sent.headers["location"].startswith("/approvals/")
     page = visitor.get(sent.headers["location"], params={"lang": "en"}).text

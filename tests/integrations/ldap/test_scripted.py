@@ -2,6 +2,7 @@
 """Servers that break the protocol: every one ends in a sentence for the status page, and nobody is removed."""
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +104,17 @@ def test_without_tls_only_literal_loopback_is_allowed(scripted: Any, scripted_se
     assert scripted.connections == 0
 
 
-def test_refused_connections_leave_no_descriptor_behind(scripted: Any, scripted_settings: LdapSettings) -> None:
-    scripted.close()
-    server = scripted_settings.ordered_servers()[0]
-    before = len(list(Path("/proc/self/fd").iterdir()))
-    for _ in range(20):
-        with pytest.raises(ServerUnreachable, match="connection refused"):
-            open_channel(scripted_settings, server)
-    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+def test_refused_connections_leave_no_descriptor_behind(scripted_settings: LdapSettings) -> None:
+    """At a port that is taken and not listened at, so that no other server comes to stand there meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        settings = replace(scripted_settings, servers=(f"ldap://127.0.0.1:{held.getsockname()[1]}",))
+        server = settings.ordered_servers()[0]
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for _ in range(20):
+            with pytest.raises(ServerUnreachable, match="connection refused"):
+                open_channel(settings, server)
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 def test_a_password_that_cannot_be_read_is_reported_without_its_text(
