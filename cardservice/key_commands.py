@@ -208,15 +208,12 @@ def close(
 def _lines(one: "UseStatus") -> list[str]:
     from cardservice.instants import instant
 
-    head = one.use
-    if one.cards is not None:
-        head += f": {one.moved} of {one.cards} cards moved, {one.unseen} not seen yet"
-    lines = [head]
+    lines = [f"{one.use}: {one.moved} of {one.cards} cards moved, {one.unseen} not seen yet"]
     for generation in one.generations:
         made = "" if generation.made_ms is None else f", made {instant(generation.made_ms)}"
         closed = "" if generation.closed_ms is None else f", closed {instant(generation.closed_ms)}"
-        counted = "" if generation.cards is None else f", {generation.cards} cards"
-        lines.append(f"  generation {generation.generation}: {generation.state}{counted}{made}{closed}")
+        number, cards = generation.generation, generation.cards
+        lines.append(f"  generation {number}: {generation.state}, {cards} cards{made}{closed}")
     return lines if one.generations else [*lines, "  no keys"]
 
 

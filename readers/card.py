@@ -107,8 +107,6 @@ class CardSide:
     def _transmit(self, apdus: Sequence[bytes], exchange: _Exchange) -> None:
         if self._failed is not None:
             raise self._failed
-        if self._connection is None:
-            raise CardGone("the card was never connected")
         began_us = self._clock.monotonic_us()
         total = 0
         try:
@@ -124,7 +122,9 @@ class CardSide:
 
     def _one(self, apdu: bytes) -> bytes:
         """Transmit one command; the tap may have ended since the one before."""
-        if self._connection is None or self._released or self._gone is not None:
+        if self._connection is None:
+            raise CardGone("the card was never connected")
+        if self._released or self._gone is not None:
             raise CardGone("the tap is over")
         response = self._connection.transmit(apdu)
         if len(response) < MIN_RESPONSE_BYTES:

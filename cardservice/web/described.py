@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 from fastapi import FastAPI, Request
@@ -123,9 +124,15 @@ def methods_of(app: FastAPI, path: str) -> list[str]:
         described, route = str(context.path_format), context.original_route
         if not isinstance(route, APIRoute) or not route.include_in_schema:
             continue
-        if re.fullmatch(_NAME.sub("[^/]+", described), path):
+        if _shape(described).fullmatch(path):
             found.setdefault(described, set()).update(context.methods or ())
     return sorted(found.get(path) or set().union(*found.values()))
+
+
+@cache
+def _shape(described: str) -> re.Pattern[str]:
+    """Return which paths a description is about."""
+    return re.compile(_NAME.sub("[^/]+", described))
 
 
 def _taken(method: str, route: Mapping[str, Any]) -> list[int]:

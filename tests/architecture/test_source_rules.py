@@ -215,7 +215,7 @@ def test_each_check_bites(check: Check, planted: str) -> None:
         (long_file, "x = 1\n" * MAX_FILE_LINES),
         (missing_licence, f"#!/bin/sh\n{LICENCE_LINE}\n"),
         (unhashed_packages, "# by uv\nsix==1.17.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:01\n    # via x\n"),
-        (matches(WORKPLACE_PATH), "see docs/work/plan.md and $root/HERE/x".replace("HERE", "root")),
+        (matches(WORKPLACE_PATH), f"see docs/{'work'}/plan.md and ${'root'}/{'root'}/x"),
     ],
 )
 def test_no_check_bites_what_is_allowed(check: Check, harmless: str) -> None:

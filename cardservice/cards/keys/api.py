@@ -29,9 +29,9 @@ class KeysOfUse(BaseModel):
 
     use: KeyUse
     generations: list[GenerationStatus]
-    cards: int | None
-    moved: int | None
-    unseen: int | None
+    cards: int
+    moved: int
+    unseen: int
 
 
 class KeyList(BaseModel):

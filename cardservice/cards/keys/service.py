@@ -23,14 +23,14 @@ class CardsLeft(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class GenerationStatus:
-    """One generation: what it is good for, its dates, and how many cards' applications have it, None: not counted."""
+    """One generation: what it is good for, its dates, and how many cards have it."""
 
     use: str
     generation: int
     state: GenerationState
     made_ms: int | None
     closed_ms: int | None
-    cards: int | None
+    cards: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class UseStatus:
 
     use: str
     generations: tuple[GenerationStatus, ...]
-    cards: int | None
-    moved: int | None
-    unseen: int | None
+    cards: int
+    moved: int
+    unseen: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +62,10 @@ def status(engine: Engine, generations: Sequence[Generation]) -> list[UseStatus]
     """
     with read(engine) as connection:
         counted = store.counts(connection, (*USES, CARD))
-    return [_of(use, generations, counted.get(use)) for use in (*USES, CARD)]
+    return [_of(use, generations, counted[use]) for use in (*USES, CARD)]
 
 
-def _of(use: str, generations: Sequence[Generation], counted: dict[int | None, int] | None) -> UseStatus:
+def _of(use: str, generations: Sequence[Generation], counted: dict[int | None, int]) -> UseStatus:
     known = of_use(generations, use)
     lines = tuple(
         GenerationStatus(
@@ -74,12 +74,10 @@ def _of(use: str, generations: Sequence[Generation], counted: dict[int | None, i
             state_of(generations, one),
             one.made_ms,
             one.closed_ms,
-            None if counted is None else counted.get(one.number, 0),
+            counted.get(one.number, 0),
         )
         for one in known
     )
-    if counted is None:
-        return UseStatus(use, lines, None, None, None)
     active = next((one for one in lines if one.state is GenerationState.ACTIVE), None)
     moved = 0 if active is None else counted.get(active.generation, 0)
     return UseStatus(use, lines, sum(counted.values()), moved, counted.get(None, 0))

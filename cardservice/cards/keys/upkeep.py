@@ -105,10 +105,8 @@ class KeyUpkeep(Collector):
         for use in self.status:
             for one in use.generations:
                 states.add_metric([use.use, str(one.generation), one.state.value], 1)
-                if one.cards is not None:
-                    cards.add_metric([use.use, str(one.generation)], one.cards)
-            if use.unseen is not None:
-                cards.add_metric([use.use, "unseen"], use.unseen)
+                cards.add_metric([use.use, str(one.generation)], one.cards)
+            cards.add_metric([use.use, "unseen"], use.unseen)
         yield cards
         yield states
         trouble = GaugeMetricFamily("cardservice_key_store_trouble", "1 while the key store cannot be read or changed")

@@ -192,6 +192,14 @@ def test_a_wrong_le_is_left_to_whoever_asked():
     assert sent[1:] == ["00C0000005"]
 
 
+@given(scripts)
+def test_beside_the_card_arbitrary_answers_end_within_bounds(script):
+    """The reader hands on nothing without a status word."""
+    answer, sent = whole([one for one in script if len(one) >= 2] or [b"\x61\x00"])
+    assert len(sent) <= 17
+    assert 2 <= len(answer) <= 4_096 + 300
+
+
 @pytest.mark.parametrize(("part", "asked"), [(b"\x61\xff", 17), (bytes(1_500) + b"\x61\xff", 3)])
 def test_a_card_that_never_finishes_is_given_up_beside_it_too(part, asked):
     """What is handed on still says that there is more; the centre's own limits count from there."""
