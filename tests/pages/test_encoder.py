@@ -182,6 +182,8 @@ def test_a_card_gets_new_keys_from_its_page(browser: Browser, place: Place) -> N
         open_encoder(page, place)
         press(page, page.get_by_role("button", name=f"Kodieren: {card}"))
         bench = page.locator("#bench")
+        # Until its own heading is there, the page shows how the job before it ended.
+        expect(page.get_by_role("heading", name=f"Kodieren {card}")).to_have_count(1)
         expect(bench).to_contain_text("Fertig.")
         page.goto(f"{place.service.url}/people/{place.number_of('krueger')}")
         press(page, page.get_by_role("link", name=card))
