@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 from urllib.parse import urlsplit
 
 from picows import WSCloseCode, WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+from picows.picows import WSCloseHandshake
 
 from cardservice.agents.fragments import FragmentRefused, Fragments
 from cardservice.agents.messages import MAX_MESSAGE_BYTES
@@ -202,8 +203,11 @@ class _Socket(WSListener):
 
 def _said(transport: WSTransport) -> str | None:
     """Return what picows told the centre when it ended the connection by itself."""
-    sent = transport.close_handshake.sent
-    return None if sent is None else sent.reason or sent.code.name.lower()
+    # None where nobody said goodbye, whatever picows's types say.
+    handshake: WSCloseHandshake | None = transport.close_handshake
+    if handshake is None or handshake.sent is None:
+        return None
+    return handshake.sent.reason or handshake.sent.code.name.lower()
 
 
 async def _connected(url: str, tls: ssl.SSLContext | None) -> _Socket:

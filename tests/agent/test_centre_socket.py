@@ -162,6 +162,22 @@ async def test_a_centre_that_answers_no_ping_is_gone(monkeypatch: pytest.MonkeyP
         silent.set()
 
 
+@pytest.mark.parametrize("listens", [True, False])
+async def test_a_connection_that_breaks_is_told_at_once(listens: bool) -> None:
+    """Nobody said goodbye: the system resets the connection, or closes it."""
+    async with connected(_reset) as socket:
+        if listens:
+            assert await until_it_ends(socket, lambda _: None) == "the connection was lost"
+        else:
+            with pytest.raises(ChannelFault, match="lost"):
+                await socket.recv()
+        assert not socket.send("too late")
+
+
+async def _reset(server: ServerConnection) -> None:
+    server.transport.abort()
+
+
 async def test_a_centre_that_answers_pings_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(centre_socket, "PING_S", 0.3)
 

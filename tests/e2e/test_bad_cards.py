@@ -20,7 +20,7 @@ from cardsim.bad_deck import BAD_CARDS
 pytestmark = [pytest.mark.pcscd, pytest.mark.slapd]
 
 WAVES_BETWEEN_GOOD_CARDS = 2
-LIMIT_S = 60.0
+LIMIT_S = 300.0
 
 
 @dataclass

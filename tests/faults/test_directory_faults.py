@@ -56,7 +56,7 @@ def observed(
     """What was seen of a fault; those no test asks about do not happen."""
     wanted = {item.callspec.params.get("name") for item in request.session.items if hasattr(item, "callspec")}
     lanes = {city: [name for name in lane if name in wanted] for city, lane in LANES.items()}
-    size = Size(people=scale.of(600, 10_000), rounds=scale.of(1, 3), limit_s=scale.of(100.0, 3_600.0))
+    size = Size(people=scale.of(600, 10_000), rounds=scale.of(1, 3), limit_s=scale.of(400.0, 3_600.0))
     campaign = Campaign(tmp_path_factory.mktemp("directory"), lanes, size, seed)
     yield campaign.observed
     campaign.close()

@@ -78,6 +78,7 @@ def _replayed(seed: int, hashes: str) -> str:
     return result.stdout.split()[1]
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_planted_defect_is_noticed(name: str, town: Town) -> None:
     """Each of these breaks one promise of the product on purpose; the worlds say which."""

@@ -29,6 +29,8 @@ COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast"]}}
 ANNA = people.ANNA.login
 # Anna may open whatever stands in the navigation.
 SETTINGS = {
+    # Signed in once for all of it, however long the machine takes.
+    "sign_in": {"confirmed_s": 3_600},
     "": {"roles": [{"role": str(role), "group": "Rathaus"} for role in Role if role is not Role.EMPLOYEE]},
     # Nobody listens there: the page of one's documents says so.
     "printing": {"socket": "/nonexistent/cups.sock"},

@@ -191,6 +191,7 @@ def test_doors_are_watched_opened_and_locked_down_by_keyboard(
         page.keyboard.press("Enter")
         page.wait_for_url(f"{office.service.url}/doors/open/{DOOR}")
         # The field has the focus already.
+        expect(page.locator("#reason")).to_be_focused()
         page.keyboard.type("Lieferung")
         page.keyboard.press("Enter")
         expect(page.get_by_role("status")).to_contain_text(spoken.opened)
@@ -199,6 +200,7 @@ def test_doors_are_watched_opened_and_locked_down_by_keyboard(
         press(page, page.locator("main a[href='/doors/lockdowns']"))
         press(page, page.locator("a[href='/doors/lockdowns/bauamt']"))
         expect(page.get_by_role("button", name=spoken.lock)).to_be_visible()
+        expect(page.locator("#reason")).to_be_focused()
         page.keyboard.type("Übung")
         page.keyboard.press("Enter")
         page.wait_for_url(f"{office.service.url}/doors")

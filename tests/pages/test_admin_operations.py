@@ -184,6 +184,8 @@ def test_an_agent_is_looked_at_locked_and_trusted_again_by_keyboard(
             page.keyboard.type("Ticket 4711")
             page.keyboard.press("Enter")
             expect(live.locator("dl .badge")).to_have_text(state)
+            # The live part may be newer than the form beside it.
+            expect(page.locator("#lock input[name=locked]")).to_have_value("0" if state == locked else "1")
         assert complaints == []
     office.agent.join()
 

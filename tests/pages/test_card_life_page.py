@@ -127,6 +127,7 @@ def test_a_card_is_suspended_had_back_lent_for_and_revoked_by_keyboard(
         press(page, page.get_by_role("button", name=suspend).first)
         expect(badge).to_have_class("badge bad")
         press(page, page.get_by_role("link", name=undo))
+        page.wait_for_url("**/reinstatement")
         press(page, page.get_by_role("button", name=activate))
         expect(badge).to_have_class("badge good")
         press(page, page.locator("ul.cards a[href*='/cards/']").first)

@@ -64,6 +64,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
 def sign_in(browser: Browser, office: Office, spoken: Spoken) -> Page:
     page = browser.new_context(locale=spoken.locale).new_page()
     page.goto(f"{office.city.service.url}/login")
+    expect(page.locator("#name")).to_be_focused()
     page.keyboard.type(ISSUER)
     page.keyboard.press("Tab")
     page.keyboard.type(password_of(ISSUER))

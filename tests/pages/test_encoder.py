@@ -168,6 +168,8 @@ def test_a_card_that_proves_nothing_counts_by_its_number_where_somebody_says(bro
         expect(bench).to_contain_text("die jeder kopieren kann")
         page.get_by_label("Gebäude").select_option("rathaus")
         page.get_by_label("Letzter Tag").fill("2099-01-31")
+        # Another card is ordered meanwhile: the list is brought anew, and nothing that was typed is lost.
+        expect(page.get_by_role("button", name=f"Kodieren: {place.order('krueger')}")).to_have_count(1)
         press(page, page.get_by_role("button", name="Nummer erfassen"))
         expect(bench).to_contain_text("ihrer Nummer, die jeder kopieren kann")
         expect(page.get_by_role("button", name="Aushändigen")).to_have_count(1)
@@ -224,7 +226,7 @@ def test_the_page_has_no_barrier_that_a_machine_finds(browser: Browser, place: P
         page = context.new_page()
         page.add_init_script(AXE)
         open_encoder(page, place)
-        page.get_by_role("button", name="Kodieren").first.click()
+        press(page, page.get_by_role("button", name="Kodieren").first)
         agent.lay(blank(), pull_after=30)
         expect(page.locator("progress")).to_have_count(1)
         for width in WIDTHS:

@@ -4,6 +4,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -130,6 +131,14 @@ def test_every_target_suits_a_finger(browser: Browser, kiosk: KioskThread, point
     kiosk.bring(lambda real: real.add(SETUPS[point]))
 
 
+def stop_clock(page: Page) -> None:
+    """Load the page anew with a clock that moves when the test says so, and never with the machine's."""
+    now = datetime.now(UTC)
+    page.clock.install(time=now)
+    page.clock.pause_at(now + timedelta(minutes=1))
+    page.reload()
+
+
 @pytest.mark.parametrize("lang", ["de", "en"])
 def test_an_answer_is_private_again_after_its_seconds(browser: Browser, kiosk: KioskThread, lang: str) -> None:
     """To the moment, by the page's own clock although the agent hangs; nothing of it is kept anywhere in the page."""
@@ -137,8 +146,7 @@ def test_an_answer_is_private_again_after_its_seconds(browser: Browser, kiosk: K
         if lang == "en":
             page.get_by_role("button", name="English").click()
             expect(page.locator("html")).to_have_attribute("lang", "en")
-        page.clock.install()
-        page.reload()
+        stop_clock(page)
         until_view(page, "idle")
         kiosk.bring(pay)
         until_view(page, "answer")
@@ -173,8 +181,7 @@ def test_a_silent_agent_is_noticed_and_its_return_too(
     """A connection that stands and says nothing counts as lost after 15 s; the page asks again by itself."""
     monkeypatch.setattr(feeding, "TELL_EVERY_S", 3_600.0)
     with shown(browser, kiosk, "clock") as page:
-        page.clock.install()
-        page.reload()
+        stop_clock(page)
         until_view(page, "idle")
         page.clock.run_for(SILENCE_MS - 1_000)
         until_view(page, "idle")

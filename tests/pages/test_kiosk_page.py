@@ -101,7 +101,7 @@ in_both_languages = pytest.mark.parametrize("spoken", [GERMAN, ENGLISH], ids=["d
 @in_both_languages
 async def test_booking_by_keyboard_alone(browser, kiosk, monkeypatch, spoken):
     """Language, key, taking it back and another key without a mouse; the answer comes, and goes by itself."""
-    monkeypatch.setattr(timing, "ANSWER_MS", 1_000)
+    monkeypatch.setattr(timing, "ANSWER_MS", 5_000)
     async with opened(browser, kiosk, "clock") as (page, complaints):
         if spoken is ENGLISH:
             await focus_by_tab(page, "English")
@@ -138,7 +138,7 @@ async def test_booking_by_keyboard_alone(browser, kiosk, monkeypatch, spoken):
 @in_both_languages
 async def test_paying(browser, kiosk, monkeypatch, spoken):
     """The amount before the card, then the answer with what is left; the next guest sees neither."""
-    monkeypatch.setattr(timing, "ANSWER_MS", 1_000)
+    monkeypatch.setattr(timing, "ANSWER_MS", 5_000)
     async with opened(browser, kiosk, "till") as (page, complaints):
         if spoken is ENGLISH:
             await page.get_by_role("button", name="English").click()
@@ -304,7 +304,7 @@ async def test_digits_are_gone_when_their_time_is_over_or_somebody_else_is_asked
         await page.get_by_role("button", name="Abbrechen").click()
         async with asyncio.timeout(10):
             assert await second is None
-        third = await pin_asked(kiosk, page, for_ms=500)
+        third = await pin_asked(kiosk, page, for_ms=5_000)
         await page.keyboard.type("704")
         await expect(page.locator("#pad")).to_have_count(0)
         assert not third.done()

@@ -34,6 +34,9 @@ def complaints_of(page: Any) -> list[str]:
 
 
 def press(page: Any, control: Any) -> None:
-    """Reach a control by the keyboard, in a page of Playwright's synchronous kind, and press Enter."""
-    control.focus()
-    page.keyboard.press("Enter")
+    """Reach a control by the keyboard, in a page of Playwright's synchronous kind, and press Enter.
+
+    Returns when a page that this brings is there: `keyboard.press` does not wait for it.
+    """
+    del page
+    control.press("Enter")

@@ -107,9 +107,18 @@ function replace(text) {
   for (const part of [...parsed(text).children]) {
     const before = document.getElementById(part.id);
     if (!before || before.isEqualNode(part)) continue;
+    keepTyped(before, part);
     const focused = before.contains(document.activeElement) ? document.activeElement.id : "";
     before.replaceWith(part);
     if (focused) document.getElementById(focused)?.focus();
+  }
+}
+
+// And so does what somebody has typed or chosen meanwhile.
+function keepTyped(before, part) {
+  for (const field of before.querySelectorAll("input[id]:not([type=hidden]), select[id]")) {
+    const same = part.querySelector(`#${CSS.escape(field.id)}`);
+    if (same && same.type === field.type && field.value !== field.defaultValue) same.value = field.value;
   }
 }
 
