@@ -5,7 +5,7 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import structlog
 from pydantic import BaseModel
@@ -52,6 +52,8 @@ FromCentreInSession = (
     | EncoderRelease
 )
 
+OUTGOING_FRAMES = 256
+INCOMING_FRAMES = 16
 MAX_BAD_FRAMES = 20
 
 _log = structlog.get_logger("readers.channel")
@@ -115,23 +117,24 @@ class Channel:
         self._clock = tools.clock
         self._metrics = tools.metrics
         self._times = tools.times
-        self._socket: CentreSocket | None = None
-        self._bad_frames = 0
+        self._outgoing: asyncio.Queue[str] | None = None
 
     @property
     def is_connected(self) -> bool:
         """Whether the centre has accepted this agent on a connection that still stands."""
-        return self._socket is not None
+        return self._outgoing is not None
 
     def send(self, message: BaseModel) -> bool:
-        """Send `message` to the centre; False when there is no connection, it is too slow, or the frame too long."""
-        if self._socket is None:
+        """Queue `message` for the centre; False when there is no connection, it is too slow, or the frame too long."""
+        if self._outgoing is None:
             return False
         frame = encode(message)
         if len(frame.encode()) > MAX_MESSAGE_BYTES:
             self._metrics.faults.labels("frame_too_long").inc()
             return False
-        if not self._socket.send(frame):
+        try:
+            self._outgoing.put_nowait(frame)
+        except asyncio.QueueFull:
             self._metrics.faults.labels("channel_full").inc()
             return False
         return True
@@ -169,7 +172,7 @@ class Channel:
             challenge = await self._expect(socket)
             if not isinstance(challenge, Challenge):
                 raise ChannelFault(f"the centre began with {challenge.type!r} instead of a challenge")
-            socket.send(encode(self._hello(challenge.nonce)))
+            await socket.send(encode(self._hello(challenge.nonce)))
             welcome = await self._expect(socket)
             if not isinstance(welcome, Welcome):
                 raise ChannelFault(f"the centre answered the hello with {welcome.type!r}")
@@ -184,34 +187,50 @@ class Channel:
             raise CentreRefused(message.code, message.message)
         return message
 
-    async def _converse(self, socket: CentreSocket, welcome: Welcome) -> NoReturn:
-        self._socket, self._bad_frames = socket, 0
+    async def _converse(self, socket: CentreSocket, welcome: Welcome) -> None:
+        outgoing: asyncio.Queue[str] = asyncio.Queue(OUTGOING_FRAMES)
+        self._outgoing = outgoing
         self._metrics.connected.set(1)
         _log.info("centre_connected", points=len(welcome.points))
+        both = [asyncio.create_task(self._receive(socket)), asyncio.create_task(_send_all(socket, outgoing))]
         try:
             self._listener.connected(welcome)
-            await socket.listen(self._heard)
+            done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
-            self._socket = None
+            self._outgoing = None
             self._metrics.connected.set(0)
             self._listener.disconnected()
+            for task in both:
+                task.cancel()
+            await asyncio.gather(*both, return_exceptions=True)
 
-    def _heard(self, frame: str | bytes) -> None:
-        at_us = self._clock.monotonic_us()
-        try:
-            message = decode_from_centre(frame)
-        except MessageRefused as error:
-            self._bad_frames += 1
-            self._metrics.ignored.labels("garbage").inc()
-            _log.warning("message_refused", reason=str(error))
-            if self._bad_frames >= MAX_BAD_FRAMES:
-                raise ChannelFault(f"{self._bad_frames} frames were no messages of this protocol") from error
-            return
-        if isinstance(message, Refused):
-            raise CentreRefused(message.code, message.message)
-        if isinstance(message, Welcome):
-            self._listener.points_changed(message)
-        elif isinstance(message, Challenge):
-            self._metrics.ignore(message.type, "out_of_turn")
-        else:
+    async def _receive(self, socket: CentreSocket) -> None:
+        bad_frames = 0
+        while True:
+            frame = await socket.recv()
+            at_us = self._clock.monotonic_us()
+            try:
+                message = decode_from_centre(frame)
+            except MessageRefused as error:
+                bad_frames += 1
+                self._metrics.ignored.labels("garbage").inc()
+                _log.warning("message_refused", reason=str(error))
+                if bad_frames >= MAX_BAD_FRAMES:
+                    raise ChannelFault(f"{bad_frames} frames were no messages of this protocol") from error
+                continue
+            if isinstance(message, Refused):
+                raise CentreRefused(message.code, message.message)
+            if isinstance(message, Welcome):
+                self._listener.points_changed(message)
+                continue
+            if isinstance(message, Challenge):
+                self._metrics.ignore(message.type, "out_of_turn")
+                continue
             self._listener.received(message, at_us)
+
+
+async def _send_all(socket: CentreSocket, outgoing: asyncio.Queue[str]) -> None:
+    while True:
+        await socket.send(await outgoing.get())

@@ -31,6 +31,8 @@ def configure(log_format: Literal["json", "console"], level: str) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(stream=sys.stderr, format="%(message)s", level=level.upper(), force=True)
+    # The channel tells about its connection itself; frames must not end up in a log at debug level.
+    logging.getLogger("websockets").setLevel(logging.WARNING)
 
 
 def is_worth_a_line(count: int) -> bool:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import Literal, NoReturn, Protocol
+from typing import Literal, Protocol
 
 from cardservice.agents.messages import DecisionMessage, PointCommand, PointSetup, Prompt
 from cardservice.doors.ports import DoorOutput, OutputObserver, Shown
@@ -236,18 +236,14 @@ class PointOutput(Protocol):
 
 
 class CentreSocket(Protocol):
-    """One open connection to the centre; whole text frames, in order. Used from the event loop only."""
+    """One open connection to the centre; whole text frames, in order."""
 
-    def send(self, frame: str) -> bool:
-        """Send one frame, never waiting; False if the connection is gone, or too much of it is left unread."""
+    async def send(self, frame: str) -> None:
+        """Send one frame; waits while the other side does not read."""
         ...
 
     async def recv(self) -> str | bytes:
-        """Return the next frame, as long as nobody listens; raises ChannelFault."""
-        ...
-
-    async def listen(self, heard: Callable[[str | bytes], None]) -> NoReturn:
-        """Hand every frame to `heard` from now on; raises ChannelFault at the end, or what `heard` raised."""
+        """Return the next frame."""
         ...
 
 

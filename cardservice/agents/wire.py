@@ -2,8 +2,8 @@
 """The agents' WebSocket (RFC 6455) on the service's own port, through picows.
 
 uvicorn reads the HTTP request and hands the connection over when it asks for a WebSocket; from then on picows frames
-it and no ASGI lies between. picows's protocol class is not public, hence the pinned version and the tests of this file
-against a foreign client.
+it and no ASGI lies between. The one file that knows picows: its protocol class is not public, hence the pinned version
+and the tests of this file against a foreign client.
 """
 
 import asyncio
@@ -26,7 +26,6 @@ from picows import (
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # see above
 
 from cardservice.agents.channel import Channel
-from cardservice.agents.fragments import FragmentRefused, Fragments
 from cardservice.agents.messages import MAX_MESSAGE_BYTES
 
 PATH: Final = "/agents/v1"
@@ -34,6 +33,7 @@ HANDSHAKE_S: Final = 5.0
 PING_S: Final = 10.0
 # An agent that leaves this much unread is cut off: it would get its decisions too late anyway.
 MAX_UNREAD_BYTES: Final = 1 << 20
+MAX_FRAGMENTS: Final = 64
 # How long what was said last may take to arrive before the connection is torn down.
 CLOSING_S: Final = 2.0
 
@@ -119,7 +119,8 @@ class _Listener(WSListener):
         self._state = state
         self._transport: WSTransport
         self._channel: Channel
-        self._fragments = Fragments()
+        self._fragments: list[bytes] = []
+        self._fragments_bytes = 0
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -132,7 +133,7 @@ class _Listener(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind is WSMsgType.TEXT and frame.fin and self._fragments.is_empty:
+        if kind is WSMsgType.TEXT and frame.fin and not self._fragments:
             self._channel.received(frame.get_payload_as_bytes())
         elif kind in _TEXT:
             self._fragment(frame)
@@ -163,15 +164,17 @@ class _Listener(WSListener):
             self._close()
 
     def _fragment(self, frame: WSFrame) -> None:
-        is_first, longest = frame.msg_type is WSMsgType.TEXT, self._channel.longest_frame
-        try:
-            whole = self._fragments.add(
-                frame.get_payload_as_bytes(), is_first=is_first, is_last=frame.fin, longest=longest
-            )
-        except FragmentRefused as refused:
-            self._end(refused.code)
+        """Put a message together that came in several frames (RFC 6455 §5.4)."""
+        is_first = frame.msg_type is WSMsgType.TEXT
+        if is_first == bool(self._fragments):
+            self._end(WSCloseCode.PROTOCOL_ERROR)
             return
-        if whole is not None:
+        self._fragments.append(frame.get_payload_as_bytes())
+        self._fragments_bytes += frame.payload_size
+        if self._fragments_bytes > self._channel.longest_frame or len(self._fragments) > MAX_FRAGMENTS:
+            self._end(WSCloseCode.MESSAGE_TOO_BIG)
+        elif frame.fin:
+            whole, self._fragments, self._fragments_bytes = b"".join(self._fragments), [], 0
             self._channel.received(whole)
 
     def _send(self, text: str) -> None:

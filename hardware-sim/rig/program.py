@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: EUPL-1.2
 """One of Debian's own programs as a child of ours, and waiting for what it does."""
 
-import contextlib
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -22,9 +20,6 @@ from rig.errors import RigError
 _POLL_S: Final = 0.01
 _CONNECT_LIMIT_S: Final = 1.0
 _STAND_STILL_LIMIT_S: Final = 20.0
-# Linux gives ports from 32,768 on to whoever asks for any.
-_NOT_EPHEMERAL: Final = range(20_000, 30_000)
-_TRIES: Final = 100
 FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -45,13 +40,11 @@ def installed(name: str, package: str, error: type[RigError]) -> str:
 
 
 def free_port() -> int:
-    """Return a port of 127.0.0.1 nobody listens on now, and that the system gives to nobody who asks for any."""
-    for _ in range(_TRIES):
-        port = secrets.choice(_NOT_EPHEMERAL)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise RigError(f"no free port among {_NOT_EPHEMERAL.start} to {_NOT_EPHEMERAL.stop}")
+    """Return a port of 127.0.0.1 nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:

@@ -110,7 +110,7 @@ def test_the_agent_needs_no_pyscard_and_no_service_libraries():
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     pure = {
         "access": [".options", ".options.rules"],
-        "agents": [".encoder_messages", ".fragments", ".message_words", ".messages"],
+        "agents": [".encoder_messages", ".message_words", ".messages"],
         # How an answer in parts is fetched; nothing of keys and applications.
         "chip": [".apdu", ".conversation", ".errors", ".status"],
         "doors": [".ports", ".rules"],

@@ -62,8 +62,7 @@ class Counter:
         self.hand.insert_pulled(blank, READER, at, executed=at % 2 == 0)
         wait_until(lambda: self.hand.state()["readers"][READER]["card"] is None)
         self.emptied()
-        # A job that waits is one that has not begun, until it says what went wrong.
-        return wait_until(lambda: found if (found := self.until(job, "waiting", "interrupted"))["trouble"] else None)
+        return self.until(job, "waiting", "interrupted")
 
     def emptied(self) -> None:
         """Wait until the centre knows that nothing lies there."""

@@ -147,10 +147,6 @@ class WholeCity:
                 return seen
         raise AssertionError("unreachable")
 
-    def knows(self, epoch: int, sequence: int) -> None:
-        """An event that the feed may still show is not the next tap's."""
-        self._known.add((epoch, sequence))
-
     def take_away(self, point: str) -> None:
         """Take the card away, if it is still there, and wait until the agent noticed."""
         reader = reader_of(point)

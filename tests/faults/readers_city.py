@@ -27,7 +27,7 @@ from cardservice.database import write
 from cardsim.deck import save_deck
 
 # A tap may take a little less than at a real door, an answer more: on a busy machine it does.
-TAP_BUDGET_MS = 5_000
+TAP_BUDGET_MS = 2_500
 ANSWER_BUDGET_MS = 1_500
 # Six commands of this take more than a second: time enough to break something in between.
 SLOW_S = 0.2

@@ -35,11 +35,11 @@ from faults.fuzz_logs import CountedLog, counted_logs
 from faults.fuzz_peer import POINTS, READERS
 from faults.fuzz_taps import TapMachine
 from hypothesis.stateful import run_state_machine_as_test
-from picows.url import parse_url
 from prometheus_client import generate_latest
 from support.metrics import label_values
 from support.waiting import wait_until
 from unit.readers.fakes import FakeCard, FakeDriver, NotingDoor
+from websockets.uri import parse_uri
 
 from cardservice.agents.messages import (
     CardPresent,
@@ -259,7 +259,7 @@ def settings_parser(folder: Path) -> Parser:
     def parse(content: bytes) -> None:
         file.write_bytes(content)
         settings = load_settings(file)
-        address = parse_url(settings.centre_url)
+        address = parse_uri(settings.centre_url)
         address.host.encode("idna")
         assert 0 < address.port < 65_536
         paths = (settings.key_file, settings.outbox_file, settings.ca_file, settings.pcsc_socket)

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal, NoReturn, Protocol
+from typing import Final, Literal, Protocol
 
 from simulation.chance import Dice
 from simulation.loop import Process, VirtualLoop
@@ -114,6 +114,7 @@ class Direction:
         self.name = name
         self._arrive = arrive
         self._flying: deque[str] = deque()
+        self._full: list[asyncio.Future[None]] = []
         self._last_s = 0.0
         # The end of what was sent: told to the receiver after the last frame that gets through.
         self._then: Callable[[], None] | None = None
@@ -125,10 +126,18 @@ class Direction:
         """How many frames are on their way."""
         return len(self._flying)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the other side leaves too much unread."""
-        return len(self._flying) >= MAX_IN_FLIGHT
+    async def room(self) -> None:
+        """Return when not too much is on its way."""
+        while not self.closed and len(self._flying) >= MAX_IN_FLIGHT:
+            future = self._link.loop.create_future()
+            self._full.append(future)
+            await future
+
+    def _make_room(self) -> None:
+        waiting, self._full = self._full, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
     def send(self, frame: str) -> None:
         """Put one frame on its way."""
@@ -141,6 +150,7 @@ class Direction:
         if self.closed:
             return
         self.closed = True
+        self._make_room()
         for _ in range(min(lose, len(self._flying))):
             self._flying.pop()
         self._then = then
@@ -163,6 +173,7 @@ class Direction:
             return
         if self._flying:
             frame = self._flying.popleft()
+            self._make_room()
             self._link.trace.note(self.name, frame)
             self._arrive(frame)
         if not self._flying and self._then is not None:
@@ -186,9 +197,6 @@ class Connection:
         self._host_process = host.process
         self._frames: deque[str] = deque()
         self._news: asyncio.Future[None] | None = None
-        self._heard: Callable[[str | bytes], None] | None = None
-        # What the agent made of a frame; nothing is heard after it.
-        self._fault: Exception | None = None
         self._listener: Listener = host.process.run(host.accept, self)
         link.connections.append(self)
 
@@ -300,51 +308,28 @@ class Connection:
 
     # The agent's side: a `CentreSocket`.
 
-    def send(self, frame: str) -> bool:
-        """Send one frame to the centre; False if too much is on its way, or the connection is gone."""
-        if not self._agent_open or self.up.is_full:
-            return False
+    async def send(self, frame: str) -> None:
+        """Send one frame to the centre; waits while too much is on its way."""
+        await self.up.room()
+        if not self._agent_open:
+            raise ChannelFault("the connection is gone")
         self._link.watcher.agent_sent(self, frame)
         self.up.send(frame)
-        return True
 
     async def recv(self) -> str:
         """Return the next frame of the centre."""
         while not self._frames:
-            await self._wait()
+            if not self._agent_open:
+                raise ChannelFault("the connection is gone")
+            self._news = asyncio.get_running_loop().create_future()
+            await self._news
         return self._frames.popleft()
 
-    async def listen(self, heard: Callable[[str | bytes], None]) -> NoReturn:
-        """Hand every frame of the centre to `heard`."""
-        while self._frames:
-            heard(self._frames.popleft())
-        self._heard = heard
-        while True:
-            await self._wait()
-
-    async def _wait(self) -> None:
-        if self._fault is None and not self._agent_open:
-            self._fault = ChannelFault("the connection is gone")
-        if self._fault is not None:
-            raise self._fault
-        self._news = asyncio.get_running_loop().create_future()
-        await self._news
-
     def _at_agent(self, frame: str) -> None:
-        if not self._agent_open or self._fault is not None:
-            return
-        self._link.watcher.agent_got(self, frame)
-        if self._heard is None:
+        if self._agent_open:
+            self._link.watcher.agent_got(self, frame)
             self._frames.append(frame)
-        else:
-            self._hand_over(frame, self._heard)
-        self._wake()
-
-    def _hand_over(self, frame: str, heard: Callable[[str | bytes], None]) -> None:
-        try:
-            heard(frame)
-        except Exception as error:  # noqa: BLE001  # raised where it is listened
-            self._fault = error
+            self._wake()
 
     def _wake(self) -> None:
         if self._news is not None and not self._news.done():
